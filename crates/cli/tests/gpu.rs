@@ -4,7 +4,7 @@
 mod adapter;
 mod common;
 
-use common::Place;
+use common::TestDir;
 
 /// Flags that accept a software renderer, the only adapter on most test machines.
 const GPU: [&str; 3] = ["--device", "gpu", "--allow-software"];
@@ -25,14 +25,14 @@ fn main() {
     );
 }
 
-fn rows(place: &Place, run: &str) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
+fn rows(dir: &TestDir, run: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.path(run).join("metrics.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The largest difference of the losses of two runs.
-fn difference(place: &Place, a: &str, b: &str) -> f64 {
-    let (a, b) = (rows(place, a), rows(place, b));
+fn difference(dir: &TestDir, a: &str, b: &str) -> f64 {
+    let (a, b) = (rows(dir, a), rows(dir, b));
     assert!(a.len() == b.len() && a.len() > 4, "{} rows, {} rows", a.len(), b.len());
     let pairs = a
         .iter()
@@ -42,26 +42,26 @@ fn difference(place: &Place, a: &str, b: &str) -> f64 {
 }
 
 fn twenty_steps_have_the_cpus_losses() {
-    let place = Place::new();
-    let ended = place
-        .train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "on-gpu"]].concat());
+    let dir = TestDir::new();
+    let ended =
+        dir.train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "on-gpu"]].concat());
     assert!(ended.out.contains("Device: gpu:"), "{}", ended.out);
     let ended =
-        place.train(&["--device", "cpu", "--steps", "20", "--log-every", "1", "--out", "on-cpu"]);
+        dir.train(&["--device", "cpu", "--steps", "20", "--log-every", "1", "--out", "on-cpu"]);
     assert!(ended.out.contains("Device: cpu"), "{}", ended.out);
-    let e = difference(&place, "on-gpu", "on-cpu");
+    let e = difference(&dir, "on-gpu", "on-cpu");
     // Losses of about 1; Adam's first steps amplify rounding.
     assert!(e < 0.02, "{e}");
-    let again = place.train(
+    let again = dir.train(
         &[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "again", "--json"]].concat(),
     );
     assert!(again.event("device")["device"].as_str().unwrap().starts_with("gpu:"));
-    assert_eq!(difference(&place, "on-gpu", "again"), 0.0, "the same seed, the same bits");
+    assert_eq!(difference(&dir, "on-gpu", "again"), 0.0, "the same seed, the same bits");
     // Images from the same weights.
     let draw = |name: &str, device: &[&str]| {
-        place.ok(&[&["sample", "--checkpoint", "on-gpu", "--count", "9", "--grid", name], device]
+        dir.ok(&[&["sample", "--checkpoint", "on-gpu", "--count", "9", "--grid", name], device]
             .concat());
-        image::open(place.path(name)).unwrap().to_rgb8()
+        image::open(dir.path(name)).unwrap().to_rgb8()
     };
     let (a, b) = (draw("a.png", &GPU), draw("b.png", &["--device", "cpu"]));
     let worst = a
@@ -72,8 +72,7 @@ fn twenty_steps_have_the_cpus_losses() {
         .unwrap();
     assert!(a.dimensions() == b.dimensions() && worst <= 1, "{worst}");
     assert!(
-        place
-            .ok(&["info", "on-gpu"])
+        dir.ok(&["info", "on-gpu"])
             .out
             .lines()
             .any(|line| line.starts_with("computed with") && !line.contains("avx"))
@@ -81,37 +80,37 @@ fn twenty_steps_have_the_cpus_losses() {
 }
 
 fn a_run_changes_its_device() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let steps =
         |count: &'static str| ["--steps", count, "--log-every", "1", "--checkpoint-every", "3"];
-    place.train(&[&["--device", "cpu", "--out", "whole"], &steps("9")[..]].concat());
-    place.train(&[&["--device", "cpu", "--out", "moved"], &steps("3")[..]].concat());
-    let resumed = place.ok(&[&["train", "--resume", "moved", "--steps", "6"], &GPU[..]].concat());
+    dir.train(&[&["--device", "cpu", "--out", "whole"], &steps("9")[..]].concat());
+    dir.train(&[&["--device", "cpu", "--out", "moved"], &steps("3")[..]].concat());
+    let resumed = dir.ok(&[&["train", "--resume", "moved", "--steps", "6"], &GPU[..]].concat());
     assert!(resumed.err.contains("differ in their last bits"), "{}", resumed.err);
-    place.ok(&["train", "--resume", "moved", "--steps", "9", "--device", "cpu"]);
-    let e = difference(&place, "moved", "whole");
+    dir.ok(&["train", "--resume", "moved", "--steps", "9", "--device", "cpu"]);
+    let e = difference(&dir, "moved", "whole");
     assert!(e < 0.02, "{e}");
 }
 
 fn half_precision_trains() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let args =
         [&GPU[..], &["--precision", "mixed", "--steps", "5", "--log-every", "1", "--out", "half"]]
             .concat();
-    let ended = place.run(&Place::training(&args));
+    let ended = dir.run(&TestDir::training(&args));
     if ended.code == Some(1) {
         return ended.refused(1, &["half precision", "--precision f32"]);
     }
     assert!(ended.out.contains("mixed precision"), "{} {}", ended.out, ended.err);
-    place.train(&["--device", "cpu", "--steps", "5", "--log-every", "1", "--out", "single"]);
-    let e = difference(&place, "half", "single");
+    dir.train(&["--device", "cpu", "--steps", "5", "--log-every", "1", "--out", "single"]);
+    let e = difference(&dir, "half", "single");
     assert!(e > 0.0 && e < 0.1, "{e}");
 }
 
 fn measures_and_experiments_have_the_cpus_numbers() {
-    let place = Place::new();
-    place.train(&["--device", "cpu", "--steps", "3", "--out", "run"]);
-    place.ok(&[
+    let dir = TestDir::new();
+    dir.train(&["--device", "cpu", "--steps", "3", "--out", "run"]);
+    dir.ok(&[
         "sample",
         "--checkpoint",
         "run",
@@ -126,8 +125,8 @@ fn measures_and_experiments_have_the_cpus_numbers() {
     ]);
     let on = |device: &[&str], name: &str, args: &[&str]| {
         let grid = format!("{name}.png");
-        let ended = place.ok(&[args, &["--json", "--force", "--grid", &grid], device].concat());
-        (ended.json(), image::open(place.path(&grid)).unwrap().to_rgb8())
+        let ended = dir.ok(&[args, &["--json", "--force", "--grid", &grid], device].concat());
+        (ended.json(), image::open(dir.path(&grid)).unwrap().to_rgb8())
     };
     // For each command the path of a value in its JSON output.
     let commands: [(&[&str], usize, &[&str]); 8] = [
@@ -255,8 +254,8 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             "--out",
             name,
         ];
-        place.ok(&[&args, device].concat());
-        runs::read_state_dict(&place.path(name)).unwrap()["features"].as_f32().unwrap().to_vec()
+        dir.ok(&[&args, device].concat());
+        runs::read_state_dict(&dir.path(name)).unwrap()["features"].as_f32().unwrap().to_vec()
     };
     let (a, b) = (features("a.safetensors", &["--device", "cpu"]), features("b.safetensors", &GPU));
     let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
@@ -269,7 +268,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
 
 fn a_step_beyond_the_adapter_is_an_error() {
     let adapters = tensor::gpu::adapters();
-    let place = Place::new();
+    let dir = TestDir::new();
     // A tensor just beyond the binding limit, on the adapter with the lowest limit.
     let Some(adapter) = adapters.iter().filter(|a| a.compute).min_by_key(|a| a.max_binding_size)
     else {
@@ -293,13 +292,13 @@ fn a_step_beyond_the_adapter_is_an_error() {
             "--steps",
             "1",
         ];
-        let ended = place.run(&[&common, huge].concat());
+        let ended = dir.run(&[&common, huge].concat());
         ended.refused(1, &["a tensor of", "can bind", "smaller batch"]);
     };
     // A weight: training has not begun.
     train(&["--image", "256", "--width", "96", "--batch", "4", "--out", "none"]);
-    assert!(!place.path("none").exists());
+    assert!(!dir.path("none").exists());
     train(&["--image", "512", "--width", "16", "--batch", "33", "--out", "run"]);
     // The checkpoint of step 0 exists and is valid.
-    place.ok(&["info", "run"]);
+    dir.ok(&["info", "run"]);
 }

@@ -1,11 +1,11 @@
 //! Invalid flags and files: one line that names the problem, exit code 2 for usage and 1 otherwise.
 
-use crate::common::{Ended, Place, files, pictures};
+use crate::common::{Ended, TestDir, files, pictures};
 use std::fs;
 
 #[test]
 fn flags_out_of_range_are_usage() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let cases: &[(&[&str], &[&str])] = &[
         (&["--batch", "0"], &["--batch", "'0'"]),
         (&["--lr", "0"], &["--lr", "greater than 0"]),
@@ -70,7 +70,7 @@ fn flags_out_of_range_are_usage() {
         (&["--num-labels", "100"], &["objective.num_labels", "semi_supervised"]),
     ];
     for (args, parts) in cases {
-        place.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);
+        dir.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);
     }
     for args in [
         &["sample", "--checkpoint", "x"][..],
@@ -79,50 +79,50 @@ fn flags_out_of_range_are_usage() {
         &["import", "--out", "x"],
         &["paint"],
     ] {
-        place.refused(2, args, &["(see --help)"]);
+        dir.refused(2, args, &["(see --help)"]);
     }
-    assert!(!place.path("runs").exists());
+    assert!(!dir.path("runs").exists());
 }
 
 #[test]
 fn a_device_that_is_not_there_is_named() {
-    let place = Place::new();
-    let adapters = place.ok(&["devices", "--json"]).json().split_off(1);
-    place.refused(
+    let dir = TestDir::new();
+    let adapters = dir.ok(&["devices", "--json"]).json().split_off(1);
+    dir.refused(
         1,
         &["train", "--device", "gpu:99", "--allow-software"],
         &[if adapters.is_empty() { "no graphics adapter" } else { "there is no gpu:99" }],
     );
     if !adapters.iter().any(|a| a["software"] == false) {
         let way_out = if adapters.is_empty() { "--device cpu" } else { "--allow-software" };
-        place.refused(1, &["train", "--device", "gpu"], &[way_out]);
-        place.refused(
+        dir.refused(1, &["train", "--device", "gpu"], &[way_out]);
+        dir.refused(
             1,
             &["train", "--precision", "mixed"],
             &["the cpu", "half precision", "--precision f32"],
         );
     }
-    place.refused(
+    dir.refused(
         1,
         &["sample", "--checkpoint", "x", "--grid", "x.png", "--device", "cpu"],
         &["\"x\""],
     );
-    assert!(!place.path("runs").exists());
+    assert!(!dir.path("runs").exists());
 }
 
 #[test]
 fn an_instruction_set_that_is_not_there_is_named() {
-    let place = Place::new();
-    let ended = Ended::of(place.command(&["devices"]).env("DCGAN_SIMD", "mmx").output().unwrap());
+    let dir = TestDir::new();
+    let ended = Ended::of(dir.command(&["devices"]).env("DCGAN_SIMD", "mmx").output().unwrap());
     ended.refused(1, &["DCGAN_SIMD=mmx", "portable"]);
 }
 
 #[test]
 fn data_that_is_not_there_or_empty() {
-    let place = Place::new();
-    fs::create_dir(place.path("empty")).unwrap();
-    fs::create_dir(place.path("texts")).unwrap();
-    fs::write(place.path("texts/a.txt"), "hello").unwrap();
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("empty")).unwrap();
+    fs::create_dir(dir.path("texts")).unwrap();
+    fs::write(dir.path("texts/a.txt"), "hello").unwrap();
     let cases: &[(&str, &[&str])] = &[
         ("nowhere", &["no data at \"nowhere\""]),
         ("fashon-mnist", &["did you mean \"fashion-mnist\"?"]),
@@ -133,39 +133,39 @@ fn data_that_is_not_there_or_empty() {
         ("pictures/000.png", &["000.png", "single image"]),
     ];
     for (spec, parts) in cases {
-        let ended = place.run(&["train", "--data", spec, "--out", "run"]);
+        let ended = dir.run(&["train", "--data", spec, "--out", "run"]);
         ended.refused(1, parts);
         assert_eq!(
             ended.out, "",
             "the networks are shown only once there is something to learn from"
         );
     }
-    place.refused(
+    dir.refused(
         1,
         &["train", "--data", "pictures", "--batch", "41", "--out", "run"],
         &["40 images", "batch of 41"],
     );
-    assert!(!place.path("run").exists());
+    assert!(!dir.path("run").exists());
 }
 
 #[test]
 fn a_place_that_cannot_be_is_found_before_the_pictures_are_read() {
-    let place = Place::new();
-    fs::create_dir(place.path("empty")).unwrap();
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("empty")).unwrap();
     let refused = |args: &[&str], parts: &[&str]| {
-        place.refused(1, &[&["train", "--data", "empty"], args].concat(), parts);
+        dir.refused(1, &[&["train", "--data", "empty"], args].concat(), parts);
     };
     refused(&["--out", "pictures"], &["\"pictures\" exists and is not empty"]);
     refused(&["--out", "pictures/000.png/run"], &["cannot write", "pictures/000.png/run"]);
     refused(&["--runs-dir", "pictures/000.png"], &["cannot write", "pictures/000.png"]);
     refused(&["--out", "new/run"], &["no images in"]);
-    assert!(!place.path("new").exists());
+    assert!(!dir.path("new").exists());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_step_that_does_not_fit_the_memory_is_refused() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // About 45 GiB: the most that a recipe can ask for with so few images.
     let huge = [
         "train", "--data", "pictures", "--image", "1024", "--batch", "40", "--width", "64",
@@ -180,9 +180,9 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
     }
     let parts =
         ["on 40 images takes about 45.49 GiB", "GiB are available", "smaller --batch, --width"];
-    place.refused(1, &huge, &parts);
-    assert!(!place.path("run").exists());
-    let ended = place.ok(&[&huge[..], &["--dry-run", "--json"]].concat());
+    dir.refused(1, &huge, &parts);
+    assert!(!dir.path("run").exists());
+    let ended = dir.ok(&[&huge[..], &["--dry-run", "--json"]].concat());
     assert_eq!(ended.err, "");
     let message = ended.event("warning")["message"].as_str().unwrap().to_owned();
     assert!(parts.iter().all(|part| message.contains(part)), "{message}");
@@ -191,12 +191,12 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
 
 #[test]
 fn more_than_a_tenth_of_bad_pictures_is_too_many() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for i in 0..5 {
-        let good = fs::read(place.path("pictures/000.png")).unwrap();
-        fs::write(place.path(&format!("pictures/cut{i}.png")), &good[..good.len() / 2]).unwrap();
+        let good = fs::read(dir.path("pictures/000.png")).unwrap();
+        fs::write(dir.path(&format!("pictures/cut{i}.png")), &good[..good.len() / 2]).unwrap();
     }
-    place.refused(
+    dir.refused(
         1,
         &["train", "--data", "pictures", "--image", "16"],
         &["5 of 45 images", "10 %", "cut0.png"],
@@ -205,8 +205,8 @@ fn more_than_a_tenth_of_bad_pictures_is_too_many() {
 
 #[test]
 fn an_image_bomb_is_refused_by_its_header() {
-    let place = Place::new();
-    pictures(&place.path("bomb"), 20);
+    let dir = TestDir::new();
+    pictures(&dir.path("bomb"), 20);
     // A valid header of 60000×60000 pixels with a correct chunk checksum.
     let mut bomb =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
@@ -217,9 +217,8 @@ fn an_image_bomb_is_refused_by_its_header() {
         )
     });
     bomb.extend((!crc).to_be_bytes());
-    fs::write(place.path("bomb/bomb.png"), bomb).unwrap();
-    let ended =
-        place.ok(&["train", "--data", "bomb", "--image", "16", "--batch", "8", "--dry-run"]);
+    fs::write(dir.path("bomb/bomb.png"), bomb).unwrap();
+    let ended = dir.ok(&["train", "--data", "bomb", "--image", "16", "--batch", "8", "--dry-run"]);
     assert!(
         ended.err.starts_with("warning: cannot decode \"bomb.png\"") && ended.err.contains("limit"),
         "{}",
@@ -229,7 +228,7 @@ fn an_image_bomb_is_refused_by_its_header() {
 
 #[test]
 fn damaged_idx_files_are_told_apart() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let good: Vec<u8> =
         [&[0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 28, 0, 0, 0, 28][..], &[9; 4 * 784]].concat();
     let cases: &[(&str, Vec<u8>, &str)] = &[
@@ -240,12 +239,12 @@ fn damaged_idx_files_are_told_apart() {
         ("pack-idx3-ubyte.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03nonsense".to_vec(), "gzip"),
     ];
     for (name, bytes, part) in cases {
-        fs::write(place.path(name), bytes).unwrap();
-        place.refused(1, &["train", "--data", name, "--batch", "2"], &[name, part]);
+        fs::write(dir.path(name), bytes).unwrap();
+        dir.refused(1, &["train", "--data", name, "--batch", "2"], &[name, part]);
     }
-    fs::write(place.path("train-images-idx3-ubyte"), &good).unwrap();
-    fs::write(place.path("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]).unwrap();
-    place.refused(
+    fs::write(dir.path("train-images-idx3-ubyte"), &good).unwrap();
+    fs::write(dir.path("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]).unwrap();
+    dir.refused(
         1,
         &["train", "--data", "train-images-idx3-ubyte", "--batch", "2"],
         &["4 images", "3 labels"],
@@ -254,7 +253,7 @@ fn damaged_idx_files_are_told_apart() {
 
 #[test]
 fn recipes_with_faults_are_named_with_the_key() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let cases: &[(&str, &[&str])] = &[
         (
             "base = \"small\"\n[optimizer]\nlearning_rate = 1\n",
@@ -268,48 +267,48 @@ fn recipes_with_faults_are_named_with_the_key() {
         ("[image\n", &["TOML", "line 1"]),
     ];
     for (text, parts) in cases {
-        fs::write(place.path("bad.toml"), text).unwrap();
-        place.refused(1, &["train", "--recipe", "bad.toml"], parts);
+        fs::write(dir.path("bad.toml"), text).unwrap();
+        dir.refused(1, &["train", "--recipe", "bad.toml"], parts);
     }
-    place.refused(1, &["train", "--recipe", "none.toml"], &["none.toml"]);
-    place.refused(1, &["train", "--recipe", "pictures/000.png"], &["pictures/000.png"]);
-    place.refused(2, &["recipes", "papr"], &["did you mean \"paper\"?"]);
+    dir.refused(1, &["train", "--recipe", "none.toml"], &["none.toml"]);
+    dir.refused(1, &["train", "--recipe", "pictures/000.png"], &["pictures/000.png"]);
+    dir.refused(2, &["recipes", "papr"], &["did you mean \"paper\"?"]);
 }
 
 #[test]
 fn nothing_to_resume() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let resume = |args: &[&str], parts: &[&str]| {
-        place.refused(1, &[&["train", "--resume"], args].concat(), parts)
+        dir.refused(1, &[&["train", "--resume"], args].concat(), parts)
     };
     resume(&[], &["nothing to resume", "runs"]);
     resume(&["gone"], &["nothing to resume", "gone"]);
     resume(&["pictures"], &["pictures", "not a run directory"]);
-    fs::create_dir_all(place.path("runs/0001-x/checkpoints")).unwrap();
+    fs::create_dir_all(dir.path("runs/0001-x/checkpoints")).unwrap();
     resume(&[], &["no checkpoint yet", "0001-x", "the same command without --resume"]);
-    fs::write(place.path("runs/0001-x/checkpoints/step-00000007.safetensors"), "x").unwrap();
+    fs::write(dir.path("runs/0001-x/checkpoints/step-00000007.safetensors"), "x").unwrap();
     resume(&[], &["no checkpoint", "0001-x", "1 damaged", "start a new run without --resume"]);
     for args in [
         &["info"][..],
         &["sample", "--grid", "x.png", "--checkpoint"],
         &["export", "--out", "x", "--checkpoint"],
     ] {
-        let ended = place.run(&[args, &["runs/0001-x"]].concat());
+        let ended = dir.run(&[args, &["runs/0001-x"]].concat());
         ended.refused(1, &["no checkpoint to load", "0001-x"]);
         assert!(!ended.err.contains("--resume"), "{}", ended.err);
     }
-    fs::write(place.path("copy.safetensors"), "x").unwrap();
+    fs::write(dir.path("copy.safetensors"), "x").unwrap();
     resume(&["copy.safetensors"], &["copy.safetensors", "--init-from copy.safetensors"]);
-    fs::write(place.path("runs/0001-x/checkpoints/mine.safetensors"), "x").unwrap();
+    fs::write(dir.path("runs/0001-x/checkpoints/mine.safetensors"), "x").unwrap();
     resume(&["runs/0001-x/checkpoints/mine.safetensors"], &["mine.safetensors", "--init-from"]);
-    place.refused(1, &["runs", "--runs-dir", "gone"], &["no runs in \"gone\""]);
+    dir.refused(1, &["runs", "--runs-dir", "gone"], &["no runs in \"gone\""]);
 }
 
 #[test]
 fn checkpoints_that_cannot_be_used_say_why() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--out", "run"]);
-    let good = fs::read(place.checkpoints("run").last().unwrap()).unwrap();
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--out", "run"]);
+    let good = fs::read(dir.checkpoints("run").last().unwrap()).unwrap();
     let middle = good.len() / 2;
     let mut flipped = good.clone();
     flipped[middle] ^= 4;
@@ -328,38 +327,38 @@ fn checkpoints_that_cannot_be_used_say_why() {
         ("empty.safetensors", b"", &["empty.safetensors"]),
     ];
     for (name, bytes, parts) in cases {
-        fs::write(place.path(name), bytes).unwrap();
-        place.refused(1, &["sample", "--checkpoint", name, "--grid", "x.png"], parts);
-        place.refused(1, &["info", name], parts);
+        fs::write(dir.path(name), bytes).unwrap();
+        dir.refused(1, &["sample", "--checkpoint", name, "--grid", "x.png"], parts);
+        dir.refused(1, &["info", name], parts);
     }
-    place.refused(1, &["info", "gone.safetensors"], &["gone.safetensors"]);
-    place.ok(&["sample", "--checkpoint", "run", "--out", "raw.safetensors", "--count", "2"]);
-    place.refused(1, &["info", "raw.safetensors"], &["not a checkpoint", "dcgan import"]);
+    dir.refused(1, &["info", "gone.safetensors"], &["gone.safetensors"]);
+    dir.ok(&["sample", "--checkpoint", "run", "--out", "raw.safetensors", "--count", "2"]);
+    dir.refused(1, &["info", "raw.safetensors"], &["not a checkpoint", "dcgan import"]);
     // Weights of another recipe.
-    place.refused(
+    dir.refused(
         1,
         &["train", "--init-from", "run", "--recipe", "small", "--out", "y"],
         &["--init-from run", "another recipe"],
     );
-    assert!(!place.path("x.png").exists() && !place.path("y").exists());
+    assert!(!dir.path("x.png").exists() && !dir.path("y").exists());
 }
 
 #[test]
 fn a_run_goes_only_where_nothing_is() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--out", "run"]);
-    let before = fs::read(place.path("run/metrics.jsonl")).unwrap();
-    place.refused(
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--out", "run"]);
+    let before = fs::read(dir.path("run/metrics.jsonl")).unwrap();
+    dir.refused(
         1,
-        &Place::training(&["--out", "run"]),
+        &TestDir::training(&["--out", "run"]),
         &["\"run\" exists and is not empty", "--resume"],
     );
-    assert_eq!(fs::read(place.path("run/metrics.jsonl")).unwrap(), before);
+    assert_eq!(fs::read(dir.path("run/metrics.jsonl")).unwrap(), before);
     // Nor below a file, where no folder can be.
-    place.refused(
+    dir.refused(
         1,
-        &Place::training(&["--out", "pictures/000.png/run"]),
+        &TestDir::training(&["--out", "pictures/000.png/run"]),
         &["pictures/000.png/run"],
     );
-    assert_eq!(files(&place.path("pictures")).len(), 40);
+    assert_eq!(files(&dir.path("pictures")).len(), 40);
 }

@@ -1,6 +1,6 @@
 //! Conditional networks: classes, attributes, vectors; and truncated latents.
 
-use crate::common::{Place, logged_steps, pictures};
+use crate::common::{TestDir, logged_steps, pictures};
 use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,11 +11,11 @@ const PIXELS: usize = 16 * 16 * 3;
 const CLASSES: [&str; 3] = ["cat", "dog", "owl"];
 
 /// Three classes of eight images in `zoo/`, with a table of attributes.
-fn zoo() -> Place {
-    let place = Place::new();
+fn zoo() -> TestDir {
+    let dir = TestDir::new();
     let mut table = String::from("file,smiling,fur\n");
     for (class, name) in CLASSES.iter().enumerate() {
-        pictures(&place.path(&format!("zoo/{name}")), 8);
+        pictures(&dir.path(&format!("zoo/{name}")), 8);
         for i in 0..8 {
             table += &format!(
                 "{name}/{i:03}.png,{},{}\n",
@@ -24,8 +24,8 @@ fn zoo() -> Place {
             );
         }
     }
-    fs::write(place.path("zoo/attributes.csv"), table).unwrap();
-    place
+    fs::write(dir.path("zoo/attributes.csv"), table).unwrap();
+    dir
 }
 
 fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
@@ -39,78 +39,71 @@ fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
     .concat()
 }
 
-fn vectors(place: &Place, name: &str, shape: [usize; 2]) {
+fn vectors(dir: &TestDir, name: &str, shape: [usize; 2]) {
     let values = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.7).sin()).collect();
     write_state_dict(
-        &place.path(name),
+        &dir.path(name),
         &BTreeMap::from([("condition".to_owned(), HostTensor::f32(shape, values))]),
     )
     .unwrap();
 }
 
 /// Samples from `run`.
-fn drawn(place: &Place, args: &[&str]) -> Vec<f32> {
-    place.ok(&[&["sample", "--checkpoint", "run", "--out", "drawn.safetensors", "--force"], args]
+fn drawn(dir: &TestDir, args: &[&str]) -> Vec<f32> {
+    dir.ok(&[&["sample", "--checkpoint", "run", "--out", "drawn.safetensors", "--force"], args]
         .concat());
-    let mut arrays = read_state_dict(&place.path("drawn.safetensors")).unwrap();
+    let mut arrays = read_state_dict(&dir.path("drawn.safetensors")).unwrap();
     let images = arrays.remove("images").unwrap();
     assert_eq!(images.shape[1..], SHAPE);
     images.into_f32().unwrap()
 }
 
 #[track_caller]
-fn sample_refused(place: &Place, code: i32, args: &[&str], parts: &[&str]) {
-    place.refused(
+fn sample_refused(dir: &TestDir, code: i32, args: &[&str], parts: &[&str]) {
+    dir.refused(
         code,
         &[&["sample", "--checkpoint", "run", "--grid", "refused.png"], args].concat(),
         parts,
     );
-    assert!(!place.path("refused.png").exists());
+    assert!(!dir.path("refused.png").exists());
 }
 
 #[test]
 fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
-    let place = zoo();
-    let ended = place.ok(&training(&["--condition", "class", "--out", "run"]));
+    let dir = zoo();
+    let ended = dir.ok(&training(&["--condition", "class", "--out", "run"]));
     assert!(ended.out.contains("24 images"), "{}", ended.out);
-    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let config = fs::read_to_string(dir.path("run/config.toml")).unwrap();
     assert!(config.contains("kind = \"class\"") && config.contains("\"owl\""), "{config}");
 
-    let dogs = drawn(&place, &["--class", "1", "--count", "5"]);
+    let dogs = drawn(&dir, &["--class", "1", "--count", "5"]);
     assert_eq!(dogs.len(), 5 * PIXELS);
-    assert_eq!(dogs, drawn(&place, &["--class", "dog", "--count", "5"]));
-    assert_eq!(dogs, drawn(&place, &["--class", "Dog", "--count", "5", "--batch", "2"]));
-    let owls = drawn(&place, &["--class", "owl", "--count", "5"]);
+    assert_eq!(dogs, drawn(&dir, &["--class", "dog", "--count", "5"]));
+    assert_eq!(dogs, drawn(&dir, &["--class", "Dog", "--count", "5", "--batch", "2"]));
+    let owls = drawn(&dir, &["--class", "owl", "--count", "5"]);
     assert_ne!(dogs, owls);
     // One row per class, with the same latents in each.
-    let all = drawn(&place, &["--class", "all", "--columns", "4", "--grid", "all.png"]);
+    let all = drawn(&dir, &["--class", "all", "--columns", "4", "--grid", "all.png"]);
     assert_eq!(all.len(), 3 * 4 * PIXELS);
     let row = |class: usize| &all[class * 4 * PIXELS..][..4 * PIXELS];
     assert_eq!((row(1), row(2)), (&dogs[..4 * PIXELS], &owls[..4 * PIXELS]));
-    let grid = image::open(place.path("all.png")).unwrap();
+    let grid = image::open(dir.path("all.png")).unwrap();
     assert!(grid.width() > grid.height(), "four columns, three rows");
-    assert_eq!(drawn(&place, &["--class", "all", "--count", "2"]).len(), 3 * 2 * PIXELS);
+    assert_eq!(drawn(&dir, &["--class", "all", "--count", "2"]).len(), 3 * 2 * PIXELS);
 
-    sample_refused(&place, 1, &["--class", "fish"], &["\"fish\"", "--class", "cat, dog, owl"]);
-    sample_refused(&place, 1, &["--class", "3"], &["\"3\"", "--class", "cat, dog, owl"]);
-    sample_refused(&place, 1, &["--class", "-1"], &["\"-1\"", "--class", "cat, dog, owl"]);
-    sample_refused(&place, 1, &[], &["conditioned on a class", "--class", "cat, dog, owl"]);
-    sample_refused(&place, 1, &["--attr", "smiling=1"], &["conditioned on a class"]);
-    sample_refused(&place, 2, &["--class", "1", "--attr", "smiling=1"], &["--class", "--attr"]);
+    sample_refused(&dir, 1, &["--class", "fish"], &["\"fish\"", "--class", "cat, dog, owl"]);
+    sample_refused(&dir, 1, &["--class", "3"], &["\"3\"", "--class", "cat, dog, owl"]);
+    sample_refused(&dir, 1, &["--class", "-1"], &["\"-1\"", "--class", "cat, dog, owl"]);
+    sample_refused(&dir, 1, &[], &["conditioned on a class", "--class", "cat, dog, owl"]);
+    sample_refused(&dir, 1, &["--attr", "smiling=1"], &["conditioned on a class"]);
+    sample_refused(&dir, 2, &["--class", "1", "--attr", "smiling=1"], &["--class", "--attr"]);
 }
 
 #[test]
 fn attributes_are_drawn_by_name() {
-    let place = zoo();
-    place.ok(&training(&[
-        "--condition",
-        "attributes",
-        "--condition-d",
-        "auxiliary",
-        "--out",
-        "run",
-    ]));
-    let draw = |args: &[&str]| drawn(&place, &[&["--count", "3"], args].concat());
+    let dir = zoo();
+    dir.ok(&training(&["--condition", "attributes", "--condition-d", "auxiliary", "--out", "run"]));
+    let draw = |args: &[&str]| drawn(&dir, &[&["--count", "3"], args].concat());
     let plain = draw(&[]);
     let smiling = draw(&["--attr", "smiling=1"]);
     assert_eq!(plain, draw(&["--attr", "smiling=0"]));
@@ -119,20 +112,20 @@ fn attributes_are_drawn_by_name() {
     assert_ne!(smiling, draw(&["--attr", "smiling=1", "--attr", "fur=brown"]));
     assert_ne!(smiling, draw(&["--attr", "smiling=0.5"]));
     sample_refused(
-        &place,
+        &dir,
         1,
         &["--attr", "smilng=1"],
         &["\"smilng=1\"", "smiling", "fur=brown", "--attr"],
     );
-    sample_refused(&place, 1, &["--attr", "fur=green"], &["\"fur=green\"", "fur=brown", "--attr"]);
-    sample_refused(&place, 1, &["--attr", "smiling=much"], &["\"smiling=much\"", "--attr"]);
-    sample_refused(&place, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
+    sample_refused(&dir, 1, &["--attr", "fur=green"], &["\"fur=green\"", "fur=brown", "--attr"]);
+    sample_refused(&dir, 1, &["--attr", "smiling=much"], &["\"smiling=much\"", "--attr"]);
+    sample_refused(&dir, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
 }
 
 /// Attributes with a different value for every image are left out, unless they are named.
 #[test]
 fn attributes_can_be_chosen() {
-    let place = zoo();
+    let dir = zoo();
     let mut table = String::from("file,id,code,split,smiling,fur,height\n");
     for (class, name) in CLASSES.iter().enumerate() {
         for i in 0..8 {
@@ -145,11 +138,11 @@ fn attributes_can_be_chosen() {
             );
         }
     }
-    fs::write(place.path("zoo/attributes.csv"), table).unwrap();
+    fs::write(dir.path("zoo/attributes.csv"), table).unwrap();
     let names = |condition: &str, out: &str| -> Vec<String> {
-        place.ok(&training(&["--condition", condition, "--out", out]));
+        dir.ok(&training(&["--condition", condition, "--out", out]));
         let config: toml::Table =
-            fs::read_to_string(place.path(out).join("config.toml")).unwrap().parse().unwrap();
+            fs::read_to_string(dir.path(out).join("config.toml")).unwrap().parse().unwrap();
         let condition = &config["recipe"]["condition"];
         let names: Vec<String> = condition["names"]
             .as_array()
@@ -165,41 +158,41 @@ fn attributes_can_be_chosen() {
     assert_eq!(names("attributes:fur, smiling", "two"), ["smiling", "fur=brown", "fur=grey"]);
     assert_eq!(names("attributes:id,split", "ids").len(), 24 + 2);
     // The resumed run and the samples have the same ones.
-    place.ok(&["train", "--resume", "run", "--steps", "3"]);
-    let draw = |fur: &str| drawn(&place, &["--count", "2", "--attr", fur]);
+    dir.ok(&["train", "--resume", "run", "--steps", "3"]);
+    let draw = |fur: &str| drawn(&dir, &["--count", "2", "--attr", fur]);
     assert_ne!(draw("fur=brown"), draw("fur=grey"));
     sample_refused(
-        &place,
+        &dir,
         1,
         &["--attr", "smiling=1"],
         &["\"smiling=1\"", "fur=brown, fur=grey", "--attr"],
     );
     let unknown = training(&["--condition", "attributes:fur,hair", "--out", "x"]);
-    place.refused(1, &unknown, &["no attribute \"hair\"", "id, code, split, smiling, fur, height"]);
-    place.refused(
+    dir.refused(1, &unknown, &["no attribute \"hair\"", "id, code, split, smiling, fur, height"]);
+    dir.refused(
         2,
         &training(&["--condition", "attributesfur", "--out", "x"]),
         &["attributes:NAME,NAME"],
     );
-    assert!(!place.path("x").exists());
+    assert!(!dir.path("x").exists());
 }
 
 #[test]
 fn any_vectors_are_a_condition() {
-    let place = zoo();
-    vectors(&place, "texts.safetensors", [24, 5]);
-    vectors(&place, "few.safetensors", [23, 5]);
-    place.refused(
+    let dir = zoo();
+    vectors(&dir, "texts.safetensors", [24, 5]);
+    vectors(&dir, "few.safetensors", [23, 5]);
+    dir.refused(
         1,
         &training(&["--condition", "few.safetensors", "--out", "run"]),
         &["few.safetensors", "[23, 5]", "24"],
     );
-    place.refused(
+    dir.refused(
         2,
         &training(&["--condition", "gone.safetensors", "--out", "run"]),
         &["--condition", "gone.safetensors"],
     );
-    assert!(!place.path("run").exists());
+    assert!(!dir.path("run").exists());
     let flags = [
         "--condition",
         "texts.safetensors",
@@ -210,67 +203,67 @@ fn any_vectors_are_a_condition() {
         "--out",
         "run",
     ];
-    place.ok(&training(&flags));
+    dir.ok(&training(&flags));
     // A run finds its vectors again when it is resumed from another folder.
-    fs::create_dir(place.path("elsewhere")).unwrap();
-    let resumed = place
+    fs::create_dir(dir.path("elsewhere")).unwrap();
+    let resumed = dir
         .command(&["train", "--resume", "../run", "--steps", "3"])
-        .current_dir(place.path("elsewhere"))
+        .current_dir(dir.path("elsewhere"))
         .output()
         .unwrap();
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
 
-    vectors(&place, "four.safetensors", [4, 5]);
-    vectors(&place, "one.safetensors", [1, 5]);
-    vectors(&place, "wide.safetensors", [4, 6]);
-    let four = drawn(&place, &["--condition", "four.safetensors", "--count", "4"]);
-    let one = drawn(&place, &["--condition", "one.safetensors", "--count", "4"]);
+    vectors(&dir, "four.safetensors", [4, 5]);
+    vectors(&dir, "one.safetensors", [1, 5]);
+    vectors(&dir, "wide.safetensors", [4, 6]);
+    let four = drawn(&dir, &["--condition", "four.safetensors", "--count", "4"]);
+    let one = drawn(&dir, &["--condition", "one.safetensors", "--count", "4"]);
     assert_eq!(four[..PIXELS], one[..PIXELS]);
     assert_ne!(four[PIXELS..], one[PIXELS..]);
     sample_refused(
-        &place,
+        &dir,
         2,
         &["--condition", "four.safetensors", "--count", "5"],
         &["four.safetensors", "4 vectors for 5"],
     );
     sample_refused(
-        &place,
+        &dir,
         1,
         &["--condition", "wide.safetensors"],
         &["wide.safetensors", "[N, 5]", "[4, 6]"],
     );
-    sample_refused(&place, 1, &[], &["conditioned on vectors", "--condition"]);
+    sample_refused(&dir, 1, &[], &["conditioned on vectors", "--condition"]);
 }
 
 #[test]
 fn truncated_latents_stay_within_their_bound() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--out", "run"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--out", "run"]);
     let latents = || {
-        let mut arrays = read_state_dict(&place.path("drawn.safetensors")).unwrap();
+        let mut arrays = read_state_dict(&dir.path("drawn.safetensors")).unwrap();
         arrays.remove("latents").unwrap().into_f32().unwrap()
     };
-    let plain = drawn(&place, &["--count", "4"]);
+    let plain = drawn(&dir, &["--count", "4"]);
     let wide = latents();
-    let tame = drawn(&place, &["--count", "4", "--truncation", "0.5"]);
+    let tame = drawn(&dir, &["--count", "4", "--truncation", "0.5"]);
     let near = latents();
     assert!(wide.iter().any(|z| z.abs() > 1.0) && near.iter().all(|z| z.abs() <= 0.5));
     assert_ne!(plain, tame);
     for value in ["0", "-1", "NaN"] {
-        sample_refused(&place, 2, &["--truncation", value], &["--truncation", value]);
+        sample_refused(&dir, 2, &["--truncation", value], &["--truncation", value]);
     }
     let given = ["--truncation", "0.5", "--latents", "drawn.safetensors"];
-    sample_refused(&place, 2, &given, &["--truncation", "--latents"]);
+    sample_refused(&dir, 2, &given, &["--truncation", "--latents"]);
     // An unconditional generator takes no condition.
     for flags in [["--class", "1"], ["--attr", "smiling=1"], ["--condition", "drawn.safetensors"]] {
-        sample_refused(&place, 2, &flags, &[flags[0], "trained without a condition"]);
+        sample_refused(&dir, 2, &flags, &[flags[0], "trained without a condition"]);
     }
 }
 
 #[test]
 fn a_run_that_goes_on_keeps_its_tricks() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--loss", "hinge", "--out", "run"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--loss", "hinge", "--out", "run"]);
     for flags in [
         &["--loss", "hinge"][..],
         &["--parametrization-d", "spectral-norm"],
@@ -280,54 +273,54 @@ fn a_run_that_goes_on_keeps_its_tricks() {
         &["--condition", "class"],
     ] {
         let command = [&["train", "--resume", "run", "--steps", "3"], flags].concat();
-        place.refused(2, &command, &[flags[0], "resumed run", "--init-from"]);
+        dir.refused(2, &command, &[flags[0], "resumed run", "--init-from"]);
     }
-    place.refused(
+    dir.refused(
         2,
         &["train", "--resume", "run", "--allow-augment"],
         &["--allow-augment", "--resume"],
     );
-    assert_eq!(logged_steps(&place.path("run")), [2]);
+    assert_eq!(logged_steps(&dir.path("run")), [2]);
 }
 
 #[test]
 fn the_paper_s_recipe_is_augmented_only_by_force() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let paper = |args: &[&'static str]| {
         [&["train", "--data", "pictures", "--recipe", "paper", "--image", "16", "--dry-run"], args]
             .concat()
     };
-    place.ok(&paper(&[]));
+    dir.ok(&paper(&[]));
     for flags in [&["--augment", "color"][..], &["--flip"]] {
-        place.refused(2, &paper(flags), &["augment.allow", "images as they are"]);
-        place.ok(&paper(&[flags, &["--allow-augment"]].concat()));
+        dir.refused(2, &paper(flags), &["augment.allow", "images as they are"]);
+        dir.ok(&paper(&[flags, &["--allow-augment"]].concat()));
     }
 }
 
 #[test]
 fn conditions_that_the_data_do_not_offer_are_refused() {
-    let place = Place::new();
-    let condition = |kind: &'static str| Place::training(&["--condition", kind, "--out", "run"]);
-    place.refused(1, &condition("class"), &["pictures", "no labels", "condition"]);
-    place.refused(1, &condition("attributes"), &["pictures", "no attributes", "attributes.csv"]);
-    place.refused(
+    let dir = TestDir::new();
+    let condition = |kind: &'static str| TestDir::training(&["--condition", kind, "--out", "run"]);
+    dir.refused(1, &condition("class"), &["pictures", "no labels", "condition"]);
+    dir.refused(1, &condition("attributes"), &["pictures", "no attributes", "attributes.csv"]);
+    dir.refused(
         2,
         &condition("clas"),
         &["--condition", "clas", "class, attributes (or attributes:NAME,NAME) or none"],
     );
     // So does a recipe with classes, unless it is used with --condition none.
-    place.refused(
+    dir.refused(
         1,
         &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"],
         &["no labels"],
     );
-    assert!(!place.path("run").exists());
+    assert!(!dir.path("run").exists());
 }
 
 #[test]
 fn generators_come_with_the_program() {
-    let place = Place::new();
-    place.ok(&[
+    let dir = TestDir::new();
+    dir.ok(&[
         "sample",
         "--model",
         "fashion",
@@ -338,8 +331,7 @@ fn generators_come_with_the_program() {
         "--out",
         "drawn.safetensors",
     ]);
-    let images =
-        read_state_dict(&place.path("drawn.safetensors")).unwrap().remove("images").unwrap();
+    let images = read_state_dict(&dir.path("drawn.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [4, 28, 28, 1]);
     // Sneakers leave most of the image black, and the upper third is darker than the lower one.
     let values = images.into_f32().unwrap();
@@ -354,12 +346,12 @@ fn generators_come_with_the_program() {
         mean(0..9),
         mean(14..23)
     );
-    place.refused(1, &["sample", "--model", "fashion", "--grid", "g.png"], &["--class", "Sneaker"]);
-    place.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion", "emoji"]);
+    dir.refused(1, &["sample", "--model", "fashion", "--grid", "g.png"], &["--class", "Sneaker"]);
+    dir.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion", "emoji"]);
     // People stand on white: corners are bright, centers are not, and all images differ.
-    place.ok(&["sample", "--model", "emoji", "--count", "8", "--out", "people.safetensors"]);
+    dir.ok(&["sample", "--model", "emoji", "--count", "8", "--out", "people.safetensors"]);
     let images =
-        read_state_dict(&place.path("people.safetensors")).unwrap().remove("images").unwrap();
+        read_state_dict(&dir.path("people.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [8, 64, 64, 3]);
     let values = images.into_f32().unwrap();
     let pictures: Vec<&[f32]> = values.chunks(64 * 64 * 3).collect();
@@ -378,16 +370,16 @@ fn generators_come_with_the_program() {
 
 #[test]
 fn a_generator_to_give_away_draws_what_its_run_draws() {
-    let place = zoo();
-    place.ok(&training(&["--condition", "class", "--out", "run", "--ema", "0.9"]));
-    let whole = drawn(&place, &["--class", "1", "--count", "5"]);
-    place.ok(&["export", "--checkpoint", "run", "--generator", "small.safetensors"]);
-    place.refused(
+    let dir = zoo();
+    dir.ok(&training(&["--condition", "class", "--out", "run", "--ema", "0.9"]));
+    let whole = drawn(&dir, &["--class", "1", "--count", "5"]);
+    dir.ok(&["export", "--checkpoint", "run", "--generator", "small.safetensors"]);
+    dir.refused(
         1,
         &["export", "--checkpoint", "run", "--generator", "small.safetensors"],
         &["small.safetensors", "--force"],
     );
-    place.ok(&[
+    dir.ok(&[
         "sample",
         "--checkpoint",
         "small.safetensors",
@@ -398,7 +390,7 @@ fn a_generator_to_give_away_draws_what_its_run_draws() {
         "--out",
         "again.safetensors",
     ]);
-    let again = read_state_dict(&place.path("again.safetensors"))
+    let again = read_state_dict(&dir.path("again.safetensors"))
         .unwrap()
         .remove("images")
         .unwrap()
@@ -406,10 +398,10 @@ fn a_generator_to_give_away_draws_what_its_run_draws() {
         .unwrap();
     let off = whole.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(whole.len() == again.len() && off < 1e-5, "{off}");
-    let bytes = |name: &str| fs::metadata(place.path(name)).unwrap().len();
+    let bytes = |name: &str| fs::metadata(dir.path(name)).unwrap().len();
     assert!(
         bytes("small.safetensors") * 3
-            < fs::metadata(place.checkpoints("run").last().unwrap()).unwrap().len()
+            < fs::metadata(dir.checkpoints("run").last().unwrap()).unwrap().len()
     );
-    place.refused(1, &["train", "--resume", "small.safetensors"], &["small.safetensors"]);
+    dir.refused(1, &["train", "--resume", "small.safetensors"], &["small.safetensors"]);
 }

@@ -1,6 +1,6 @@
 //! `dcgan data`, and the flags that say what pictures become.
 
-use crate::common::{Ended, Place, files, logged_steps, pictures};
+use crate::common::{Ended, TestDir, files, logged_steps, pictures};
 use image::GenericImageView;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -8,8 +8,8 @@ use std::net::TcpListener;
 
 #[test]
 fn sets_are_listed_with_where_they_are() {
-    let place = Place::new();
-    let text = place.ok(&["data", "list"]).out;
+    let dir = TestDir::new();
+    let text = dir.ok(&["data", "list"]).out;
     for part in [
         "fashion-mnist, fashion",
         "emoji-people, emoji",
@@ -21,12 +21,12 @@ fn sets_are_listed_with_where_they_are() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert!(text.lines().all(|line| line.trim_end() == line));
-    let sets = place.ok(&["data", "list", "--json"]).json();
+    let sets = dir.ok(&["data", "list", "--json"]).json();
     let of = |name: &str| sets.iter().find(|set| set["name"] == name).unwrap();
     assert!(of("emoji-people")["path"].is_string() && of("emoji-people")["aliases"][0] == "emoji");
     assert!(of("mnist")["path"].is_null());
     assert!(of("cifar-10")["path"].is_null() && of("svhn-extra")["bytes"] == 1_329_278_602_u64);
-    place.refused(
+    dir.refused(
         1,
         &["train", "--data", "mnist"],
         &["cannot find the dataset \"mnist\"", "dcgan data fetch mnist"],
@@ -35,12 +35,12 @@ fn sets_are_listed_with_where_they_are() {
 
 #[test]
 fn info_tells_sizes_classes_and_bad_pictures() {
-    let place = Place::new();
-    pictures(&place.path("pets/cats"), 3);
-    pictures(&place.path("pets/dogs"), 4);
-    image::GrayImage::new(5, 9).save(place.path("pets/dogs/grey.png")).unwrap();
-    fs::write(place.path("pets/dogs/bad.png"), "nothing").unwrap();
-    let ended = place.ok(&["data", "info", "pets"]);
+    let dir = TestDir::new();
+    pictures(&dir.path("pets/cats"), 3);
+    pictures(&dir.path("pets/dogs"), 4);
+    image::GrayImage::new(5, 9).save(dir.path("pets/dogs/grey.png")).unwrap();
+    fs::write(dir.path("pets/dogs/bad.png"), "nothing").unwrap();
+    let ended = dir.ok(&["data", "info", "pets"]);
     for part in [
         "pets, train split: 9 images",
         "18x20: 7, 9x5: 1",
@@ -51,7 +51,7 @@ fn info_tells_sizes_classes_and_bad_pictures() {
     }
     assert!(ended.err.starts_with("warning: cannot decode \"dogs/bad.png\""), "{}", ended.err);
     assert!(!ended.out.contains("test split"));
-    let both = place.ok(&["data", "info", "emoji", "--json"]).json();
+    let both = dir.ok(&["data", "info", "emoji", "--json"]).json();
     let counts: Vec<u64> = both.iter().map(|split| split["images"].as_u64().unwrap()).collect();
     assert_eq!(counts, [1407, 150]);
     assert_eq!(both[0]["sizes"][0]["height"], 64);
@@ -59,31 +59,28 @@ fn info_tells_sizes_classes_and_bad_pictures() {
         (&both[1]["split"], &both[0]["channels"][0]["channels"]),
         (&"test".into(), &4.into())
     );
-    place.refused(1, &["data", "info", "nowhere"], &["no data at \"nowhere\""]);
+    dir.refused(1, &["data", "info", "nowhere"], &["no data at \"nowhere\""]);
 }
 
 /// The pixels of a grid's first picture, at the given side.
-fn first(place: &Place, file: &str, side: u32) -> Vec<u8> {
-    let grid = image::open(place.path(file)).unwrap();
+fn first(dir: &TestDir, file: &str, side: u32) -> Vec<u8> {
+    let grid = image::open(dir.path(file)).unwrap();
     grid.view(2, 2, side, side).to_image().into_raw()
 }
 
 #[test]
 fn a_preview_shows_what_a_run_would_see() {
-    let place = Place::new();
-    let preview = |args: &[&str]| -> Ended { place.ok(&[&["data", "preview"], args].concat()) };
+    let dir = TestDir::new();
+    let preview = |args: &[&str]| -> Ended { dir.ok(&[&["data", "preview"], args].concat()) };
     let ended = preview(&["emoji", "--grid", "emoji.png"]);
     assert!(
         ended.out.contains("1407 images at 64x64x3") && ended.out.contains("wrote emoji.png"),
         "{}",
         ended.out
     );
-    assert_eq!(
-        image::open(place.path("emoji.png")).unwrap().dimensions(),
-        (8 * 66 + 2, 8 * 66 + 2)
-    );
-    assert_eq!(first(&place, "emoji.png", 64)[..3], [255; 3], "emoji are on white");
-    place.refused(
+    assert_eq!(image::open(dir.path("emoji.png")).unwrap().dimensions(), (8 * 66 + 2, 8 * 66 + 2));
+    assert_eq!(first(&dir, "emoji.png", 64)[..3], [255; 3], "emoji are on white");
+    dir.refused(
         1,
         &["data", "preview", "emoji", "--grid", "emoji.png"],
         &["\"emoji.png\" exists already", "--force"],
@@ -100,19 +97,16 @@ fn a_preview_shows_what_a_run_would_see() {
         "--columns",
         "2",
     ]);
-    assert_eq!(
-        image::open(place.path("emoji.png")).unwrap().dimensions(),
-        (2 * 66 + 2, 2 * 66 + 2)
-    );
-    assert_eq!(first(&place, "emoji.png", 64)[..3], [128; 3]);
+    assert_eq!(image::open(dir.path("emoji.png")).unwrap().dimensions(), (2 * 66 + 2, 2 * 66 + 2));
+    assert_eq!(first(&dir, "emoji.png", 64)[..3], [128; 3]);
     preview(&["fashion", "--grid", "grey.png", "--split", "test"]);
-    assert!(image::open(place.path("grey.png")).unwrap().color() == image::ColorType::L8);
+    assert!(image::open(dir.path("grey.png")).unwrap().color() == image::ColorType::L8);
     // The same seed, other batches: the first pictures of the longer one are those of the shorter one.
     preview(&["pictures", "--grid", "a.png", "--image", "64", "--count", "4", "--seed", "7"]);
     preview(&["pictures", "--grid", "b.png", "--image", "64", "--count", "40", "--seed", "7"]);
     preview(&["pictures", "--grid", "c.png", "--image", "64", "--count", "40", "--seed", "8"]);
-    assert!(first(&place, "a.png", 64) == first(&place, "b.png", 64));
-    assert!(first(&place, "c.png", 64) != first(&place, "b.png", 64));
+    assert!(first(&dir, "a.png", 64) == first(&dir, "b.png", 64));
+    assert!(first(&dir, "c.png", 64) != first(&dir, "b.png", 64));
     // What is cut, and by what it is made larger, can be seen.
     for (name, flags) in [
         ("cut", &["--crop", "8"][..]),
@@ -136,13 +130,13 @@ fn a_preview_shows_what_a_run_would_see() {
             ]
             .concat(),
         );
-        assert!(first(&place, name_of(name), 64) != first(&place, "a.png", 64), "{name}");
+        assert!(first(&dir, name_of(name), 64) != first(&dir, "a.png", 64), "{name}");
     }
     // Of 40 pictures some are mirrored, and some are not.
     preview(&[
         "pictures", "--grid", "d.png", "--image", "64", "--count", "40", "--seed", "7", "--flip",
     ]);
-    let [plain, mirrored] = ["b.png", "d.png"].map(|file| image::open(place.path(file)).unwrap());
+    let [plain, mirrored] = ["b.png", "d.png"].map(|file| image::open(dir.path(file)).unwrap());
     let cells = |k: u32| (2 + k % 8 * 66, 2 + k / 8 * 66);
     let same = (0..40).filter(|&k| {
         let (x, y) = cells(k);
@@ -163,9 +157,9 @@ fn name_of(name: &str) -> &'static str {
 
 #[test]
 fn previews_that_cannot_be_are_refused() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let refused = |code, args: &[&str], parts: &[&str]| {
-        place.refused(code, &[&["data", "preview", "pictures"], args].concat(), parts)
+        dir.refused(code, &[&["data", "preview", "pictures"], args].concat(), parts)
     };
     refused(2, &["--grid", "x.jpg"], &["--grid x.jpg", ".png"]);
     refused(1, &["--grid", "none/x.png"], &["there is no folder \"none\""]);
@@ -175,20 +169,20 @@ fn previews_that_cannot_be_are_refused() {
     refused(2, &["--grid", "x.png", "--min-side", "96", "--fit", "pad"], &["without cropping"]);
     refused(2, &["--grid", "x.png", "--filter", "cubic"], &["cubic", "bicubic"]);
     refused(1, &["--grid", "x.png", "--split", "test"], &["no test split"]);
-    assert!(!place.path("x.png").exists());
+    assert!(!dir.path("x.png").exists());
 }
 
 #[test]
 fn a_prepared_file_is_learned_like_what_it_was_made_of() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let flags = ["--image", "16", "--crop", "14", "--background", "white", "--filter", "bicubic"];
     fn prepare<'a>(args: &[&'a str]) -> Vec<&'a str> {
         [&["data", "prepare", "pictures", "--out", "set.dcgan"], args].concat()
     }
-    let ended = place.ok(&prepare(&flags));
+    let ended = dir.ok(&prepare(&flags));
     assert!(ended.out.contains("wrote set.dcgan: 40 images of 16x16x3"), "{}", ended.out);
     assert_eq!(
-        files(&place.path(""))
+        files(&dir.path(""))
             .iter()
             .filter(|path| path.to_string_lossy().contains("set.dcgan"))
             .count(),
@@ -198,10 +192,10 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     let train = |data: &str, args: &[&str], out: &str| {
         let flags =
             ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
-        place.ok(&[&flags[..], args].concat());
+        dir.ok(&[&flags[..], args].concat());
         (
-            fs::read(place.checkpoints(out).pop().unwrap()).unwrap(),
-            fs::read_to_string(place.path(out).join("config.toml")).unwrap(),
+            fs::read(dir.checkpoints(out).pop().unwrap()).unwrap(),
+            fs::read_to_string(dir.path(out).join("config.toml")).unwrap(),
         )
     };
     for flip in [&[][..], &["--flip"]] {
@@ -221,32 +215,32 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
             assert!(source.1.contains(line) && packed.1.contains(line), "{line}");
         }
     }
-    place.ok(&["data", "preview", "set.dcgan", "--grid", "packed.png"]);
-    place.ok(&[&["data", "preview", "pictures", "--grid", "source.png"], &flags[..]].concat());
+    dir.ok(&["data", "preview", "set.dcgan", "--grid", "packed.png"]);
+    dir.ok(&[&["data", "preview", "pictures", "--grid", "source.png"], &flags[..]].concat());
     assert_eq!(
-        fs::read(place.path("packed.png")).unwrap(),
-        fs::read(place.path("source.png")).unwrap()
+        fs::read(dir.path("packed.png")).unwrap(),
+        fs::read(dir.path("source.png")).unwrap()
     );
-    let info = place.ok(&["data", "info", "set.dcgan"]).out;
+    let info = dir.ok(&["data", "info", "set.dcgan"]).out;
     for part in ["train split: 40 images", "packed with", "crop [14,14]", "16x16: 40"] {
         assert!(info.contains(part), "{part:?} is not in {info}");
     }
     // What is done is done, and what is there stays.
     let cut = ["train", "--data", "set.dcgan", "--image", "16", "--crop", "10"];
-    place.refused(2, &cut, &["--crop: the packed file", "prepare another"]);
-    place.refused(2, &prepare(&["--flip", "--force"]), &["--flip: ", "dcgan train"]);
-    place.refused(1, &prepare(&flags), &["\"set.dcgan\" exists already", "--force"]);
-    let before = fs::read(place.path("set.dcgan")).unwrap();
-    place.ok(&prepare(&["--image", "16", "--force"]));
-    assert!(fs::read(place.path("set.dcgan")).unwrap() != before);
+    dir.refused(2, &cut, &["--crop: the packed file", "prepare another"]);
+    dir.refused(2, &prepare(&["--flip", "--force"]), &["--flip: ", "dcgan train"]);
+    dir.refused(1, &prepare(&flags), &["\"set.dcgan\" exists already", "--force"]);
+    let before = fs::read(dir.path("set.dcgan")).unwrap();
+    dir.ok(&prepare(&["--image", "16", "--force"]));
+    assert!(fs::read(dir.path("set.dcgan")).unwrap() != before);
     // What an interrupted call left is gone on with.
-    let whole = fs::read(place.path("set.dcgan")).unwrap();
-    fs::remove_file(place.path("set.dcgan")).unwrap();
-    fs::write(place.path("set.dcgan.part"), &whole[..whole.len() / 2]).unwrap();
-    let ended = place.ok(&prepare(&["--image", "16"]));
+    let whole = fs::read(dir.path("set.dcgan")).unwrap();
+    fs::remove_file(dir.path("set.dcgan")).unwrap();
+    fs::write(dir.path("set.dcgan.part"), &whole[..whole.len() / 2]).unwrap();
+    let ended = dir.ok(&prepare(&["--image", "16"]));
     assert!(ended.out.contains("of them by an earlier call"), "{}", ended.out);
-    assert!(fs::read(place.path("set.dcgan")).unwrap() == whole);
-    place.refused(
+    assert!(fs::read(dir.path("set.dcgan")).unwrap() == whole);
+    dir.refused(
         1,
         &["data", "prepare", "pictures", "--out", "no/where"],
         &["there is no folder \"no\""],
@@ -255,18 +249,18 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
 
 #[test]
 fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
-    let place = Place::new();
-    let cifar = place.path("datasets/cifar-10/cifar-10-batches-bin");
+    let dir = TestDir::new();
+    let cifar = dir.path("datasets/cifar-10/cifar-10-batches-bin");
     fs::create_dir_all(&cifar).unwrap();
     fs::write(cifar.join("data_batch_1.bin"), [&[1][..], &[128; 3072]].concat().repeat(64))
         .unwrap();
-    let ended = place.ok(&["train", "--data", "cifar-10", "--dry-run", "--json"]);
+    let ended = dir.ok(&["train", "--data", "cifar-10", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([32, 32, 3]));
     let missing = ["cannot find the dataset \"cifar-100\"", "dcgan data fetch cifar-100"];
-    place.refused(1, &["train", "--data", "cifar-100"], &missing);
-    fs::create_dir(place.path("celeba")).unwrap();
-    place.refused(1, &["train", "--data", "celeba"], &["the path of that name is ./celeba"]);
-    let emoji = place.ok(&["data", "info", "emoji"]).out;
+    dir.refused(1, &["train", "--data", "cifar-100"], &missing);
+    fs::create_dir(dir.path("celeba")).unwrap();
+    dir.refused(1, &["train", "--data", "celeba"], &["the path of that name is ./celeba"]);
+    let emoji = dir.ok(&["data", "info", "emoji"]).out;
     for part in [
         "attribute gender  neutral: 499",
         "attribute hair  \"\": 1335, bald: 18",
@@ -277,16 +271,16 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     let row = |(k, path): (usize, &std::path::PathBuf)| {
         format!("{},{},{k}\n", path.file_name().unwrap().to_str().unwrap(), k % 2)
     };
-    let rows: String = files(&place.path("pictures")).iter().enumerate().map(row).collect();
+    let rows: String = files(&dir.path("pictures")).iter().enumerate().map(row).collect();
     let table = format!("file,smiles,age\n{rows}");
-    fs::write(place.path("pictures/attributes.csv"), table).unwrap();
-    let info = place.ok(&["data", "info", "pictures"]).out;
+    fs::write(dir.path("pictures/attributes.csv"), table).unwrap();
+    let info = dir.ok(&["data", "info", "pictures"]).out;
     assert!(
         info.contains("attribute smiles  yes: 20, no: 20")
             && info.contains("attribute age  0 to 39"),
         "{info}"
     );
-    let info = place.ok(&["data", "info", "pictures", "--json"]).json();
+    let info = dir.ok(&["data", "info", "pictures", "--json"]).json();
     assert_eq!(
         info[0]["attributes"][1],
         serde_json::json!({ "name": "age", "least": 0.0, "largest": 39.0 })
@@ -295,52 +289,52 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
 
 #[test]
 fn what_pictures_become_is_kept_in_the_run() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let flags = ["--crop", "16x14", "--filter", "bicubic", "--flip", "--background", "white"];
-    place.train(&[&["--steps", "2", "--out", "run"], &flags[..]].concat());
-    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    dir.train(&[&["--steps", "2", "--out", "run"], &flags[..]].concat());
+    let config = fs::read_to_string(dir.path("run/config.toml")).unwrap();
     for line in
         ["crop = [16, 14]", "filter = \"bicubic\"", "flip = true", "background = [255, 255, 255]"]
     {
         assert!(config.contains(line), "{line} is not in {config}");
     }
     // The same again is fine, and so is none of it; something else is another run.
-    place.train(&[&["--resume", "run", "--steps", "3"], &flags[..]].concat());
-    place.ok(&["train", "--resume", "run", "--steps", "4"]);
+    dir.train(&[&["--resume", "run", "--steps", "3"], &flags[..]].concat());
+    dir.ok(&["train", "--resume", "run", "--steps", "4"]);
     for (flags, part) in [
         (&["--crop", "16"][..], "--crop 16x16 differs from this run's 16x14"),
         (&["--min-side", "64"], "--min-side 64 differs from this run's none"),
         (&["--filter", "box"], "--filter box differs from this run's bicubic"),
         (&["--flip=false"], "--flip false differs from this run's true"),
     ] {
-        place.refused(2, &[&["train", "--resume", "run", "--steps", "9"], flags].concat(), &[part]);
+        dir.refused(2, &[&["train", "--resume", "run", "--steps", "9"], flags].concat(), &[part]);
     }
     // A recipe may ask for mirroring, and a flag may not want it.
-    fs::write(place.path("mirrored.toml"), "base = \"torch\"\n[image]\nflip = true\n").unwrap();
+    fs::write(dir.path("mirrored.toml"), "base = \"torch\"\n[image]\nflip = true\n").unwrap();
     for (flags, wanted) in [
         (&["--recipe", "mirrored.toml"][..], true),
         (&["--recipe", "mirrored.toml", "--flip=false"], false),
     ] {
         let out = format!("run-{wanted}");
-        place.train(&[&["--steps", "1", "--out", &out], flags].concat());
-        let config = fs::read_to_string(place.path(&out).join("config.toml")).unwrap();
+        dir.train(&[&["--steps", "1", "--out", &out], flags].concat());
+        let config = fs::read_to_string(dir.path(&out).join("config.toml")).unwrap();
         assert!(config.contains(&format!("flip = {wanted}")), "{config}");
     }
 }
 
 #[test]
 fn a_recipe_says_what_pictures_become_unless_flags_do() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let keys = "crop = [16, 14]\nfilter = \"bicubic\"\nbackground = \"ff8000\"\nfit = \"pad\"";
-    fs::write(place.path("own.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
-    fs::write(place.path("near.toml"), "base = \"torch\"\n[image]\nmin_side = 96\n").unwrap();
+    fs::write(dir.path("own.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
+    fs::write(dir.path("near.toml"), "base = \"torch\"\n[image]\nmin_side = 96\n").unwrap();
     let preview = |grid: &str, args: &[&str]| {
-        place.ok(&[
+        dir.ok(&[
             &["data", "preview", "pictures", "--image", "64", "--count", "4", "--grid", grid],
             args,
         ]
         .concat());
-        fs::read(place.path(grid)).unwrap()
+        fs::read(dir.path(grid)).unwrap()
     };
     let flags =
         ["--crop", "16x14", "--filter", "bicubic", "--background", "ff8000", "--fit", "pad"];
@@ -357,18 +351,18 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
     );
     // So it is in a prepared file, which needs no recipe any more, and in a run, whose checkpoint keeps it.
     let prepare = |out: &str, args: &[&str]| {
-        place.ok(&[&["data", "prepare", "pictures", "--image", "16", "--out", out], args].concat());
-        fs::read(place.path(out)).unwrap()
+        dir.ok(&[&["data", "prepare", "pictures", "--image", "16", "--out", out], args].concat());
+        fs::read(dir.path(out)).unwrap()
     };
     assert!(prepare("a.dcgan", &["--recipe", "own.toml"]) == prepare("b.dcgan", &flags));
     for (data, recipe) in [("pictures", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")]
     {
         let out = format!("{data}-{recipe}");
         let small = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1"];
-        place
-            .ok(&[&["train", "--data", data, "--recipe", recipe, "--out", &out], &small[..]]
-                .concat());
-        let config = fs::read_to_string(place.path(&out).join("config.toml")).unwrap();
+        dir.ok(
+            &[&["train", "--data", data, "--recipe", recipe, "--out", &out], &small[..]].concat()
+        );
+        let config = fs::read_to_string(dir.path(&out).join("config.toml")).unwrap();
         let [mut runs, mut recipes] = [
             config.split_once("[preprocess]").unwrap().1,
             config.split_once("[recipe.image]").unwrap().1,
@@ -389,14 +383,14 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
             assert_eq!(recipes.contains(line), recipe == "own.toml", "{line:?}: {recipes}");
         }
     }
-    place.ok(&["train", "--resume", "pictures-own.toml", "--steps", "2"]);
+    dir.ok(&["train", "--resume", "pictures-own.toml", "--steps", "2"]);
     // What cannot be is one line.
-    place.refused(
+    dir.refused(
         1,
         &["train", "--data", "a.dcgan", "--image", "16", "--recipe", "near.toml"],
         &["image.min_side", "--recipe"],
     );
-    place.refused(
+    dir.refused(
         2,
         &["train", "--data", "pictures", "--image", "128", "--recipe", "near.toml"],
         &["min_side", "96", "from 128"],
@@ -408,8 +402,8 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
         ("filter = \"cubic\"", &["image.filter", "bicubic"]),
         ("background = \"pink\"", &["image.background", "pink"]),
     ] {
-        fs::write(place.path("bad.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
-        place.refused(
+        fs::write(dir.path("bad.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
+        dir.refused(
             1,
             &["train", "--data", "pictures", "--recipe", "bad.toml"],
             &[&["bad.toml"], parts].concat(),
@@ -424,33 +418,33 @@ fn fixture(name: &str) -> String {
 
 #[test]
 fn archives_and_databases_are_learned_where_they_lie() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let lsun = format!("lsun:{}", fixture("lsun"));
     for (data, out) in [(fixture("archives/tree.zip"), "zip"), (lsun, "lsun")] {
         let flags =
             ["--image", "16", "--width", "2", "--batch", "2", "--steps", "3", "--log-every", "1"];
-        place.ok(&[&["train", "--data", &data, "--out", out], &flags[..]].concat());
-        assert_eq!(logged_steps(&place.path(out)), [1, 2, 3], "{data}");
-        place.ok(&["train", "--resume", out, "--steps", "4"]);
-        assert_eq!(logged_steps(&place.path(out)), [1, 2, 3, 4], "{data}");
+        dir.ok(&[&["train", "--data", &data, "--out", out], &flags[..]].concat());
+        assert_eq!(logged_steps(&dir.path(out)), [1, 2, 3], "{data}");
+        dir.ok(&["train", "--resume", out, "--steps", "4"]);
+        assert_eq!(logged_steps(&dir.path(out)), [1, 2, 3, 4], "{data}");
     }
 }
 
 /// A folder of pictures in two classes, one of which has a name that is not UTF-8, as has a picture of the other; `None` where the
 /// file system has no such names.
 #[cfg(unix)]
-fn oddly_named(place: &Place) -> Option<()> {
+fn oddly_named(dir: &TestDir) -> Option<()> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    pictures(&place.path("odd/plain"), 12);
-    let class = place.path("odd").join(OsStr::from_bytes(b"caf\xE9"));
+    pictures(&dir.path("odd/plain"), 12);
+    let class = dir.path("odd").join(OsStr::from_bytes(b"caf\xE9"));
     fs::create_dir(&class).ok()?;
-    for entry in files(&place.path("pictures")).iter().take(12) {
+    for entry in files(&dir.path("pictures")).iter().take(12) {
         fs::copy(entry, class.join(entry.file_name().unwrap())).unwrap();
     }
     fs::rename(
-        place.path("odd/plain/000.png"),
-        place.path("odd/plain").join(OsStr::from_bytes(b"\xFF\xFE.png")),
+        dir.path("odd/plain/000.png"),
+        dir.path("odd/plain").join(OsStr::from_bytes(b"\xFF\xFE.png")),
     )
     .ok()
 }
@@ -458,9 +452,9 @@ fn oddly_named(place: &Place) -> Option<()> {
 #[cfg(unix)]
 #[test]
 fn names_that_are_not_utf8_are_learned_or_named() {
-    let place = Place::new();
-    let Some(()) = oddly_named(&place) else { return };
-    let info = place.ok(&["data", "info", "odd"]);
+    let dir = TestDir::new();
+    let Some(()) = oddly_named(&dir) else { return };
+    let info = dir.ok(&["data", "info", "odd"]);
     assert!(
         info.out.contains("train split: 24 images")
             && info.out.contains("caf\u{fffd}: 12, plain: 12"),
@@ -481,29 +475,29 @@ fn names_that_are_not_utf8_are_learned_or_named() {
         "--out",
         "run",
     ];
-    place.ok(&[&["train", "--data", "odd"], &flags[..]].concat());
-    place.ok(&["data", "preview", "odd", "--image", "16", "--grid", "odd.png"]);
-    let ended = place.ok(&["data", "prepare", "odd", "--image", "16", "--out", "odd.dcgan"]);
+    dir.ok(&[&["train", "--data", "odd"], &flags[..]].concat());
+    dir.ok(&["data", "preview", "odd", "--image", "16", "--grid", "odd.png"]);
+    let ended = dir.ok(&["data", "prepare", "odd", "--image", "16", "--out", "odd.dcgan"]);
     assert!(ended.out.contains("24 images"), "{}", ended.out);
     // Copies would have other names than the file system's.
-    place.refused(
+    dir.refused(
         1,
         &["data", "split", "odd", "--out", "divided"],
         &["is not UTF-8: rename it", "\u{fffd}"],
     );
-    assert!(!place.path("divided").exists());
+    assert!(!dir.path("divided").exists());
 }
 
 #[test]
 fn emoji_are_learned_with_defaults_that_suit_them() {
-    let place = Place::new();
-    let ended = place.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
+    let dir = TestDir::new();
+    let ended = dir.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([64, 64, 3]), "{}", ended.out);
-    place.ok(&[
+    dir.ok(&[
         "train", "--data", "emoji", "--image", "16", "--width", "2", "--batch", "8", "--steps",
         "1", "--out", "run",
     ]);
-    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let config = fs::read_to_string(dir.path("run/config.toml")).unwrap();
     assert!(
         config.contains("background = [255, 255, 255]") && config.contains("data = \"emoji\""),
         "{config}"
@@ -512,20 +506,20 @@ fn emoji_are_learned_with_defaults_that_suit_them() {
 
 #[test]
 fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let fetch = |args: &[&str]| {
         [&["data", "fetch"], args].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let refused = |args: &[&str], parts: &[&str]| {
         let args = fetch(args);
-        place.refused(1, &args.iter().map(String::as_str).collect::<Vec<_>>(), parts);
+        dir.refused(1, &args.iter().map(String::as_str).collect::<Vec<_>>(), parts);
     };
     refused(&["imagenet"], &["cannot fetch \"imagenet\"", "cifar-10"]);
     refused(
         &["celeba", "--out", "sets"],
         &["no plain address", "img_align_celeba.zip", "sets/celeba"],
     );
-    let ended = place.ok(&["data", "fetch", "fashion"]);
+    let ended = dir.ok(&["data", "fetch", "fashion"]);
     assert!(ended.out.contains("fashion-mnist is here already"), "{}", ended.out);
     // A server on this machine that has a page for everything.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -544,29 +538,29 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     );
     assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
     // What is locked while a set comes stays.
-    assert_eq!(files(&place.path("sets/mnist")), [place.path("sets/mnist/.lock")]);
+    assert_eq!(files(&dir.path("sets/mnist")), [dir.path("sets/mnist/.lock")]);
 }
 
 #[test]
 fn faces_are_cut_out_of_pictures() {
-    let place = Place::new();
-    fs::write(place.path("pictures/bad.png"), "nothing").unwrap();
-    let ended = place.ok(&["data", "faces", "pictures", "--out", "faces"]);
+    let dir = TestDir::new();
+    fs::write(dir.path("pictures/bad.png"), "nothing").unwrap();
+    let ended = dir.ok(&["data", "faces", "pictures", "--out", "faces"]);
     assert!(
         ended.out.contains("0 faces in 41 images (40 without a face, 1 unreadable)"),
         "{}",
         ended.out
     );
     assert!(ended.err.starts_with("warning: cannot decode \"bad.png\""), "{}", ended.err);
-    assert_eq!(files(&place.path("faces")), [place.path("faces/faces.csv")]);
-    place.refused(1, &["data", "faces", "pictures", "--out", "faces"], &["\"faces\" is not empty"]);
-    place.refused(1, &["data", "faces", "nowhere", "--out", "new"], &["no data at \"nowhere\""]);
-    place.refused(
+    assert_eq!(files(&dir.path("faces")), [dir.path("faces/faces.csv")]);
+    dir.refused(1, &["data", "faces", "pictures", "--out", "faces"], &["\"faces\" is not empty"]);
+    dir.refused(1, &["data", "faces", "nowhere", "--out", "new"], &["no data at \"nowhere\""]);
+    dir.refused(
         2,
         &["data", "faces", "pictures", "--out", "new", "--min-size", "19"],
         &["--min-size", "19"],
     );
-    place.refused(
+    dir.refused(
         1,
         &["data", "faces", "pictures", "--out", "new", "--min-score", "0"],
         &["a score of 0"],
@@ -574,42 +568,42 @@ fn faces_are_cut_out_of_pictures() {
     let model =
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/models/seeta_fd_frontal_v1.0.bin"))
             .unwrap();
-    fs::write(place.path("cut.bin"), &model[..50_000]).unwrap();
+    fs::write(dir.path("cut.bin"), &model[..50_000]).unwrap();
     let with = |model| ["data", "faces", "pictures", "--out", "new", "--detector", model];
-    place.refused(1, &with("cut.bin"), &["bad face detector \"cut.bin\": truncated"]);
-    place.refused(1, &with("pictures/000.png"), &["bad face detector \"pictures/000.png\""]);
-    place.refused(1, &with("none.bin"), &["cannot read \"none.bin\""]);
-    assert!(!place.path("new").exists());
-    fs::write(place.path("whole.bin"), model).unwrap();
-    assert!(place.ok(&with("whole.bin")).out.contains("0 faces in 41 images"));
+    dir.refused(1, &with("cut.bin"), &["bad face detector \"cut.bin\": truncated"]);
+    dir.refused(1, &with("pictures/000.png"), &["bad face detector \"pictures/000.png\""]);
+    dir.refused(1, &with("none.bin"), &["cannot read \"none.bin\""]);
+    assert!(!dir.path("new").exists());
+    fs::write(dir.path("whole.bin"), model).unwrap();
+    assert!(dir.ok(&with("whole.bin")).out.contains("0 faces in 41 images"));
 }
 
 #[test]
 fn folders_are_divided_into_splits() {
-    let place = Place::new();
-    let ended = place.ok(&["data", "split", "pictures", "--out", "divided", "--test", "0.25"]);
+    let dir = TestDir::new();
+    let ended = dir.ok(&["data", "split", "pictures", "--out", "divided", "--test", "0.25"]);
     assert!(ended.out.contains("30 training and 10 test images in divided"), "{}", ended.out);
-    let counts: Vec<u64> = place
+    let counts: Vec<u64> = dir
         .ok(&["data", "info", "divided", "--json"])
         .json()
         .iter()
         .map(|split| split["images"].as_u64().unwrap())
         .collect();
     assert_eq!(counts, [30, 10]);
-    place.refused(
+    dir.refused(
         1,
         &["data", "split", "pictures", "--out", "divided"],
         &["\"divided\" is not empty"],
     );
-    place.refused(
+    dir.refused(
         1,
         &["data", "split", "pictures", "--out", "new", "--test", "1"],
         &["a share of 1"],
     );
-    place.refused(
+    dir.refused(
         1,
         &["data", "split", "pictures", "--out", "new", "--group-by", "person"],
         &["attributes.csv", "person"],
     );
-    assert!(!place.path("new").exists());
+    assert!(!dir.path("new").exists());
 }

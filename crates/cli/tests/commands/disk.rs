@@ -1,16 +1,16 @@
 //! A full or read-only disk: earlier files stay intact.
 #![cfg(unix)]
 
-use crate::common::{Ended, Place};
+use crate::common::{Ended, TestDir};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn intact(place: &Place, run: &str, before: &[(PathBuf, Vec<u8>)]) {
+fn intact(dir: &TestDir, run: &str, before: &[(PathBuf, Vec<u8>)]) {
     for (path, bytes) in before {
         assert!(fs::read(path).is_ok_and(|now| now == *bytes), "{path:?} is not what it was");
     }
-    place.ok(&["sample", "--checkpoint", run, "--count", "1", "--out", "x.safetensors", "--force"]);
+    dir.ok(&["sample", "--checkpoint", run, "--count", "1", "--out", "x.safetensors", "--force"]);
 }
 
 fn contents(files: Vec<PathBuf>) -> Vec<(PathBuf, Vec<u8>)> {
@@ -20,16 +20,16 @@ fn contents(files: Vec<PathBuf>) -> Vec<(PathBuf, Vec<u8>)> {
 /// A limit on file sizes acts like a full disk and needs no privileges.
 #[test]
 fn a_checkpoint_that_does_not_fit_leaves_the_older_ones() {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
-    let before = contents(place.checkpoints("run"));
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
+    let before = contents(dir.checkpoints("run"));
     let limited = "ulimit -f 64; trap '' XFSZ; exec \"$0\" train --resume run --steps 9";
     let mut command = Command::new("sh");
-    command.args(["-c", limited, env!("CARGO_BIN_EXE_dcgan")]).current_dir(place.path(""));
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_dcgan")]).current_dir(dir.path(""));
     Ended::of(command.output().unwrap())
         .refused(1, &["cannot write", "run/", "older files are untouched"]);
-    intact(&place, "run", &before);
-    place.ok(&["train", "--resume", "run", "--steps", "9"]);
+    intact(&dir, "run", &before);
+    dir.ok(&["train", "--resume", "run", "--steps", "9"]);
 }
 
 /// A small tmpfs, if this user may mount one.
@@ -54,15 +54,15 @@ impl Drop for Mounted {
 
 #[test]
 fn a_disk_that_fills_up_leaves_the_older_checkpoints() {
-    let place = Place::new();
-    place.train(&["--steps", "1", "--out", "measure"]);
-    let size = fs::metadata(place.checkpoints("measure").last().unwrap()).unwrap().len();
-    let Some(disk) = Mounted::new(&place.path("disk"), size * 7 / 2) else {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "1", "--out", "measure"]);
+    let size = fs::metadata(dir.checkpoints("measure").last().unwrap()).unwrap().len();
+    let Some(disk) = Mounted::new(&dir.path("disk"), size * 7 / 2) else {
         eprintln!("skipped: no file system can be mounted here");
         return;
     };
     // Every checkpoint is kept, so the fourth one at the latest does not fit.
-    let run = Place::training(&[
+    let run = TestDir::training(&[
         "--steps",
         "60",
         "--out",
@@ -72,28 +72,28 @@ fn a_disk_that_fills_up_leaves_the_older_checkpoints() {
         "--keep",
         "50",
     ]);
-    place.refused(1, &run, &["cannot write", "disk/run", "older files are untouched"]);
-    let left = place.checkpoints("disk/run");
+    dir.refused(1, &run, &["cannot write", "disk/run", "older files are untouched"]);
+    let left = dir.checkpoints("disk/run");
     assert!(
         !left.is_empty()
             && left.iter().all(|path| path.extension().is_some_and(|e| e == "safetensors")),
         "{left:?}"
     );
-    intact(&place, "disk/run", &contents(left));
+    intact(&dir, "disk/run", &contents(left));
     drop(disk);
 }
 
 #[test]
 fn a_folder_that_may_not_be_written_is_named() {
-    let place = Place::new();
-    fs::write(place.path("file"), "").unwrap();
-    place.refused(1, &Place::training(&["--out", "file"]), &["file"]);
-    place.refused(1, &Place::training(&["--runs-dir", "file"]), &["file"]);
-    place.train(&["--steps", "1", "--out", "run"]);
-    place.refused(
+    let dir = TestDir::new();
+    fs::write(dir.path("file"), "").unwrap();
+    dir.refused(1, &TestDir::training(&["--out", "file"]), &["file"]);
+    dir.refused(1, &TestDir::training(&["--runs-dir", "file"]), &["file"]);
+    dir.train(&["--steps", "1", "--out", "run"]);
+    dir.refused(
         1,
         &["sample", "--checkpoint", "run", "--grid", "none/grid.png"],
         &["--grid none/grid.png", "there is no folder \"none\""],
     );
-    place.refused(1, &["export", "--checkpoint", "run", "--out", "file/x"], &["file/x"]);
+    dir.refused(1, &["export", "--checkpoint", "run", "--out", "file/x"], &["file/x"]);
 }

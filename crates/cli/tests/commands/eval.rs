@@ -1,6 +1,6 @@
 //! `dcgan eval`, and runs that are measured, on tiny networks.
 
-use crate::common::{Ended, Place, logged_steps, rows};
+use crate::common::{Ended, TestDir, logged_steps, rows};
 use serde_json::Value;
 use std::path::Path;
 
@@ -25,14 +25,14 @@ fn labelled(folder: &Path) {
     std::fs::write(folder.join("attributes.csv"), table).unwrap();
 }
 
-/// A place with `labelled`, and what is kept kept in it.
-struct Lab(Place);
+/// A dir with `labelled`, and what is kept kept in it.
+struct Lab(TestDir);
 
 impl Lab {
     fn new() -> Self {
-        let place = Place::new();
-        labelled(&place.path("labelled"));
-        Self(place)
+        let dir = TestDir::new();
+        labelled(&dir.path("labelled"));
+        Self(dir)
     }
 
     fn run(&self, args: &[&str]) -> Ended {

@@ -1,6 +1,6 @@
 //! `dcgan import` and `export`: weights to and from other programs.
 
-use crate::common::Place;
+use crate::common::TestDir;
 use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,9 +19,9 @@ const TORCH64: [&str; 7] = ["import", "--recipe", "torch", "--width", "4", "--la
 
 #[test]
 fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let (g, d) = (golden("torch64-g.safetensors"), golden("torch64-d.safetensors"));
-    place.ok(&[
+    dir.ok(&[
         &TORCH64[..],
         &["--generator", text(&g), "--discriminator", text(&d), "--out", "run"],
     ]
@@ -31,7 +31,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
     let latents = networks["torch64/z"].clone();
     let count = latents.shape[0];
     let flat = HostTensor::f32([count, 8], latents.into_f32().unwrap());
-    write_state_dict(&place.path("z.safetensors"), &BTreeMap::from([("z".to_owned(), flat)]))
+    write_state_dict(&dir.path("z.safetensors"), &BTreeMap::from([("z".to_owned(), flat)]))
         .unwrap();
     let sample = [
         "sample",
@@ -44,8 +44,8 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
         "--out",
         "x.safetensors",
     ];
-    place.ok(&sample);
-    let drawn = read_state_dict(&place.path("x.safetensors")).unwrap().remove("images").unwrap();
+    dir.ok(&sample);
+    let drawn = read_state_dict(&dir.path("x.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(drawn.shape, [count, 64, 64, 3]);
     let drawn = drawn.into_f32().unwrap();
     let wanted = networks["torch64/image_eval"].as_f32().unwrap();
@@ -55,26 +55,25 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
         assert!((drawn - wanted).abs() <= 1e-5 * largest, "{i}: {drawn} for {wanted}");
     }
 
-    place.ok(&["export", "--checkpoint", "run", "--out", "back"]);
+    dir.ok(&["export", "--checkpoint", "run", "--out", "back"]);
     for (name, original) in [("generator", &g), ("discriminator", &d)] {
-        let back =
-            read_state_dict(&place.path("back").join(format!("{name}.safetensors"))).unwrap();
+        let back = read_state_dict(&dir.path("back").join(format!("{name}.safetensors"))).unwrap();
         assert_eq!(back, read_state_dict(original).unwrap(), "{name}");
     }
     let both =
         ["export", "--checkpoint", "run", "--out", "back", "--generator", "alone.safetensors"];
-    place.refused(1, &both, &["generator.safetensors", "exists already", "--force"]);
-    assert!(!place.path("alone.safetensors").exists(), "what is refused leaves nothing behind");
-    let old = fs::read(place.path("back/generator.safetensors")).unwrap();
-    fs::write(place.path("back/generator.safetensors"), "old").unwrap();
-    place.ok(&[&both[..], &["--force"]].concat());
+    dir.refused(1, &both, &["generator.safetensors", "exists already", "--force"]);
+    assert!(!dir.path("alone.safetensors").exists(), "what is refused leaves nothing behind");
+    let old = fs::read(dir.path("back/generator.safetensors")).unwrap();
+    fs::write(dir.path("back/generator.safetensors"), "old").unwrap();
+    dir.ok(&[&both[..], &["--force"]].concat());
     assert!(
-        fs::read(place.path("back/generator.safetensors")).unwrap() == old
-            && place.path("alone.safetensors").exists()
+        fs::read(dir.path("back/generator.safetensors")).unwrap() == old
+            && dir.path("alone.safetensors").exists()
     );
     // It can start a run, but there is none to resume.
     for named in ["run", "run/checkpoints/step-00000000.safetensors"] {
-        let ended = place.run(&["train", "--resume", named]);
+        let ended = dir.run(&["train", "--resume", named]);
         ended.refused(1, &["holds no training state", "train --init-from"]);
         assert!(
             !ended.err.contains("invalid type") && !ended.err.contains("struct"),
@@ -82,7 +81,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
             ended.err
         );
     }
-    place.ok(&[
+    dir.ok(&[
         "train",
         "--init-from",
         "run",
@@ -99,29 +98,29 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
 
 #[test]
 fn trained_weights_survive_export_and_import() {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
-    place.ok(&["export", "--checkpoint", "run", "--out", "weights"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
+    dir.ok(&["export", "--checkpoint", "run", "--out", "weights"]);
     let files = [
         "--generator",
         "weights/generator.safetensors",
         "--discriminator",
         "weights/discriminator.safetensors",
     ];
-    let ended = place.ok(&[
+    let ended = dir.ok(&[
         &["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "again"],
         &files[..],
     ]
     .concat());
     assert!(ended.out.contains("--checkpoint again --grid"), "{}", ended.out);
-    let ended = place.ok(&[
+    let ended = dir.ok(&[
         &["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "a b"],
         &files[..],
     ]
     .concat());
     assert!(ended.out.contains("--checkpoint 'a b' --grid"), "{}", ended.out);
     for run in ["run", "again"] {
-        place.ok(&[
+        dir.ok(&[
             "sample",
             "--checkpoint",
             run,
@@ -132,17 +131,17 @@ fn trained_weights_survive_export_and_import() {
         ]);
     }
     assert_eq!(
-        fs::read(place.path("run.safetensors")).unwrap(),
-        fs::read(place.path("again.safetensors")).unwrap()
+        fs::read(dir.path("run.safetensors")).unwrap(),
+        fs::read(dir.path("again.safetensors")).unwrap()
     );
 }
 
 #[test]
 fn weights_that_are_not_the_recipes_are_refused_by_name() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let g = golden("torch64-g.safetensors");
     let import = |args: &[&str], parts: &[&str]| {
-        place.refused(
+        dir.refused(
             1,
             &[&["import", "--recipe", "torch", "--generator", text(&g), "--out", "x"], args]
                 .concat(),
@@ -157,21 +156,21 @@ fn weights_that_are_not_the_recipes_are_refused_by_name() {
         &["--width", "4", "--latent", "8", "--image", "32"],
         &["torch64-g.safetensors", "main."],
     );
-    place.refused(
+    dir.refused(
         1,
         &[&TORCH64[..], &["--generator", "gone.safetensors", "--out", "x"]].concat(),
         &["gone.safetensors"],
     );
-    place.refused(1, &["import", "--recipe", "newmu-svhn", "gone", "--out", "x"], &["gone"]);
-    place.refused(
+    dir.refused(1, &["import", "--recipe", "newmu-svhn", "gone", "--out", "x"], &["gone"]);
+    dir.refused(
         1,
         &["import", "--recipe", "newmu-svhn", "pictures", "--out", "x"],
         &["200_gen_params.jl_01.npy"],
     );
-    place.refused(2, &["import", "--recipe", "newmu-svhn", "--out", "x"], &["folder"]);
-    place.refused(2, &["import", "--recipe", "torch", "pictures", "--out", "x"], &["--generator"]);
-    place.refused(2, &["import", "--recipe", "torch", "--out", "x"], &["--generator"]);
-    assert!(!place.path("x").exists());
+    dir.refused(2, &["import", "--recipe", "newmu-svhn", "--out", "x"], &["folder"]);
+    dir.refused(2, &["import", "--recipe", "torch", "pictures", "--out", "x"], &["--generator"]);
+    dir.refused(2, &["import", "--recipe", "torch", "--out", "x"], &["--generator"]);
+    assert!(!dir.path("x").exists());
 }
 
 #[test]
@@ -184,9 +183,9 @@ fn the_authors_networks_draw_house_numbers() {
         );
         return;
     }
-    let place = Place::new();
-    place.ok(&["import", "--recipe", "newmu-svhn", text(&folder), "--out", "svhn"]);
-    place.ok(&[
+    let dir = TestDir::new();
+    dir.ok(&["import", "--recipe", "newmu-svhn", text(&folder), "--out", "svhn"]);
+    dir.ok(&[
         "sample",
         "--checkpoint",
         "svhn",
@@ -197,7 +196,7 @@ fn the_authors_networks_draw_house_numbers() {
         "--grid",
         "svhn.png",
     ]);
-    let images = read_state_dict(&place.path("x.safetensors")).unwrap().remove("images").unwrap();
+    let images = read_state_dict(&dir.path("x.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [64, 32, 32, 3]);
     // Photographs are smooth; flipped kernels or a wrong normalization leave checkerboards and
     // saturation. Neighboring pixels differ far less than distant ones, and few are at the ends of

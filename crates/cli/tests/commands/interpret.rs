@@ -1,54 +1,53 @@
 //! `dcgan filters`, `guided` and `forget` on tiny trained networks.
 
-use crate::common::{Place, files};
+use crate::common::{TestDir, files};
 use std::fs;
 use std::path::PathBuf;
 
-fn trained() -> Place {
-    let place = Place::new();
+fn trained() -> TestDir {
+    let dir = TestDir::new();
     // Wide enough that some weights of a regression have either sign.
     let networks = ["--data", "pictures", "--image", "16", "--width", "8", "--batch", "8"];
-    place.ok(&[&["train"], &networks[..], &["--steps", "3", "--out", "run"]].concat());
-    place
+    dir.ok(&[&["train"], &networks[..], &["--steps", "3", "--out", "run"]].concat());
+    dir
 }
 
-fn size(place: &Place, name: &str) -> (u32, u32) {
-    let picture = image::open(place.path(name)).unwrap();
+fn size(dir: &TestDir, name: &str) -> (u32, u32) {
+    let picture = image::open(dir.path(name)).unwrap();
     (picture.width(), picture.height())
 }
 
 #[test]
 fn filters_of_both_networks_are_drawn() {
-    let place = trained();
+    let dir = trained();
     let command = ["filters", "--checkpoint", "run", "--grid", "d.png"];
-    let text = place.ok(&command).out;
+    let text = dir.ok(&command).out;
     assert!(
         text.contains("Layer main.0: 8 filters of 4x4x3") && text.contains("wrote d.png"),
         "{text}"
     );
-    assert_eq!(place.ok(&[&command[..], &["--force", "--device", "cpu"]].concat()).out, text);
+    assert_eq!(dir.ok(&[&command[..], &["--force", "--device", "cpu"]].concat()).out, text);
     // Eight filters of 4×4, 16 times as large, and the gaps.
-    assert_eq!(size(&place, "d.png"), (8 * 66 + 2, 66 + 2));
+    assert_eq!(size(&dir, "d.png"), (8 * 66 + 2, 66 + 2));
     let more = ["--network", "generator", "--columns", "2", "--each", "--json", "--grid", "g.png"];
-    let told =
-        place.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
+    let told = dir.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
     assert_eq!(told["shape"], serde_json::json!([8, 4, 4, 3]));
     assert_eq!(told["norms"].as_array().unwrap().len(), 8);
-    assert_eq!(size(&place, "g.png"), (2 * 66 + 2, 4 * 66 + 2));
-    place.refused(1, &command, &["d.png", "--force"]);
-    place.ok(&[&command[..], &["--force"]].concat());
-    place.refused(
+    assert_eq!(size(&dir, "g.png"), (2 * 66 + 2, 4 * 66 + 2));
+    dir.refused(1, &command, &["d.png", "--force"]);
+    dir.ok(&[&command[..], &["--force"]].concat());
+    dir.refused(
         1,
         &["filters", "--model", "fashion", "--grid", "x.png"],
         &["no discriminator", "--network"],
     );
-    place.ok(&["filters", "--model", "fashion", "--network", "generator", "--grid", "fashion.png"]);
-    place.refused(2, &["filters", "--grid", "x.png"], &["--checkpoint"]);
+    dir.ok(&["filters", "--model", "fashion", "--network", "generator", "--grid", "fashion.png"]);
+    dir.refused(2, &["filters", "--grid", "x.png"], &["--checkpoint"]);
 }
 
 #[test]
 fn guided_gradients_are_drawn_and_told() {
-    let place = trained();
+    let dir = trained();
     let command = [
         "guided",
         "--checkpoint",
@@ -62,38 +61,38 @@ fn guided_gradients_are_drawn_and_told() {
         "--device",
         "cpu",
     ];
-    let text = place.ok(&[&command[..], &["--grid", "guided.png"]].concat()).out;
+    let text = dir.ok(&[&command[..], &["--grid", "guided.png"]].concat()).out;
     for part in ["40 images of pictures", "selectivity", "wrote guided.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    let (width, height) = size(&place, "guided.png");
+    let (width, height) = size(&dir, "guided.png");
     assert!(width > height, "7 columns, 4 rows");
     let told = |args: &[&str]| {
         let all = [&command[..], &["--json", "--force", "--grid", "guided.png"], args].concat();
-        place.ok(&all).json()
+        dir.ok(&all).json()
     };
     let objects = told(&[]);
     assert_eq!(objects.len(), 6, "a layer, two features of two networks, a picture");
-    let drawn = fs::read(place.path("guided.png")).unwrap();
+    let drawn = fs::read(dir.path("guided.png")).unwrap();
     let top = objects[1]["top"].as_array().unwrap();
     assert!(
         top.len() == 3 && top[0]["response"].as_f64() >= top[2]["response"].as_f64(),
         "{top:?}"
     );
     assert_eq!(objects, told(&[]));
-    assert_eq!(drawn, fs::read(place.path("guided.png")).unwrap());
+    assert_eq!(drawn, fs::read(dir.path("guided.png")).unwrap());
     // Another seed is another network beside the same trained one.
     let other = told(&["--seed", "1"]);
     assert_eq!(objects[1..3], other[1..3]);
     assert_ne!(objects[3..5], other[3..5]);
     let grid = ["--grid", "x.png"];
-    place.refused(
+    dir.refused(
         1,
         &[&command[..4], &["pictures", "--maps", "99"], &grid].concat(),
         &["99 features", "main."],
     );
-    place.refused(2, &[&command[..], &["--image", "32"], &grid].concat(), &["16x16x3"]);
-    place.refused(
+    dir.refused(2, &[&command[..], &["--image", "32"], &grid].concat(), &["16x16x3"]);
+    dir.refused(
         1,
         &["guided", "--checkpoint", "run", "--data", "gone", "--grid", "x.png"],
         &["gone"],
@@ -102,9 +101,9 @@ fn guided_gradients_are_drawn_and_told() {
 
 #[test]
 fn maps_are_forgotten_and_told() {
-    let place = trained();
+    let dir = trained();
     let boxes: String = (0..20).map(|i| format!("{i},0,0,8,8\n")).collect();
-    fs::write(place.path("boxes.csv"), format!("sample,x0,y0,x1,y1\n{boxes}")).unwrap();
+    fs::write(dir.path("boxes.csv"), format!("sample,x0,y0,x1,y1\n{boxes}")).unwrap();
     let command = [
         "forget",
         "--checkpoint",
@@ -117,14 +116,14 @@ fn maps_are_forgotten_and_told() {
         "cpu",
     ];
     let grid = ["--grid", "forgotten.png", "--columns", "5", "--blocks", "2"];
-    let text = place.ok(&[&command[..], &grid].concat()).out;
+    let text = dir.ok(&[&command[..], &grid].concat()).out;
     for part in ["20 boxes", "these maps", "random maps", "wrote forgotten.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     // 16×16, four times as large: five columns, six rows.
-    assert_eq!(size(&place, "forgotten.png"), (5 * 66 + 2, 6 * 66 + 2));
+    assert_eq!(size(&dir, "forgotten.png"), (5 * 66 + 2, 6 * 66 + 2));
     let told = |args: &[&str]| {
-        place.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forgotten")
+        dir.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forgotten")
     };
     let first = told(&[]);
     assert_eq!(first, told(&[]));
@@ -133,35 +132,35 @@ fn maps_are_forgotten_and_told() {
     assert_eq!(first["rates"], serde_json::Value::Null);
     let layer = first["layer"].as_str().unwrap();
     assert_eq!(first, told(&["--layer", layer]));
-    place.refused(
+    dir.refused(
         1,
         &[&command[..], &grid, &["--force", "--layer", "main.99"]].concat(),
         &["main.99", layer],
     );
-    fs::write(place.path("boxes.csv"), "0,0,0,8,8\n1,0,0,99,8\n").unwrap();
-    place.refused(
+    fs::write(dir.path("boxes.csv"), "0,0,0,8,8\n1,0,0,99,8\n").unwrap();
+    dir.refused(
         1,
         &[&command[..], &grid, &["--force"]].concat(),
         &["boxes.csv", "line 2", "16x16"],
     );
-    fs::write(place.path("boxes.csv"), "0,0,0,16,16\n").unwrap();
-    place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["fill their images"]);
-    place.refused(
+    fs::write(dir.path("boxes.csv"), "0,0,0,16,16\n").unwrap();
+    dir.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["fill their images"]);
+    dir.refused(
         2,
         &[&command[..], &["--class", "3", "--grid", "x.png"]].concat(),
         &["without a condition"],
     );
     let fashion = ["forget", "--model", "fashion", "--boxes", "boxes.csv", "--grid", "x.png"];
-    place.refused(1, &fashion, &["--class"]);
+    dir.refused(1, &fashion, &["--class"]);
 }
 
 /// The brighter and the darker half of a generator's own pictures, and a network that tells them apart: so the generator makes both, and the network
 /// can say where and how often.
 #[test]
 fn a_class_is_found_and_judged() {
-    let place = trained();
-    place.ok(&["sample", "--checkpoint", "run", "--count", "80", "--seed", "5", "--out", "drawn"]);
-    let mut drawn: Vec<(u64, PathBuf)> = files(&place.path("drawn"))
+    let dir = trained();
+    dir.ok(&["sample", "--checkpoint", "run", "--count", "80", "--seed", "5", "--out", "drawn"]);
+    let mut drawn: Vec<(u64, PathBuf)> = files(&dir.path("drawn"))
         .into_iter()
         .map(|file| {
             (
@@ -172,7 +171,7 @@ fn a_class_is_found_and_judged() {
         .collect();
     drawn.sort();
     for (i, (_, file)) in drawn.iter().enumerate() {
-        let folder = place.path("set").join(if i < 40 { "dark" } else { "bright" });
+        let folder = dir.path("set").join(if i < 40 { "dark" } else { "bright" });
         fs::create_dir_all(&folder).unwrap();
         fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
     }
@@ -190,7 +189,7 @@ fn a_class_is_found_and_judged() {
         "--out",
         "judge.safetensors",
     ];
-    place.ok(&features);
+    dir.ok(&features);
     let command = [
         "forget",
         "--checkpoint",
@@ -218,7 +217,7 @@ fn a_class_is_found_and_judged() {
         "--grid",
         "bright.png",
     ];
-    let told = place.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");
+    let told = dir.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");
     assert_eq!(
         (told["object"].as_str(), told["rates"]["controls"].as_array().unwrap().len()),
         (Some("bright"), 3)
@@ -231,7 +230,7 @@ fn a_class_is_found_and_judged() {
         "{told}"
     );
     assert!((1..=12).contains(&told["boxes"].as_u64().unwrap()), "{told}");
-    let text = place.ok(&[&command[..], &others, &["--force"]].concat()).out;
+    let text = dir.ok(&[&command[..], &others, &["--force"]].concat()).out;
     assert!(text.contains("detects bright in"), "{text}");
     let unknown = [
         "forget",
@@ -244,13 +243,13 @@ fn a_class_is_found_and_judged() {
         "--grid",
         "x.png",
     ];
-    place.refused(2, &unknown, &["--object round", "bright, dark"]);
-    place.refused(
+    dir.refused(2, &unknown, &["--object round", "bright, dark"]);
+    dir.refused(
         2,
         &["forget", "--checkpoint", "run", "--object", "bright", "--grid", "x.png"],
         &["--classifier"],
     );
-    place.refused(
+    dir.refused(
         1,
         &[
             "forget",

@@ -1,21 +1,21 @@
 //! Experiments in latent space, and pictures that remember how they were drawn.
 
-use crate::common::{Place, files, pictures};
+use crate::common::{TestDir, files, pictures};
 use runs::read_state_dict;
 use std::fs;
 
 /// A run of a tiny generator, conditioned on nothing.
-fn trained() -> Place {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
-    place
+fn trained() -> TestDir {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
+    dir
 }
 
 /// A run of one conditioned on three classes.
-fn zoo() -> Place {
-    let place = Place::new();
+fn zoo() -> TestDir {
+    let dir = TestDir::new();
     for name in ["cat", "dog", "owl"] {
-        pictures(&place.path(&format!("zoo/{name}")), 8);
+        pictures(&dir.path(&format!("zoo/{name}")), 8);
     }
     let flags = [
         "--image",
@@ -31,14 +31,13 @@ fn zoo() -> Place {
         "--out",
         "run",
     ];
-    place.ok(&[&["train", "--data", "zoo"], &flags[..]].concat());
-    place
+    dir.ok(&[&["train", "--data", "zoo"], &flags[..]].concat());
+    dir
 }
 
 #[track_caller]
-fn redrawn(place: &Place, image: &str) {
-    let [told] = &place.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..]
-    else {
+fn redrawn(dir: &TestDir, image: &str) {
+    let [told] = &dir.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..] else {
         panic!("not one object")
     };
     assert_eq!((&told["equal"], &told["differing"]), (&true.into(), &0.into()), "{image}");
@@ -46,21 +45,21 @@ fn redrawn(place: &Place, image: &str) {
 
 #[test]
 fn a_walk_is_measured_and_drawn() {
-    let place = trained();
+    let dir = trained();
     let files = ["--grid", "walk.png", "--gif", "walk.gif"];
     let walk = ["walk", "--checkpoint", "run", "--rows", "3", "--columns", "4", "--steps", "6"];
-    let text = place.ok(&[&walk[..], &files].concat()).out;
+    let text = dir.ok(&[&walk[..], &files].concat()).out;
     assert!(
         text.contains("2 → 0") && text.contains("wrote walk.png") && text.contains("memorized"),
         "{text}"
     );
-    let grid = image::open(place.path("walk.png")).unwrap();
+    let grid = image::open(dir.path("walk.png")).unwrap();
     // Four columns and three rows of 16 pixels, enlarged fourfold.
     assert_eq!((grid.width(), grid.height()), (4 * 66 + 2, 3 * 66 + 2));
-    redrawn(&place, "walk.png");
-    place.refused(1, &[&walk[..], &files].concat(), &["exists already", "--force"]);
+    redrawn(&dir, "walk.png");
+    dir.refused(1, &[&walk[..], &files].concat(), &["exists already", "--force"]);
     let json =
-        |args: &[&str]| place.ok(&[&walk[..], &["--json"], args].concat()).json().pop().unwrap();
+        |args: &[&str]| dir.ok(&[&walk[..], &["--json"], args].concat()).json().pop().unwrap();
     let (straight, round) = (json(&["--path", "linear"]), json(&["--path", "spherical"]));
     assert_eq!(straight["legs"].as_array().unwrap().len(), 3);
     assert!(
@@ -76,29 +75,29 @@ fn a_walk_is_measured_and_drawn() {
         .map(|(row, column)| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes())
         .collect();
     assert!(rows[1] == rows[2] && rows[3] == rows[4] && rows[5] == rows[0] && rows[0] != rows[1]);
-    place.refused(
+    dir.refused(
         2,
         &["walk", "--checkpoint", "run", "--bn", "batch"],
         &["--bn batch", "recalibrated"],
     );
-    place.refused(2, &[&walk[..], &["--class", "1"]].concat(), &["trained without a condition"]);
+    dir.refused(2, &[&walk[..], &["--class", "1"]].concat(), &["trained without a condition"]);
 }
 
 #[test]
 fn a_walk_leads_from_class_to_class() {
-    let place = zoo();
+    let dir = zoo();
     let walk = ["walk", "--checkpoint", "run", "--rows", "4", "--steps", "3", "--grid", "walk.png"];
-    place.refused(1, &walk, &["--class", "cat, dog, owl"]);
-    let text = place.ok(&[&walk[..], &["--class", "all"]].concat()).out;
+    dir.refused(1, &walk, &["--class", "cat, dog, owl"]);
+    let text = dir.ok(&[&walk[..], &["--class", "all"]].concat()).out;
     assert!(text.contains("0 cat → 1 dog") && text.contains("3 cat → 0 cat"), "{text}");
-    redrawn(&place, "walk.png");
-    place.ok(&[&walk[..], &["--class", "dog", "--force"]].concat());
-    redrawn(&place, "walk.png");
+    redrawn(&dir, "walk.png");
+    dir.ok(&[&walk[..], &["--class", "dog", "--force"]].concat());
+    redrawn(&dir, "walk.png");
 }
 
 #[test]
 fn pictures_are_drawn_again_from_what_they_say() {
-    let place = trained();
+    let dir = trained();
     let sample = ["sample", "--checkpoint", "run"];
     for (i, flags) in [
         &["--count", "5", "--seed", "3"][..],
@@ -111,18 +110,18 @@ fn pictures_are_drawn_again_from_what_they_say() {
     .enumerate()
     {
         if i == 4 {
-            place
-                .ok(&[&sample[..], &["--count", "3", "--seed", "9", "--out", "z.safetensors"]]
-                    .concat());
+            dir.ok(
+                &[&sample[..], &["--count", "3", "--seed", "9", "--out", "z.safetensors"]].concat()
+            );
         }
         let (grid, folder) = (format!("grid{i}.png"), format!("drawn{i}"));
-        place.ok(&[&sample[..], flags, &["--grid", &grid, "--out", &folder]].concat());
-        redrawn(&place, &grid);
-        for file in [files(&place.path(&folder)).first(), files(&place.path(&folder)).last()] {
-            redrawn(&place, file.unwrap().to_str().unwrap());
+        dir.ok(&[&sample[..], flags, &["--grid", &grid, "--out", &folder]].concat());
+        redrawn(&dir, &grid);
+        for file in [files(&dir.path(&folder)).first(), files(&dir.path(&folder)).last()] {
+            redrawn(&dir, file.unwrap().to_str().unwrap());
         }
     }
-    let text = place.ok(&["info", "grid1.png"]).out;
+    let text = dir.ok(&["info", "grid1.png"]).out;
     for part in [
         "drawn by",
         "dcgan sample --checkpoint run --count 3",
@@ -132,57 +131,52 @@ fn pictures_are_drawn_again_from_what_they_say() {
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    let [origin] = &place.ok(&["info", "grid0.png", "--json"]).json()[..] else {
+    let [origin] = &dir.ok(&["info", "grid0.png", "--json"]).json()[..] else {
         panic!("not one object")
     };
     assert_eq!(origin["samples"]["latents"][0]["seed"], 3);
 
     // A pixel that was touched, and a picture that says nothing.
-    let (image, texts) = runs::grid::read_png(&place.path("grid0.png")).unwrap();
+    let (image, texts) = runs::grid::read_png(&dir.path("grid0.png")).unwrap();
     assert!(texts["Software"].starts_with("dcgan "), "{texts:?}");
     let mut touched = image.to_rgb8();
     touched.get_pixel_mut(7, 7).0[0] ^= 1;
     let texts = [("dcgan", texts["dcgan"].clone())];
-    runs::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
-    let ended =
-        place.run(&["reproduce", "touched.png", "--checkpoint", "run", "--out", "again.png"]);
+    runs::grid::save_png_with(&dir.path("touched.png"), &touched.into(), &texts).unwrap();
+    let ended = dir.run(&["reproduce", "touched.png", "--checkpoint", "run", "--out", "again.png"]);
     assert!(
         ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"),
         "{}",
         ended.out
     );
-    assert_eq!(image::open(place.path("again.png")).unwrap(), image);
-    place.refused(
+    assert_eq!(image::open(dir.path("again.png")).unwrap(), image);
+    dir.refused(
         1,
         &["reproduce", "pictures/000.png", "--checkpoint", "run"],
         &["000.png", "no metadata that say how it was generated"],
     );
-    place.refused(1, &["info", "pictures/000.png"], &["000.png", "no metadata"]);
-    place.refused(2, &["reproduce", "grid0.png"], &["--checkpoint", "step 3"]);
-    fs::write(place.path("broken.png"), "x").unwrap();
-    place.refused(
-        1,
-        &["reproduce", "broken.png", "--checkpoint", "run"],
-        &["broken.png", "as PNG"],
-    );
+    dir.refused(1, &["info", "pictures/000.png"], &["000.png", "no metadata"]);
+    dir.refused(2, &["reproduce", "grid0.png"], &["--checkpoint", "step 3"]);
+    fs::write(dir.path("broken.png"), "x").unwrap();
+    dir.refused(1, &["reproduce", "broken.png", "--checkpoint", "run"], &["broken.png", "as PNG"]);
 }
 
 #[test]
 fn another_checkpoint_draws_again_only_by_force() {
-    let place = trained();
-    place.train(&["--steps", "3", "--seed", "5", "--out", "other"]);
-    place.ok(&["sample", "--checkpoint", "run", "--count", "2", "--grid", "grid.png"]);
+    let dir = trained();
+    dir.train(&["--steps", "3", "--seed", "5", "--out", "other"]);
+    dir.ok(&["sample", "--checkpoint", "run", "--count", "2", "--grid", "grid.png"]);
     let again = ["reproduce", "grid.png", "--checkpoint", "other"];
-    place.refused(1, &again, &["another checkpoint", "--force-checkpoint"]);
-    let ended = place.ok(&[&again[..], &["--force-checkpoint", "--grid", "new.png"]].concat());
+    dir.refused(1, &again, &["another checkpoint", "--force-checkpoint"]);
+    let ended = dir.ok(&[&again[..], &["--force-checkpoint", "--grid", "new.png"]].concat());
     assert!(ended.out.contains("values differ"), "{}", ended.out);
-    let [now] = &place.ok(&["reproduce", "new.png", "--checkpoint", "other", "--json"]).json()[..]
+    let [now] = &dir.ok(&["reproduce", "new.png", "--checkpoint", "other", "--json"]).json()[..]
     else {
         panic!("not one object")
     };
     assert_eq!(now["equal"], true, "it names the networks that drew it");
     // The program's own generator needs no name.
-    place.ok(&[
+    dir.ok(&[
         "sample",
         "--model",
         "fashion",
@@ -193,22 +187,22 @@ fn another_checkpoint_draws_again_only_by_force() {
         "--grid",
         "fashion.png",
     ]);
-    assert!(place.ok(&["reproduce", "fashion.png"]).out.contains("all pixels are equal"));
+    assert!(dir.ok(&["reproduce", "fashion.png"]).out.contains("all pixels are equal"));
 }
 
 #[test]
 fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
-    let place = trained();
+    let dir = trained();
     let arithmetic = |args: &[&'static str]| {
         [&["arithmetic", "--checkpoint", "run", "--candidates", "60"], args].concat()
     };
     let by_number = ["--a", "0,1,2", "--b", "3,4,5", "--c", "6,7,59", "--grid", "numbers.png"];
-    let text = place.ok(&arithmetic(&by_number)).out;
+    let text = dir.ok(&arithmetic(&by_number)).out;
     assert!(text.contains("6, 7, 59") && !text.contains("expected"), "{text}");
-    let grid = image::open(place.path("numbers.png")).unwrap();
+    let grid = image::open(dir.path("numbers.png")).unwrap();
     assert_eq!((grid.width(), grid.height()), (8 * 66 + 2, 4 * 66 + 2));
-    redrawn(&place, "numbers.png");
-    place.ok(&arithmetic(&[
+    redrawn(&dir, "numbers.png");
+    dir.ok(&arithmetic(&[
         "--a",
         "seed:1",
         "--b",
@@ -218,12 +212,12 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
         "--grid",
         "seeds.png",
     ]));
-    redrawn(&place, "seeds.png");
+    redrawn(&dir, "seeds.png");
     // Where A is B, the result is C.
-    place.ok(&arithmetic(&[
+    dir.ok(&arithmetic(&[
         "--a", "4", "--b", "4", "--c", "9", "--noise", "0", "--grid", "same.png",
     ]));
-    let same = image::open(place.path("same.png")).unwrap();
+    let same = image::open(dir.path("same.png")).unwrap();
     let cell =
         |column: u32, row: u32| same.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
     let (centre, c) = (cell(4, 1), cell(0, 2));
@@ -245,7 +239,7 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
         "20",
         "--json",
     ]);
-    let [told] = &place.ok(&seen).json()[..] else { panic!("not one object") };
+    let [told] = &dir.ok(&seen).json()[..] else { panic!("not one object") };
     assert_eq!(told["a"]["exemplars"].as_array().unwrap().len(), 2);
     let draws = told["verdict"]["draws"].as_array().unwrap();
     assert_eq!((&draws[0]["exemplars"], &draws[1]["exemplars"]), (&1.into(), &2.into()));
@@ -267,26 +261,26 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     ] {
         assert!((length.as_f64().unwrap() - wanted.sqrt()).abs() < 0.15, "{told}");
     }
-    assert_eq!(place.ok(&seen).json()[0], *told, "the same seed");
+    assert_eq!(dir.ok(&seen).json()[0], *told, "the same seed");
 
-    place.refused(2, &arithmetic(&["--a", "60", "--b", "1", "--c", "2"]), &["--a 60", "0 to 59"]);
-    place.refused(
+    dir.refused(2, &arithmetic(&["--a", "60", "--b", "1", "--c", "2"]), &["--a 60", "0 to 59"]);
+    dir.refused(
         2,
         &arithmetic(&["--a", "1,2", "--b", "1", "--c", "2"]),
         &["2, 1 and 1", "equally many"],
     );
-    place.refused(
+    dir.refused(
         2,
         &arithmetic(&["--a", "hat=1", "--b", "1", "--c", "2"]),
         &["--a", "hat", "light, contrast, warm, green"],
     );
-    place.refused(
+    dir.refused(
         2,
         &arithmetic(&["--a", "1", "--b", "1", "--c", "2", "--expect", "hat"]),
         &["--expect", "hat"],
     );
-    place.refused(2, &arithmetic(&["--a", "seed:x", "--b", "1", "--c", "2"]), &["seed:5"]);
-    place.refused(
+    dir.refused(2, &arithmetic(&["--a", "seed:x", "--b", "1", "--c", "2"]), &["seed:5"]);
+    dir.refused(
         1,
         &arithmetic(&["--a", "light=1", "--b", "1", "--c", "2", "--exemplars", "60"]),
         &["of 60 candidates", "--candidates"],
@@ -295,10 +289,10 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
 
 #[test]
 fn another_network_may_judge() {
-    let place = zoo();
+    let dir = zoo();
     for (file, seed) in [("one.safetensors", "1"), ("two.safetensors", "2")] {
         let learn = ["eval", "train-features", "--data", "zoo", "--image", "16", "--epochs", "1"];
-        place.ok(&[&learn[..], &["--seed", seed, "--out", file]].concat());
+        dir.ok(&[&learn[..], &["--seed", seed, "--out", file]].concat());
     }
     let numbers = [
         "--class",
@@ -315,7 +309,7 @@ fn another_network_may_judge() {
     ];
     let by = |command: &str, more: &[&str]| {
         let start = if command == "turn" { vec![] } else { vec!["--c", "4,5"] };
-        let told = place
+        let told = dir
             .ok(&[&[command, "--checkpoint", "run"], &numbers[..], &start, more].concat())
             .json()
             .remove(0);
@@ -333,7 +327,7 @@ fn another_network_may_judge() {
         );
         assert_ne!(picks, judges);
     }
-    place.refused(
+    dir.refused(
         2,
         &[
             "arithmetic",
@@ -354,16 +348,16 @@ fn another_network_may_judge() {
 
 #[test]
 fn conditions_go_through_the_same_arithmetic() {
-    let place = zoo();
+    let dir = zoo();
     let flags = ["--candidates", "4", "--class", "all", "--noise", "0", "--grid", "a.png"];
     // The first of each class share a latent: cat − dog + owl in conditions, nothing but it in latents.
-    place.ok(&[
+    dir.ok(&[
         &["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "0", "--c", "8"],
         &flags[..],
     ]
     .concat());
-    redrawn(&place, "a.png");
-    let grid = image::open(place.path("a.png")).unwrap();
+    redrawn(&dir, "a.png");
+    let grid = image::open(dir.path("a.png")).unwrap();
     let cell =
         |column: u32, row: u32| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
     assert_eq!(cell(4, 1), cell(0, 2), "an owl");
@@ -381,15 +375,15 @@ fn conditions_go_through_the_same_arithmetic() {
         "--class",
         "all",
     ];
-    place.refused(2, &one, &["a seed does not name a class"]);
+    dir.refused(2, &one, &["a seed does not name a class"]);
 }
 
 #[test]
 fn pictures_turn_along_an_axis() {
-    let place = trained();
+    let dir = trained();
     let turn =
         ["turn", "--checkpoint", "run", "--candidates", "40", "--rows", "2", "--columns", "5"];
-    let text = place
+    let text = dir
         .ok(&[
             &turn[..],
             &["--a", "light=1", "--b", "light=0", "--draws", "30", "--grid", "turn.png"],
@@ -397,9 +391,9 @@ fn pictures_turn_along_an_axis() {
         .concat())
         .out;
     assert!(text.contains("-1.00") && text.contains("of 30"), "{text}");
-    redrawn(&place, "turn.png");
+    redrawn(&dir, "turn.png");
     // The middle is the picture as it was: the first latents behind the candidates.
-    place.ok(&[
+    dir.ok(&[
         "sample",
         "--checkpoint",
         "run",
@@ -411,23 +405,23 @@ fn pictures_turn_along_an_axis() {
         "all.png",
     ]);
     let (turned, all) =
-        (image::open(place.path("turn.png")).unwrap(), image::open(place.path("all.png")).unwrap());
+        (image::open(dir.path("turn.png")).unwrap(), image::open(dir.path("all.png")).unwrap());
     for row in 0..2 {
         assert_eq!(
             turned.crop_imm(2 + 2 * 66, 2 + row * 66, 64, 64),
             all.crop_imm(2, 2 + (40 + row) * 66, 64, 64)
         );
     }
-    place
+    dir
         .ok(&[&turn[..], &["--a", "0,1", "--b", "2", "--gif", "turn.gif", "--frames", "4"]]
             .concat());
-    assert!(fs::metadata(place.path("turn.gif")).unwrap().len() > 100);
+    assert!(fs::metadata(dir.path("turn.gif")).unwrap().len() > 100);
 }
 
 #[test]
 fn the_latent_of_a_drawn_picture_is_found() {
-    let place = Place::new();
-    place.ok(&[
+    let dir = TestDir::new();
+    dir.ok(&[
         "sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4",
         "--out", "drawn",
     ]);
@@ -449,24 +443,24 @@ fn the_latent_of_a_drawn_picture_is_found() {
         ]
         .concat()
     };
-    let told = |args: &[&'static str]| place.ok(&invert(args)).json().pop().unwrap();
+    let told = |args: &[&'static str]| dir.ok(&invert(args)).json().pop().unwrap();
     let error = |args: &[&'static str]| told(args)["error"].as_f64().unwrap();
     let first = error(&["--class", "Sneaker", "--steps", "1"]);
     let found =
         ["--class", "Sneaker", "--steps", "1000", "--out", "z.safetensors", "--grid", "pair.png"];
     let last = error(&found);
     assert!(first > 20.0 && last < 2.0, "{first} {last}");
-    assert!(place.ok(&["reproduce", "pair.png"]).out.contains("all pixels are equal"));
-    let latent = read_state_dict(&place.path("z.safetensors")).unwrap();
+    assert!(dir.ok(&["reproduce", "pair.png"]).out.contains("all pixels are equal"));
+    let latent = read_state_dict(&dir.path("z.safetensors")).unwrap();
     assert_eq!(
         (&latent["latents"].shape[..1], &latent["condition"].shape[..]),
         (&[1][..], &[1, 10][..])
     );
     // sample draws from it what the pair shows on the right.
     let again = ["--latents", "z.safetensors", "--condition", "z.safetensors", "--grid", "one.png"];
-    place.ok(&[&["sample", "--model", "fashion"], &again[..]].concat());
+    dir.ok(&[&["sample", "--model", "fashion"], &again[..]].concat());
     let (pair, one) =
-        (image::open(place.path("pair.png")).unwrap(), image::open(place.path("one.png")).unwrap());
+        (image::open(dir.path("pair.png")).unwrap(), image::open(dir.path("one.png")).unwrap());
     assert_eq!(pair.crop_imm(2 + 58, 2, 56, 56), one.crop_imm(2, 2, 56, 56));
     // Of all classes its own comes nearest.
     let best = told(&["--class", "all", "--steps", "200"]);
@@ -475,18 +469,18 @@ fn the_latent_of_a_drawn_picture_is_found() {
         (best["starts"].as_array().unwrap().len(), &best["starts"][kept]["condition"]),
         (20, &7.into())
     );
-    place.refused(
+    dir.refused(
         1,
         &invert(&["--class", "Sneaker", "--feature-weight", "1"]),
         &["--feature-weight", "no discriminator"],
     );
-    place.refused(1, &["invert", "gone.png", "--model", "fashion", "--class", "1"], &["gone.png"]);
+    dir.refused(1, &["invert", "gone.png", "--model", "fashion", "--class", "1"], &["gone.png"]);
 }
 
 #[test]
 fn the_discriminator_s_features_take_part() {
-    let place = trained();
-    place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
+    let dir = trained();
+    dir.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let error = |features: &'static str| {
         let flags = [
             "--steps",
@@ -499,9 +493,8 @@ fn the_discriminator_s_features_take_part() {
             features,
             "--json",
         ];
-        place
-            .ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat())
-            .json()[0]["error"]
+        dir.ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat()).json()
+            [0]["error"]
             .as_f64()
             .unwrap()
     };
@@ -511,8 +504,8 @@ fn the_discriminator_s_features_take_part() {
 
 #[test]
 fn pictures_are_completed_enlarged_and_cleaned() {
-    let place = Place::new();
-    place.ok(&[
+    let dir = TestDir::new();
+    dir.ok(&[
         "sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4",
         "--out", "drawn",
     ]);
@@ -524,9 +517,9 @@ fn pictures_are_completed_enlarged_and_cleaned() {
         [&["restore", "drawn/00000.png"], &flags[..], args].concat()
     };
     let told = |task, args: &[&'static str]| {
-        place.ok(&restore(task, &[&["--json"], args].concat())).json().pop().unwrap()
+        dir.ok(&restore(task, &[&["--json"], args].concat())).json().pop().unwrap()
     };
-    let whole = image::open(place.path("drawn/00000.png")).unwrap();
+    let whole = image::open(dir.path("drawn/00000.png")).unwrap();
 
     let filled =
         told("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--out", "z.safetensors"]);
@@ -534,22 +527,22 @@ fn pictures_are_completed_enlarged_and_cleaned() {
         told["psnr"]["restored"].as_f64() > told["psnr"]["without a generator"].as_f64()
     };
     assert!(better(&filled), "{filled}");
-    assert!(place.ok(&["reproduce", "filled.png"]).out.contains("all pixels are equal"));
-    let restored = image::open(place.path("whole.png")).unwrap();
+    assert!(dir.ok(&["reproduce", "filled.png"]).out.contains("all pixels are equal"));
+    let restored = image::open(dir.path("whole.png")).unwrap();
     assert_eq!(restored.crop_imm(0, 0, 28, 7), whole.crop_imm(0, 0, 28, 7), "what is known stays");
     assert_ne!(restored, whole);
     // A mask of one's own: the left half is missing, and nothing tells how well it was filled.
     let mask =
         image::GrayImage::from_fn(28, 28, |x, _| image::Luma([if x < 14 { 255 } else { 0 }]));
-    mask.save(place.path("mask.png")).unwrap();
+    mask.save(dir.path("mask.png")).unwrap();
     assert!(told("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
-    image::GrayImage::from_pixel(28, 28, image::Luma([255])).save(place.path("mask.png")).unwrap();
-    place.refused(
+    image::GrayImage::from_pixel(28, 28, image::Luma([255])).save(dir.path("mask.png")).unwrap();
+    dir.refused(
         1,
         &restore("inpaint", &["--mask", "mask.png"]),
         &["all pixels as missing", "white"],
     );
-    place.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
+    dir.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
 
     let large =
         told("superres", &["--factor", "4", "--discriminator-weight", "0", "--grid", "large.png"]);
@@ -557,35 +550,35 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     // A picture that is small already is taken as it is.
     whole
         .resize_exact(7, 7, image::imageops::FilterType::Triangle)
-        .save(place.path("drawn/00000.png"))
+        .save(dir.path("drawn/00000.png"))
         .unwrap();
     assert!(told("superres", &["--factor", "4"])["psnr"]["restored"].is_null());
-    place.refused(1, &restore("superres", &["--factor", "3"]), &["factor 3", "28x28", "--factor"]);
-    whole.save(place.path("drawn/00000.png")).unwrap();
+    dir.refused(1, &restore("superres", &["--factor", "3"]), &["factor 3", "28x28", "--factor"]);
+    whole.save(dir.path("drawn/00000.png")).unwrap();
 
     let clean = told("denoise", &["--noise", "40", "--grid", "clean.png"]);
     assert!(better(&clean), "{clean}");
-    assert!(place.ok(&["reproduce", "clean.png"]).out.contains("all pixels are equal"));
+    assert!(dir.ok(&["reproduce", "clean.png"]).out.contains("all pixels are equal"));
     assert_eq!(clean, told("denoise", &["--noise", "40"]), "the same seed");
 }
 
 #[test]
 fn the_discriminator_has_a_say_in_what_is_missing() {
-    let place = trained();
-    place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
+    let dir = trained();
+    dir.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let told = |critic: &'static [&'static str]| {
         let flags = ["--task", "inpaint", "--steps", "40", "--starts", "2", "--json"];
-        place
-            .ok(&[&["restore", "drawn/00000.png", "--checkpoint", "run"], &flags[..], critic]
-                .concat())
-            .json()
-            .pop()
-            .unwrap()
+        dir.ok(
+            &[&["restore", "drawn/00000.png", "--checkpoint", "run"], &flags[..], critic].concat()
+        )
+        .json()
+        .pop()
+        .unwrap()
     };
     assert_ne!(told(&["--discriminator-weight", "0"]), told(&["--discriminator-weight", "0.1"]));
     assert_eq!(told(&[]), told(&["--discriminator-weight", "0.0003"]));
-    place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
-    place.refused(
+    dir.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
+    dir.refused(
         1,
         &[
             "restore",

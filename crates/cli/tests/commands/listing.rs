@@ -1,14 +1,14 @@
 //! `dcgan info`, `runs`, `devices`, `recipes`, and help.
 
-use crate::common::Place;
+use crate::common::TestDir;
 use serde_json::json;
 use std::fs;
 
 #[test]
 fn info_tells_what_a_checkpoint_holds() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--out", "run", "--ema", "0.5"]);
-    let text = place.ok(&["info", "run"]).out;
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--out", "run", "--ema", "0.5"]);
+    let text = dir.ok(&["info", "run"]).out;
     for part in [
         "step            2",
         "torch",
@@ -20,8 +20,8 @@ fn info_tells_what_a_checkpoint_holds() {
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    let checkpoint = place.checkpoints("run").pop().unwrap();
-    let [object] = &place.ok(&["info", checkpoint.to_str().unwrap(), "--json"]).json()[..] else {
+    let checkpoint = dir.checkpoints("run").pop().unwrap();
+    let [object] = &dir.ok(&["info", checkpoint.to_str().unwrap(), "--json"]).json()[..] else {
         panic!("not one object")
     };
     assert_eq!(object["step"], 2);
@@ -36,7 +36,7 @@ fn info_tells_what_a_checkpoint_holds() {
     );
     // A damaged checkpoint is skipped, with a warning.
     fs::write(&checkpoint, "x").unwrap();
-    let ended = place.ok(&["info", "run"]);
+    let ended = dir.ok(&["info", "run"]);
     assert!(
         ended.err.starts_with("warning: ") && ended.err.contains("step-00000002.safetensors"),
         "{}",
@@ -47,10 +47,10 @@ fn info_tells_what_a_checkpoint_holds() {
 
 #[test]
 fn runs_are_listed_and_compared() {
-    let place = Place::new();
-    place.train(&["--steps", "2"]);
-    place.train(&["--steps", "3", "--name", "other"]);
-    let text = place.ok(&["runs"]).out;
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2"]);
+    dir.train(&["--steps", "3", "--name", "other"]);
+    let text = dir.ok(&["runs"]).out;
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.len() == 7 && lines.iter().all(|line| line.chars().count() <= 120), "{text}");
     for (line, name, parts) in [
@@ -64,7 +64,7 @@ fn runs_are_listed_and_compared() {
             "{line}: {text}"
         );
     }
-    let objects = place.ok(&["runs", "--runs-dir", "runs", "--json"]).json();
+    let objects = dir.ok(&["runs", "--runs-dir", "runs", "--json"]).json();
     let steps: Vec<u64> = objects.iter().map(|run| run["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [2, 3]);
     assert!(objects.iter().all(|run| run["running"] == false && run["last"]["d_loss"].is_number()));
@@ -87,17 +87,17 @@ fn runs_are_listed_and_compared() {
         "{first}"
     );
     // A run that stopped early, and one with damaged settings.
-    let config = place.path("runs/0001-pictures-torch/config.toml");
+    let config = dir.path("runs/0001-pictures-torch/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replacen("steps = 2", "steps = 9", 1)).unwrap();
-    fs::write(place.path("runs/0002-other/config.toml"), "steps = [").unwrap();
-    let objects = place.ok(&["runs", "--json"]).json();
+    fs::write(dir.path("runs/0002-other/config.toml"), "steps = [").unwrap();
+    let objects = dir.ok(&["runs", "--json"]).json();
     assert_eq!((&objects[0]["state"], &objects[0]["steps"]), (&json!("stopped"), &json!(9)));
     assert_eq!(
         (&objects[1]["state"], &objects[1]["recipe"], &objects[1]["step"]),
         (&json!(null), &json!(null), &json!(3))
     );
-    let text = place.ok(&["runs"]).out;
+    let text = dir.ok(&["runs"]).out;
     assert!(
         text.contains("2/9") && text.lines().nth(6).unwrap().split_whitespace().nth(1) == Some("-"),
         "{text}"
@@ -106,31 +106,31 @@ fn runs_are_listed_and_compared() {
 
 #[test]
 fn a_shown_recipe_is_a_recipe() {
-    let place = Place::new();
-    let list = place.ok(&["recipes"]).out;
+    let dir = TestDir::new();
+    let list = dir.ok(&["recipes"]).out;
     for name in ["small", "torch", "paper", "newmu-svhn"] {
         assert!(list.contains(name), "{list}");
-        fs::write(place.path("copy.toml"), place.ok(&["recipes", name]).out).unwrap();
-        place.ok(&["train", "--recipe", "copy.toml", "--dry-run"]);
+        fs::write(dir.path("copy.toml"), dir.ok(&["recipes", name]).out).unwrap();
+        dir.ok(&["train", "--recipe", "copy.toml", "--dry-run"]);
     }
 }
 
 #[test]
 fn help_is_there_for_all() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for command in
         ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export", "toy"]
     {
-        let ended = place.ok(&[command, "--help"]);
+        let ended = dir.ok(&[command, "--help"]);
         assert!(ended.out.contains("Usage:") && ended.err.is_empty());
     }
-    let help = place.ok(&["train", "--help"]).out;
+    let help = dir.ok(&["train", "--help"]).out;
     let examples = help.lines().filter(|line| line.starts_with("  dcgan train"));
     let columns: Vec<usize> = examples.map(|line| line.rfind("   ").unwrap()).collect();
     assert!(columns.len() == 6 && columns.iter().all(|column| *column == columns[0]), "{help}");
-    assert!(place.ok(&["--version"]).out.starts_with("dcgan "));
-    assert_eq!(place.run(&[]).code, Some(2));
-    let devices = place.ok(&["devices", "--json"]).json();
+    assert!(dir.ok(&["--version"]).out.starts_with("dcgan "));
+    assert_eq!(dir.run(&[]).code, Some(2));
+    let devices = dir.ok(&["devices", "--json"]).json();
     assert!(
         devices[0]["device"] == "cpu"
             && devices[0]["threads"].as_u64() > Some(0)

@@ -1,24 +1,24 @@
 //! `dcgan dedup` and `dcgan nearest`.
 
-use crate::common::{Place, files, pictures};
+use crate::common::{TestDir, files, pictures};
 use std::fs;
 
 #[test]
 fn duplicates_are_found_told_and_left_out() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // Two copies under other names, one of them in a sub-folder.
-    fs::copy(place.path("pictures/003.png"), place.path("pictures/copy.png")).unwrap();
-    fs::create_dir(place.path("pictures/more")).unwrap();
-    fs::copy(place.path("pictures/017.png"), place.path("pictures/more/017.png")).unwrap();
-    fs::write(place.path("pictures/attributes.csv"), table(&place)).unwrap();
+    fs::copy(dir.path("pictures/003.png"), dir.path("pictures/copy.png")).unwrap();
+    fs::create_dir(dir.path("pictures/more")).unwrap();
+    fs::copy(dir.path("pictures/017.png"), dir.path("pictures/more/017.png")).unwrap();
+    fs::write(dir.path("pictures/attributes.csv"), table(&dir)).unwrap();
     let dedup = ["dedup", "pictures", "--epochs", "30", "--device", "cpu"];
-    let run = |args: &[&str]| place.ok(&[&dedup[..], args].concat());
+    let run = |args: &[&str]| dir.ok(&[&dedup[..], args].concat());
     let told =
         run(&["--json", "--out", "clean", "--groups", "groups.json", "--grid", "groups.png"])
             .json()
             .remove(0);
     let groups: Vec<serde_json::Value> =
-        serde_json::from_slice(&fs::read(place.path("groups.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(dir.path("groups.json")).unwrap()).unwrap();
     let left_out = told["left_out"].as_u64().unwrap();
     assert!(left_out >= 2 && told["pictures"] == 42, "{told}");
     for (kept, copy) in [("003.png", "copy.png"), ("017.png", "more/017.png")] {
@@ -29,18 +29,18 @@ fn duplicates_are_found_told_and_left_out() {
         assert!(group["left_out"].as_array().unwrap().contains(&copy.into()), "{group}");
     }
     assert!(
-        place.path("clean/003.png").is_file()
-            && !place.path("clean/copy.png").exists()
-            && !place.path("clean/more").exists()
+        dir.path("clean/003.png").is_file()
+            && !dir.path("clean/copy.png").exists()
+            && !dir.path("clean/more").exists()
     );
-    let rows = fs::read_to_string(place.path("clean/attributes.csv")).unwrap();
+    let rows = fs::read_to_string(dir.path("clean/attributes.csv")).unwrap();
     assert_eq!(rows.lines().count() as u64, 1 + 42 - left_out);
-    assert_eq!(files(&place.path("clean")).len() as u64, 1 + 42 - left_out);
-    assert!(image::open(place.path("groups.png")).unwrap().width() > 100);
+    assert_eq!(files(&dir.path("clean")).len() as u64, 1 + 42 - left_out);
+    assert!(image::open(dir.path("groups.png")).unwrap().width() > 100);
     // The same seed finds the same; as a list, too.
     assert_eq!(run(&["--json", "--out", "clean.txt"]).json()[0], told);
     assert_eq!(
-        fs::read_to_string(place.path("clean.txt")).unwrap().lines().count() as u64,
+        fs::read_to_string(dir.path("clean.txt")).unwrap().lines().count() as u64,
         42 - left_out
     );
     // A wider radius finds no fewer.
@@ -52,15 +52,15 @@ fn duplicates_are_found_told_and_left_out() {
             && text.contains("false positives"),
         "{text}"
     );
-    place.refused(
+    dir.refused(
         1,
         &[&dedup[..], &["--out", "clean", "--force"]].concat(),
         &["\"clean\" is an existing folder"],
     );
     // What a command left that was cut off is no set, and is not taken for one.
-    assert!(!place.path("clean.partial").exists());
-    fs::create_dir(place.path("other.partial")).unwrap();
-    place.refused(
+    assert!(!dir.path("clean.partial").exists());
+    fs::create_dir(dir.path("other.partial")).unwrap();
+    dir.refused(
         1,
         &[&dedup[..], &["--out", "other"]].concat(),
         &["other.partial", "interrupted", "remove"],
@@ -69,41 +69,40 @@ fn duplicates_are_found_told_and_left_out() {
 
 #[test]
 fn sets_without_files_are_written_as_pictures() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for class in ["cat", "dog"] {
-        pictures(&place.path(&format!("zoo/{class}")), 12);
+        pictures(&dir.path(&format!("zoo/{class}")), 12);
     }
-    place.ok(&["data", "prepare", "zoo", "--image", "32", "--channels", "3", "--out", "zoo.dcgan"]);
+    dir.ok(&["data", "prepare", "zoo", "--image", "32", "--channels", "3", "--out", "zoo.dcgan"]);
     let dedup = ["dedup", "zoo.dcgan", "--epochs", "30", "--device", "cpu", "--json"];
-    let told = place.ok(&[&dedup[..], &["--out", "clean"]].concat()).json().remove(0);
+    let told = dir.ok(&[&dedup[..], &["--out", "clean"]].concat()).json().remove(0);
     // The dogs are the cats.
     let stay = 24 - told["left_out"].as_u64().unwrap();
     assert!(stay <= 12, "{told}");
-    let kept: Vec<_> =
-        files(&place.path("clean")).iter().flat_map(|folder| files(folder)).collect();
+    let kept: Vec<_> = files(&dir.path("clean")).iter().flat_map(|folder| files(folder)).collect();
     assert_eq!(kept.len() as u64, stay);
-    assert!(place.path("clean/cat").is_dir() && !place.path("clean.partial").exists());
+    assert!(dir.path("clean/cat").is_dir() && !dir.path("clean.partial").exists());
     let picture = image::open(&kept[0]).unwrap();
     assert_eq!((picture.width(), picture.height()), (32, 32));
 }
 
 #[test]
 fn a_set_without_duplicates_has_no_picture_of_them() {
-    let place = Place::new();
-    fs::create_dir(place.path("noise")).unwrap();
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("noise")).unwrap();
     for i in 0..6u32 {
         let noise = image::RgbImage::from_fn(32, 32, |x, y| {
             let hash = ((x * 73_856_093) ^ (y * 19_349_663) ^ ((i + 1) * 83_492_791))
                 .wrapping_mul(2_654_435_761);
             image::Rgb([(hash >> 24) as u8, (hash >> 16) as u8, (hash >> 8) as u8])
         });
-        noise.save(place.path(&format!("noise/{i}.png"))).unwrap();
+        noise.save(dir.path(&format!("noise/{i}.png"))).unwrap();
     }
     let dedup = [
         "dedup", "noise", "--epochs", "30", "--device", "cpu", "--out", "clean", "--groups",
         "g.json", "--grid", "g.png",
     ];
-    let ended = place.ok(&dedup);
+    let ended = dir.ok(&dedup);
     assert!(
         ended.out.contains("0 groups") && ended.err.contains("g.png is not written"),
         "{} {}",
@@ -111,14 +110,14 @@ fn a_set_without_duplicates_has_no_picture_of_them() {
         ended.err
     );
     assert!(
-        place.path("clean/5.png").is_file()
-            && place.path("g.json").is_file()
-            && !place.path("g.png").exists()
+        dir.path("clean/5.png").is_file()
+            && dir.path("g.json").is_file()
+            && !dir.path("g.png").exists()
     );
 }
 
-fn table(place: &Place) -> String {
-    let root = place.path("pictures");
+fn table(dir: &TestDir) -> String {
+    let root = dir.path("pictures");
     let mut text = String::from("file,number\n");
     for file in
         files(&root).into_iter().chain(files(&root.join("more"))).filter(|file| file.is_file())
@@ -131,8 +130,8 @@ fn table(place: &Place) -> String {
 
 #[test]
 fn samples_are_shown_beside_their_neighbours() {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
     let command = [
         "nearest",
         "--checkpoint",
@@ -146,16 +145,16 @@ fn samples_are_shown_beside_their_neighbours() {
         "--device",
         "cpu",
     ];
-    let text = place.ok(&command).out;
+    let text = dir.ok(&command).out;
     assert!(text.contains("small transforms") && text.contains("nearest in features"), "{text}");
-    let sheet = image::open(place.path("near.png")).unwrap().to_rgb8();
+    let sheet = image::open(dir.path("near.png")).unwrap().to_rgb8();
     // Cells of 64 pixels with frames of 3 and lines of 1: a sample, two neighbours in pixels, two in features.
     assert_eq!(sheet.dimensions(), (5 * 71 + 1, 3 * 71 + 1));
     let frame = |column: u32| sheet.get_pixel(1 + column * 71, 1).0;
     assert_eq!((frame(0), frame(1), frame(2)), ([255; 3], frame(2), frame(1)));
     assert!(frame(1)[0] > 200 && frame(1)[2] < 50 && frame(3)[2] > 200, "yellow, then blue");
-    place.refused(1, &command, &["near.png", "--force"]);
-    let rows = place.ok(&[&command[..], &["--force", "--json"]].concat()).json();
+    dir.refused(1, &command, &["near.png", "--force"]);
+    let rows = dir.ok(&[&command[..], &["--force", "--json"]].concat()).json();
     assert_eq!(rows.len(), 3);
     for row in &rows {
         for kind in ["pixels", "features"] {
@@ -167,9 +166,9 @@ fn samples_are_shown_beside_their_neighbours() {
         }
     }
     let many = ["--neighbors", "64", "--grid", "many.png"];
-    place.refused(1, &[&command[..5], &many].concat(), &["at least 64 images", "40"]);
+    dir.refused(1, &[&command[..5], &many].concat(), &["at least 64 images", "40"]);
     // A generator alone has no features.
-    place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
+    dir.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     let alone = [
         "nearest",
         "--checkpoint",
@@ -180,5 +179,5 @@ fn samples_are_shown_beside_their_neighbours() {
         "alone.png",
         "--json",
     ];
-    assert!(place.ok(&alone).json()[0]["features"].is_null());
+    assert!(dir.ok(&alone).json()[0]["features"].is_null());
 }

@@ -1,16 +1,16 @@
 //! `dcgan features` and `dcgan linear-probe`.
 
-use crate::common::{Place, pictures};
+use crate::common::{TestDir, pictures};
 use runs::read_state_dict;
 use std::fs;
 
 /// A tiny trained run, and a labelled set with both parts: pictures of two kinds.
-fn trained() -> Place {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
+fn trained() -> TestDir {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
     for (part, count) in [("train", 60), ("test", 20)] {
         for class in ["plain", "striped"] {
-            let folder = place.path(&format!("kinds/{part}/{class}"));
+            let folder = dir.path(&format!("kinds/{part}/{class}"));
             fs::create_dir_all(&folder).unwrap();
             for i in 0..count {
                 let picture = image::RgbImage::from_fn(16, 16, |x, y| {
@@ -22,14 +22,14 @@ fn trained() -> Place {
             }
         }
     }
-    place
+    dir
 }
 
 #[test]
 fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
-    let place = trained();
+    let dir = trained();
     let features = |out: &str, args: &[&str]| {
-        let ended = place.ok(&[
+        let ended = dir.ok(&[
             &[
                 "features",
                 "--checkpoint",
@@ -44,10 +44,10 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
             args,
         ]
         .concat());
-        (read_state_dict(&place.path(out)).unwrap(), ended.out)
+        (read_state_dict(&dir.path(out)).unwrap(), ended.out)
     };
     let (all, text) = features("all.safetensors", &["--grid", "points.png"]);
-    let points = image::open(place.path("points.png")).unwrap().to_rgb8();
+    let points = image::open(dir.path("points.png")).unwrap().to_rgb8();
     assert_eq!(points.dimensions(), (900, 640));
     // Two classes, the first of them red.
     assert!(points.pixels().filter(|p| p.0[0] > 180 && p.0[1] < 110 && p.0[2] < 110).count() > 100);
@@ -74,7 +74,7 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     let (of_pictures, _) = features("pictures.safetensors", &["--bn-d", "images"]);
     assert_ne!(of_pictures["features"], all["features"]);
     let again = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "all.safetensors"];
-    place.refused(1, &again, &["all.safetensors", "--force"]);
+    dir.refused(1, &again, &["all.safetensors", "--force"]);
     let over = [
         "features",
         "--checkpoint",
@@ -86,8 +86,8 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
         "--grid",
         "points.png",
     ];
-    place.refused(1, &over, &["points.png", "--force"]);
-    place.refused(
+    dir.refused(1, &over, &["points.png", "--force"]);
+    dir.refused(
         2,
         &["features", "--checkpoint", "run", "--data", "kinds", "--out", "x.npy"],
         &["--out x.npy", ".safetensors"],
@@ -96,7 +96,7 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
 
 #[test]
 fn representations_are_compared_by_draws_of_labels() {
-    let place = trained();
+    let dir = trained();
     let probe = [
         "linear-probe",
         "--checkpoint",
@@ -122,12 +122,12 @@ fn representations_are_compared_by_draws_of_labels() {
         "--epochs",
         "4",
     ];
-    let run = |args: &[&str]| place.ok(&[&probe[..], &few, args].concat());
+    let run = |args: &[&str]| dir.ok(&[&probe[..], &few, args].concat());
     let rows = run(&["--json", "--out", "all.json", "--grid", "all.png"]).json();
     // Five bars and an axis.
-    let bars = image::open(place.path("all.png")).unwrap();
+    let bars = image::open(dir.path("all.png")).unwrap();
     assert_eq!((bars.width(), bars.height()), (900, 5 * 56 + 74));
-    place.refused(1, &[&probe[..], &["--grid", "all.png"]].concat(), &["all.png", "--force"]);
+    dir.refused(1, &[&probe[..], &["--grid", "all.png"]].concat(), &["all.png", "--force"]);
     let names: Vec<&str> = rows.iter().map(|row| row["representation"].as_str().unwrap()).collect();
     assert_eq!(names, ["D", "random D", "pixels", "K-means", "supervised"]);
     assert_eq!(rows[4]["trials"].as_array().unwrap().len(), 2);
@@ -140,7 +140,7 @@ fn representations_are_compared_by_draws_of_labels() {
         assert!(row["accuracy"].as_f64().unwrap() > 0.6, "{row}");
     }
     let written: Vec<serde_json::Value> =
-        serde_json::from_slice(&fs::read(place.path("all.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(dir.path("all.json")).unwrap()).unwrap();
     assert_eq!(written, rows);
     assert_eq!(run(&["--json"]).json(), rows);
     let table = run(&["--representations", "pixels", "--standardize"]).out;
@@ -156,7 +156,7 @@ fn representations_are_compared_by_draws_of_labels() {
         "{same}"
     );
     // All labels, once.
-    let all = place.ok(&[
+    let all = dir.ok(&[
         &probe[..5],
         &["--protocol", "cifar10", "--validation", "40", "--json", "--representations", "d"],
     ]
@@ -166,11 +166,11 @@ fn representations_are_compared_by_draws_of_labels() {
 
 #[test]
 fn what_cannot_be_compared_is_refused() {
-    let place = trained();
+    let dir = trained();
     let probe =
         ["linear-probe", "--checkpoint", "run", "--protocol", "fashion1000", "--device", "cpu"];
     let refused =
-        |args: &[&str], parts: &[&str]| place.refused(1, &[&probe[..], args].concat(), parts);
+        |args: &[&str], parts: &[&str]| dir.refused(1, &[&probe[..], args].concat(), parts);
     refused(
         &["--data", "kinds", "--num-labels", "21", "--validation", "40"],
         &["21 labels", "2 classes", "--num-labels 20"],
@@ -181,11 +181,11 @@ fn what_cannot_be_compared_is_refused() {
     );
     refused(&["--data", "kinds"], &["10000", "120", "--validation"]);
     refused(&["--data", "pictures"], &["test"]);
-    pictures(&place.path("bare/train"), 12);
-    pictures(&place.path("bare/test"), 12);
+    pictures(&dir.path("bare/train"), 12);
+    pictures(&dir.path("bare/test"), 12);
     refused(&["--data", "bare", "--validation", "4"], &["0 classes"]);
-    place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
+    dir.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     let features =
         ["features", "--checkpoint", "g.safetensors", "--data", "kinds", "--out", "x.safetensors"];
-    place.refused(1, &features, &["no discriminator"]);
+    dir.refused(1, &features, &["no discriminator"]);
 }

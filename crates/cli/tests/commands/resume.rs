@@ -1,36 +1,36 @@
 //! Runs that are interrupted, killed, lengthened and resumed.
 #![cfg(unix)]
 
-use crate::common::{Ended, Place, files, logged_steps, rows, signal, wait_for};
+use crate::common::{Ended, TestDir, files, logged_steps, rows, signal, wait_for};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-fn last_checkpoint(place: &Place, run: &str) -> Vec<u8> {
-    fs::read(place.checkpoints(run).last().unwrap()).unwrap()
+fn last_checkpoint(dir: &TestDir, run: &str) -> Vec<u8> {
+    fs::read(dir.checkpoints(run).last().unwrap()).unwrap()
 }
 
 #[test]
 fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (name, run) in [("INT", "int"), ("TERM", "term")] {
-        let child = place.start(&["--steps", "1000000", "--out", run, "--log-every", "1"]);
-        let metrics = place.path(run).join("metrics.jsonl");
+        let child = dir.start(&["--steps", "1000000", "--out", run, "--log-every", "1"]);
+        let metrics = dir.path(run).join("metrics.jsonl");
         wait_for(|| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
         signal(&child, name);
         let ended = Ended::of(child.wait_with_output().unwrap());
         assert_eq!(ended.code, Some(130), "{}", ended.err);
         assert!(ended.err.contains("finishing the step"), "{}", ended.err);
         assert!(ended.out.contains(&format!("dcgan train --resume {run}")), "{}", ended.out);
-        let done = logged_steps(&place.path(run)).len() as u64;
+        let done = logged_steps(&dir.path(run)).len() as u64;
         assert!(
-            place.checkpoints(run).last().unwrap().ends_with(format!("step-{done:08}.safetensors"))
+            dir.checkpoints(run).last().unwrap().ends_with(format!("step-{done:08}.safetensors"))
         );
         // Shortened to a few more steps, it ends like an uninterrupted run of that length.
         let steps = (done + 3).to_string();
-        place.ok(&["train", "--resume", run, "--steps", &steps]);
-        assert_eq!(logged_steps(&place.path(run)), (1..=done + 3).collect::<Vec<_>>());
-        let config = fs::read_to_string(place.path(run).join("config.toml")).unwrap();
+        dir.ok(&["train", "--resume", run, "--steps", &steps]);
+        assert_eq!(logged_steps(&dir.path(run)), (1..=done + 3).collect::<Vec<_>>());
+        let config = fs::read_to_string(dir.path(run).join("config.toml")).unwrap();
         assert!(
             config.contains("[[overrides]]") && config.contains("from = \"1000000\""),
             "{config}"
@@ -39,7 +39,7 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
 }
 
 /// A run interrupted twice, this far apart, within a step that takes a second or more.
-fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
+fn interrupted_twice(dir: &TestDir, apart: Duration) -> Ended {
     let slow = [
         "train",
         "--data",
@@ -55,13 +55,13 @@ fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
         "--out",
         "run",
     ];
-    let child = place
+    let child = dir
         .command(&slow)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for(|| place.path("run/metrics.jsonl").exists());
+    wait_for(|| dir.path("run/metrics.jsonl").exists());
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "INT");
     std::thread::sleep(apart);
@@ -72,7 +72,7 @@ fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
 /// Without the second interrupt the run would be saved after the step.
 #[test]
 fn a_second_interrupt_ends_at_once() {
-    let ended = interrupted_twice(&Place::new(), Duration::from_millis(300));
+    let ended = interrupted_twice(&TestDir::new(), Duration::from_millis(300));
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(!ended.out.contains("--resume"), "{}", ended.out);
 }
@@ -81,7 +81,7 @@ fn a_second_interrupt_ends_at_once() {
 /// system merges pending signals.
 #[test]
 fn an_interrupt_told_twice_is_one() {
-    let ended = interrupted_twice(&Place::new(), Duration::from_millis(20));
+    let ended = interrupted_twice(&TestDir::new(), Duration::from_millis(20));
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(ended.out.contains("dcgan train --resume run"), "{}", ended.out);
 }
@@ -89,13 +89,13 @@ fn an_interrupt_told_twice_is_one() {
 /// If a step takes several batches, an epoch has fewer steps, in a new and in a resumed run.
 #[test]
 fn epochs_are_passes_over_the_pictures() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // Five batches.
-    place.train(&["--d-steps", "2", "--epochs", "1", "--out", "run", "--log-every", "1"]);
-    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3]);
-    place.ok(&["train", "--resume", "run", "--epochs", "2"]);
-    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5]);
-    place.train(&[
+    dir.train(&["--d-steps", "2", "--epochs", "1", "--out", "run", "--log-every", "1"]);
+    assert_eq!(logged_steps(&dir.path("run")), [1, 2, 3]);
+    dir.ok(&["train", "--resume", "run", "--epochs", "2"]);
+    assert_eq!(logged_steps(&dir.path("run")), [1, 2, 3, 4, 5]);
+    dir.train(&[
         "--separate-batches",
         "--resample-z",
         "--epochs",
@@ -105,7 +105,7 @@ fn epochs_are_passes_over_the_pictures() {
         "--log-every",
         "1",
     ]);
-    assert_eq!(logged_steps(&place.path("turns")), [1, 2, 3, 4, 5]);
+    assert_eq!(logged_steps(&dir.path("turns")), [1, 2, 3, 4, 5]);
 }
 
 /// A run of 300 steps that is killed repeatedly ends with the bytes of an uninterrupted one, and no
@@ -113,7 +113,7 @@ fn epochs_are_passes_over_the_pictures() {
 #[test]
 fn killed_at_any_instant_it_ends_the_same() {
     const STEPS: u64 = 300;
-    let place = Place::new();
+    let dir = TestDir::new();
     let settings = [
         "--steps",
         "300",
@@ -129,7 +129,7 @@ fn killed_at_any_instant_it_ends_the_same() {
         "0.9",
     ];
     let start = Instant::now();
-    place.train(&[&settings[..], &["--out", "whole"]].concat());
+    dir.train(&[&settings[..], &["--out", "whole"]].concat());
     let micros = start.elapsed().as_micros() as u64;
     let mut random = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
     eprintln!("seed {random}");
@@ -141,15 +141,15 @@ fn killed_at_any_instant_it_ends_the_same() {
         random % below
     };
     let written = || {
-        fs::read_to_string(place.path("killed/metrics.jsonl")).unwrap_or_default().lines().count()
+        fs::read_to_string(dir.path("killed/metrics.jsonl")).unwrap_or_default().lines().count()
             as u64
     };
     let (mut kills, mut within, mut ended) = (0, 0, false);
     while !ended {
         // Killed before the first checkpoint, the same command starts it again in the same directory.
-        let saved = place.path("killed/checkpoints").is_dir()
-            && !place.checkpoints("killed").iter().all(|p| is_temporary(p));
-        let mut child = place.start(
+        let saved = dir.path("killed/checkpoints").is_dir()
+            && !dir.checkpoints("killed").iter().all(|p| is_temporary(p));
+        let mut child = dir.start(
             &[&settings[..], &["--out", "killed"], if saved { &["--resume"] } else { &[][..] }]
                 .concat(),
         );
@@ -178,20 +178,20 @@ fn killed_at_any_instant_it_ends_the_same() {
     eprintln!("{kills} kills, {within} of them between the first step and the last");
     assert!(within > 1, "the kills came too early or too late to tell anything");
     assert!(
-        last_checkpoint(&place, "whole") == last_checkpoint(&place, "killed"),
+        last_checkpoint(&dir, "whole") == last_checkpoint(&dir, "killed"),
         "after {kills} kills"
     );
     let steps: Vec<u64> = (1..=STEPS).collect();
-    assert_eq!(logged_steps(&place.path("killed")), steps);
-    for (whole, killed) in rows(&place.path("whole")).iter().zip(rows(&place.path("killed"))) {
+    assert_eq!(logged_steps(&dir.path("killed")), steps);
+    for (whole, killed) in rows(&dir.path("whole")).iter().zip(rows(&dir.path("killed"))) {
         for key in ["d_loss", "g_loss", "d_real", "d_fake"] {
             assert_eq!(whole[key], killed[key], "step {}: {key}", whole["step"]);
         }
     }
     for name in ["samples/step-00000200.png", "samples/step-00000300.png"] {
         assert!(
-            fs::read(place.path("whole").join(name)).unwrap()
-                == fs::read(place.path("killed").join(name)).unwrap(),
+            fs::read(dir.path("whole").join(name)).unwrap()
+                == fs::read(dir.path("killed").join(name)).unwrap(),
             "{name}"
         );
     }
@@ -203,34 +203,33 @@ fn is_temporary(path: &Path) -> bool {
 
 #[test]
 fn a_run_can_be_lengthened_and_its_rate_changed() {
-    let place = Place::new();
-    place.train(&["--steps", "12", "--out", "whole"]);
-    place.train(&["--steps", "5", "--name", "parts"]);
-    let ended = place.ok(&["train", "--resume"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "12", "--out", "whole"]);
+    dir.train(&["--steps", "5", "--name", "parts"]);
+    let ended = dir.ok(&["train", "--resume"]);
     assert!(
         ended.out.contains("finished all of its 5 steps") && ended.out.contains("--steps"),
         "{}",
         ended.out
     );
-    assert_eq!(place.ok(&["train", "--resume", "--json"]).event("complete")["step"], 5);
+    assert_eq!(dir.ok(&["train", "--resume", "--json"]).event("complete")["step"], 5);
     // The same command with --resume and a longer run.
-    place.train(&["--resume", "runs/0001-parts", "--steps", "12"]);
+    dir.train(&["--resume", "runs/0001-parts", "--steps", "12"]);
     // Only the record of the override differs.
-    let tensors =
-        |run: &str| runs::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap();
+    let tensors = |run: &str| runs::read_state_dict(dir.checkpoints(run).last().unwrap()).unwrap();
     assert!(tensors("whole") == tensors("runs/0001-parts"));
-    place.ok(&["train", "--resume", "--epochs", "3", "--lr", "0.0001"]);
-    let config = fs::read_to_string(place.path("runs/0001-parts/config.toml")).unwrap();
+    dir.ok(&["train", "--resume", "--epochs", "3", "--lr", "0.0001"]);
+    let config = fs::read_to_string(dir.path("runs/0001-parts/config.toml")).unwrap();
     for part in ["steps = 15", "lr = 0.0001", "setting = \"lr\"", "step = 12"] {
         assert!(config.contains(part), "{part} is not in {config}");
     }
-    place.refused(2, &["train", "--resume", "--steps", "3"], &["--steps", "15"]);
+    dir.refused(2, &["train", "--resume", "--steps", "3"], &["--steps", "15"]);
 }
 
 #[test]
 fn what_cannot_change_is_refused_by_name() {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
     let cases: &[(&[&str], &[&str])] = &[
         (&["--batch", "4"], &["--batch 4", "8"]),
         (&["--width", "3"], &["--width 3", "2"]),
@@ -244,12 +243,12 @@ fn what_cannot_change_is_refused_by_name() {
         (&["--keep", "9"], &["--keep 9", "3"]),
         (&["--out", "other"], &["run", "other"]),
     ];
-    let before = last_checkpoint(&place, "run");
+    let before = last_checkpoint(&dir, "run");
     for (args, parts) in cases {
-        place.refused(2, &[&["train", "--resume", "run", "--steps", "5"], *args].concat(), parts);
+        dir.refused(2, &[&["train", "--resume", "run", "--steps", "5"], *args].concat(), parts);
     }
-    assert!(before == last_checkpoint(&place, "run"));
-    place.ok(&[
+    assert!(before == last_checkpoint(&dir, "run"));
+    dir.ok(&[
         "train", "--resume", "run", "--steps", "4", "--recipe", "torch", "--batch", "8", "--fit",
         "crop",
     ]);
@@ -257,14 +256,14 @@ fn what_cannot_change_is_refused_by_name() {
 
 #[test]
 fn other_data_is_noticed_and_moved_data_found() {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
-    fs::rename(place.path("pictures"), place.path("moved")).unwrap();
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
+    fs::rename(dir.path("pictures"), dir.path("moved")).unwrap();
     let resume = ["train", "--resume", "run", "--steps", "4"];
-    place.refused(1, &resume, &["no data at", "pictures", "new location with --data"]);
-    place.ok(&[&resume[..], &["--data", "moved"]].concat());
-    fs::remove_file(place.path("moved/007.png")).unwrap();
-    place.refused(
+    dir.refused(1, &resume, &["no data at", "pictures", "new location with --data"]);
+    dir.ok(&[&resume[..], &["--data", "moved"]].concat());
+    fs::remove_file(dir.path("moved/007.png")).unwrap();
+    dir.refused(
         1,
         &["train", "--resume", "run", "--steps", "9", "--data", "moved"],
         &["moved", "does not match", "--data"],
@@ -273,16 +272,16 @@ fn other_data_is_noticed_and_moved_data_found() {
 
 #[test]
 fn damaged_checkpoints_are_named_and_passed_over() {
-    let place = Place::new();
-    place.train(&["--steps", "6", "--out", "run", "--checkpoint-every", "2", "--log-every", "1"]);
-    let whole = last_checkpoint(&place, "run");
-    let [.., middle, newest] = &place.checkpoints("run")[..] else { panic!("two checkpoints") };
+    let dir = TestDir::new();
+    dir.train(&["--steps", "6", "--out", "run", "--checkpoint-every", "2", "--log-every", "1"]);
+    let whole = last_checkpoint(&dir, "run");
+    let [.., middle, newest] = &dir.checkpoints("run")[..] else { panic!("two checkpoints") };
     fs::write(newest, &whole[..whole.len() / 3]).unwrap();
     let mut flipped = fs::read(middle).unwrap();
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
     fs::write(middle, flipped).unwrap();
-    let ended = place.ok(&["train", "--resume", "run"]);
+    let ended = dir.ok(&["train", "--resume", "run"]);
     let warnings: Vec<&str> = ended.err.lines().collect();
     assert_eq!(warnings.len(), 2, "{}", ended.err);
     assert!(
@@ -291,97 +290,91 @@ fn damaged_checkpoints_are_named_and_passed_over() {
         "{}",
         ended.err
     );
-    assert!(
-        last_checkpoint(&place, "run") == whole,
-        "steps 3 to 6 were done again, to the same end"
-    );
-    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6]);
+    assert!(last_checkpoint(&dir, "run") == whole, "steps 3 to 6 were done again, to the same end");
+    assert_eq!(logged_steps(&dir.path("run")), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
 fn a_named_checkpoint_is_gone_back_to() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let settings =
         ["--log-every", "1", "--checkpoint-every", "2", "--sample-every", "2", "--keep", "9"];
-    place.train(&[&settings[..], &["--steps", "8", "--out", "run"]].concat());
-    place.train(&[&settings[..], &["--steps", "8", "--out", "other"]].concat());
-    let whole = last_checkpoint(&place, "run");
+    dir.train(&[&settings[..], &["--steps", "8", "--out", "run"]].concat());
+    dir.train(&[&settings[..], &["--steps", "8", "--out", "other"]].concat());
+    let whole = last_checkpoint(&dir, "run");
     let file = "run/checkpoints/step-00000004.safetensors";
-    let count = || place.checkpoints("run").len();
+    let count = || dir.checkpoints("run").len();
     assert_eq!(count(), 5);
     // A dry run deletes nothing, and two flags must name the same run.
-    place.ok(&["train", "--resume", file, "--dry-run"]);
-    place.refused(
+    dir.ok(&["train", "--resume", file, "--dry-run"]);
+    dir.refused(
         2,
         &["train", "--resume", file, "--out", "other"],
         &["--resume", "--out", "two runs"],
     );
-    place.refused(2, &["train", "--resume", file, "--steps", "3"], &["--steps", "4"]);
+    dir.refused(2, &["train", "--resume", file, "--steps", "3"], &["--steps", "4"]);
     assert_eq!(count(), 5);
-    let ended = place.ok(&["train", "--resume", file, "--out", "run"]);
+    let ended = dir.ok(&["train", "--resume", file, "--out", "run"]);
     assert!(ended.err.contains("rolling back from step 8 to 4"), "{}", ended.err);
     assert!(ended.out.contains("step 5/8") && !ended.out.contains("step 4/8"), "{}", ended.out);
-    assert!(last_checkpoint(&place, "run") == whole, "the same steps to the same end");
-    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(last_checkpoint(&dir, "run") == whole, "the same steps to the same end");
+    assert_eq!(logged_steps(&dir.path("run")), [1, 2, 3, 4, 5, 6, 7, 8]);
     // From inside the folder, to the end of a shorter run.
-    let mut back =
-        place.command(&["train", "--resume", "step-00000002.safetensors", "--steps", "2"]);
-    let ended = Ended::of(back.current_dir(place.path("run/checkpoints")).output().unwrap());
+    let mut back = dir.command(&["train", "--resume", "step-00000002.safetensors", "--steps", "2"]);
+    let ended = Ended::of(back.current_dir(dir.path("run/checkpoints")).output().unwrap());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert_eq!((count(), logged_steps(&place.path("run"))), (2, vec![1, 2]));
-    assert_eq!(files(&place.path("run/samples")).len(), 1);
-    assert!(place.path("run/losses.png").is_file());
+    assert_eq!((count(), logged_steps(&dir.path("run"))), (2, vec![1, 2]));
+    assert_eq!(files(&dir.path("run/samples")).len(), 1);
+    assert!(dir.path("run/losses.png").is_file());
 }
 
 #[test]
 fn a_run_killed_before_its_first_checkpoint_is_started_again() {
-    let place = Place::new();
-    place.train(&["--steps", "1", "--out", "run"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "1", "--out", "run"]);
     for folder in ["checkpoints", "samples"] {
-        for file in files(&place.path("run").join(folder)) {
+        for file in files(&dir.path("run").join(folder)) {
             fs::remove_file(file).unwrap();
         }
     }
-    fs::write(place.path("run/metrics.jsonl"), "").unwrap();
+    fs::write(dir.path("run/metrics.jsonl"), "").unwrap();
     for name in ["timelapse.gif", "losses.png"] {
-        fs::remove_file(place.path("run").join(name)).unwrap();
+        fs::remove_file(dir.path("run").join(name)).unwrap();
     }
-    place.refused(
+    dir.refused(
         1,
         &["train", "--resume", "run"],
         &["nothing to resume", "\"run\"", "the same command without --resume"],
     );
-    place.train(&["--steps", "1", "--out", "run"]);
-    let boards = files(&place.path("run"))
-        .iter()
-        .filter(|f| f.to_str().unwrap().contains("tfevents"))
-        .count();
+    dir.train(&["--steps", "1", "--out", "run"]);
+    let boards =
+        files(&dir.path("run")).iter().filter(|f| f.to_str().unwrap().contains("tfevents")).count();
     assert_eq!(boards, 1);
 }
 
 #[test]
 fn other_arithmetic_is_warned_of() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--out", "run"]);
-    let mut resumed = place.command(&["train", "--resume", "run", "--steps", "3"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--out", "run"]);
+    let mut resumed = dir.command(&["train", "--resume", "run", "--steps", "3"]);
     let ended = Ended::of(resumed.env("DCGAN_SIMD", "portable").output().unwrap());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    let portable = place.ok(&["devices"]).out.contains("portable");
+    let portable = dir.ok(&["devices"]).out.contains("portable");
     assert_eq!(ended.err.contains("resumes with portable"), !portable, "{}", ended.err);
 }
 
 #[test]
 fn two_processes_cannot_train_in_one_directory() {
-    let place = Place::new();
-    let mut child = place.start(&["--steps", "1000000", "--out", "run"]);
-    wait_for(|| place.path("run/metrics.jsonl").exists());
-    place.refused(
+    let dir = TestDir::new();
+    let mut child = dir.start(&["--steps", "1000000", "--out", "run"]);
+    wait_for(|| dir.path("run/metrics.jsonl").exists());
+    dir.refused(
         1,
         &["train", "--resume", "run"],
         &["\"run\" is in use by another training process"],
     );
-    place.refused(1, &Place::training(&["--out", "run"]), &["\"run\""]);
-    let listed = place.ok(&["runs", "--runs-dir", ".", "--json"]).json();
+    dir.refused(1, &TestDir::training(&["--out", "run"]), &["\"run\""]);
+    let listed = dir.ok(&["runs", "--runs-dir", ".", "--json"]).json();
     assert_eq!(listed[0]["running"], true);
     child.kill().unwrap();
     child.wait().unwrap();

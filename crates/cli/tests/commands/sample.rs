@@ -1,23 +1,23 @@
 //! `dcgan sample`.
 
-use crate::common::{Place, files};
+use crate::common::{TestDir, files};
 use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
 use tensor::HostTensor;
 
-fn trained() -> Place {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "run"]);
-    place
+fn trained() -> TestDir {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "run"]);
+    dir
 }
 
 #[test]
 fn the_same_seed_draws_the_same_whatever_count_and_batch() {
-    let place = trained();
+    let dir = trained();
     let images = |name: &str, args: &[&str]| {
-        place.ok(&[&["sample", "--checkpoint", "run", "--out", name], args].concat());
-        let mut arrays = read_state_dict(&place.path(name)).unwrap();
+        dir.ok(&[&["sample", "--checkpoint", "run", "--out", name], args].concat());
+        let mut arrays = read_state_dict(&dir.path(name)).unwrap();
         let array = arrays.remove("images").unwrap();
         assert_eq!(arrays["latents"].shape, [array.shape[0], 100]);
         assert_eq!(array.shape[1..], [16, 16, 3]);
@@ -43,7 +43,7 @@ fn the_same_seed_draws_the_same_whatever_count_and_batch() {
 
 #[test]
 fn pictures_and_grids_are_written_and_never_over_others() {
-    let place = trained();
+    let dir = trained();
     let command = [
         "sample",
         "--checkpoint",
@@ -57,59 +57,55 @@ fn pictures_and_grids_are_written_and_never_over_others() {
         "--out",
         "drawn",
     ];
-    place.ok(&command);
-    let drawn = files(&place.path("drawn"));
+    dir.ok(&command);
+    let drawn = files(&dir.path("drawn"));
     assert_eq!(drawn.len(), 5);
     let picture = image::open(&drawn[4]).unwrap();
     assert_eq!((picture.width(), picture.height(), picture.color().channel_count()), (16, 16, 3));
-    let grid = image::open(place.path("grid.png")).unwrap();
+    let grid = image::open(dir.path("grid.png")).unwrap();
     assert!(grid.width() > grid.height(), "three columns, two rows");
 
-    fs::write(place.path("grid.png"), "mine").unwrap();
-    place.refused(1, &command, &["grid.png", "--force"]);
-    place.refused(
-        1,
-        &["sample", "--checkpoint", "run", "--out", "drawn"],
-        &["00000.png", "--force"],
-    );
-    assert_eq!(fs::read(place.path("grid.png")).unwrap(), b"mine");
-    place.ok(&[&command[..], &["--force"]].concat());
-    assert_ne!(fs::read(place.path("grid.png")).unwrap(), b"mine");
+    fs::write(dir.path("grid.png"), "mine").unwrap();
+    dir.refused(1, &command, &["grid.png", "--force"]);
+    dir.refused(1, &["sample", "--checkpoint", "run", "--out", "drawn"], &["00000.png", "--force"]);
+    assert_eq!(fs::read(dir.path("grid.png")).unwrap(), b"mine");
+    dir.ok(&[&command[..], &["--force"]].concat());
+    assert_ne!(fs::read(dir.path("grid.png")).unwrap(), b"mine");
 }
 
 #[test]
 fn outputs_that_cannot_be_are_refused_before_drawing() {
-    let place = trained();
+    let dir = trained();
     let sample = ["sample", "--checkpoint", "run", "--count", "2"];
     for name in ["one.jpg", "one", "png"] {
-        place.refused(2, &[&sample[..], &["--grid", name]].concat(), &["--grid", name, ".png"]);
+        dir.refused(2, &[&sample[..], &["--grid", name]].concat(), &["--grid", name, ".png"]);
     }
     // Before the checkpoint is read.
     let unread = ["sample", "--checkpoint", "gone", "--count", "2"];
     for (flag, path) in
         [("--grid", "none/x.png"), ("--out", "none/x.safetensors"), ("--out", "none/x")]
     {
-        place.refused(
+        dir.refused(
             1,
             &[&unread[..], &[flag, path]].concat(),
             &[flag, path, "there is no folder \"none\""],
         );
     }
-    place.refused(
+    dir.refused(
         1,
         &[&unread[..], &["--grid", "pictures/000.png/x.png"]].concat(),
         &["\"pictures/000.png\" is not a folder"],
     );
-    assert!(!place.path("none").exists());
-    place.ok(&[&sample[..], &["--grid", "UPPER.PNG"]].concat());
+    assert!(!dir.path("none").exists());
+    dir.ok(&[&sample[..], &["--grid", "UPPER.PNG"]].concat());
 }
 
 #[test]
 fn batch_statistics_never_come_from_a_picture_alone() {
-    let place = trained();
+    let dir = trained();
     let sample = |count: &str, name: &str| {
         let args = ["--count", count, "--batch", "4", "--out", name];
-        place.run(&[&["sample", "--checkpoint", "run", "--bn", "batch"], &args[..]].concat())
+        dir.run(&[&["sample", "--checkpoint", "run", "--bn", "batch"], &args[..]].concat())
     };
     assert_eq!(sample("5", "five.safetensors").code, Some(0));
     sample("1", "one.safetensors").refused(1, &["at least 2"]);
@@ -117,16 +113,16 @@ fn batch_statistics_never_come_from_a_picture_alone() {
 
 #[test]
 fn latents_of_another_shape_are_refused() {
-    let place = trained();
+    let dir = trained();
     let write = |arrays: &[(&str, HostTensor)]| {
         let arrays: BTreeMap<String, HostTensor> =
             arrays.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
-        write_state_dict(&place.path("z.safetensors"), &arrays).unwrap();
+        write_state_dict(&dir.path("z.safetensors"), &arrays).unwrap();
     };
     let refused = |parts: &[&str]| {
         let args =
             ["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--grid", "x.png"];
-        place.refused(1, &args, &[&["z.safetensors", "[N, 100]"], parts].concat());
+        dir.refused(1, &args, &[&["z.safetensors", "[N, 100]"], parts].concat());
     };
     write(&[("z", HostTensor::f32([2, 99], vec![0.0; 198]))]);
     refused(&["[2, 99]"]);
@@ -141,7 +137,7 @@ fn latents_of_another_shape_are_refused() {
         ("b", HostTensor::f32([1, 100], vec![0.0; 100])),
     ]);
     refused(&["2 tensors"]);
-    place.refused(
+    dir.refused(
         2,
         &["sample", "--checkpoint", "run", "--latents", "z", "--count", "3", "--grid", "x.png"],
         &["--latents", "--count"],

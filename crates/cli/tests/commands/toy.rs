@@ -1,6 +1,6 @@
 //! `dcgan toy`.
 
-use crate::common::Place;
+use crate::common::TestDir;
 use serde_json::Value;
 use std::fs;
 
@@ -12,9 +12,9 @@ fn with<'a>(command: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn run_prints_and_draws() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let command = with(&["ring"], &["--gif", "ring.gif", "--png", "ring.png", "--frames", "4"]);
-    let text = place.ok(&command).out;
+    let text = dir.ok(&command).out;
     for part in [
         "8 Gaussians",
         "G 2-16-16-2",
@@ -25,25 +25,23 @@ fn run_prints_and_draws() {
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    assert!(fs::read(place.path("ring.gif")).unwrap().starts_with(b"GIF89a"));
-    let image = image::open(place.path("ring.png")).unwrap();
+    assert!(fs::read(dir.path("ring.gif")).unwrap().starts_with(b"GIF89a"));
+    let image = image::open(dir.path("ring.png")).unwrap();
     assert_eq!((image.width(), image.height()), (1400, 800));
 
-    fs::write(place.path("ring.png"), "mine").unwrap();
-    fs::remove_file(place.path("ring.gif")).unwrap();
-    place.refused(1, &command, &["ring.png", "--force"]);
-    assert!(
-        !place.path("ring.gif").exists() && fs::read(place.path("ring.png")).unwrap() == b"mine"
-    );
-    place.ok(&[&command[..], &["--force"]].concat());
-    assert_ne!(fs::read(place.path("ring.png")).unwrap(), b"mine");
+    fs::write(dir.path("ring.png"), "mine").unwrap();
+    fs::remove_file(dir.path("ring.gif")).unwrap();
+    dir.refused(1, &command, &["ring.png", "--force"]);
+    assert!(!dir.path("ring.gif").exists() && fs::read(dir.path("ring.png")).unwrap() == b"mine");
+    dir.ok(&[&command[..], &["--force"]].concat());
+    assert_ne!(fs::read(dir.path("ring.png")).unwrap(), b"mine");
 }
 
 #[test]
 fn json_does_not_depend_on_threads() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let output = |args: &[&str]| {
-        let mut objects = place.ok(&with(&["grid"], &[&["--json"], args].concat())).json();
+        let mut objects = dir.ok(&with(&["grid"], &[&["--json"], args].concat())).json();
         objects.iter_mut().for_each(|object| {
             object.as_object_mut().unwrap().remove("seconds");
         });
@@ -87,24 +85,23 @@ fn json_does_not_depend_on_threads() {
 
 #[test]
 fn saddle_is_printed_and_drawn() {
-    let place = Place::new();
-    let text = place.ok(&["toy", "saddle", "--png", "saddle.png"]).out;
+    let dir = TestDir::new();
+    let text = dir.ok(&["toy", "saddle", "--png", "saddle.png"]).out;
     for part in ["simultaneous SGD", "extragradient", "×1.0050", "wrote saddle.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    let objects =
-        place.ok(&["toy", "saddle", "--steps", "100", "--start", "-3,4", "--json"]).json();
+    let objects = dir.ok(&["toy", "saddle", "--steps", "100", "--start", "-3,4", "--json"]).json();
     assert_eq!(objects.len(), 10);
     let end = objects[0]["distance"].as_f64().unwrap();
     assert!((end / (5.0 * 1.01f64.powi(50)) - 1.0).abs() < 1e-9, "{end}");
-    place.refused(1, &["toy", "saddle", "--png", "saddle.png"], &["saddle.png", "--force"]);
-    place.refused(2, &["toy", "saddle", "--start", "0,0"], &["--start"]);
-    place.refused(2, &["toy", "saddle", "--start", "1"], &["--start", "1,1"]);
+    dir.refused(1, &["toy", "saddle", "--png", "saddle.png"], &["saddle.png", "--force"]);
+    dir.refused(2, &["toy", "saddle", "--start", "0,0"], &["--start"]);
+    dir.refused(2, &["toy", "saddle", "--start", "1"], &["--start", "1,1"]);
 }
 
 #[test]
 fn invalid_flags_are_rejected() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (args, parts) in [
         (&["--loss", "wasserstein"][..], &["wasserstein", "objective.gradient_penalty"][..]),
         (&["--labels-real", "0.9", "--loss", "hinge"], &["labels", "hinge"]),
@@ -118,7 +115,7 @@ fn invalid_flags_are_rejected() {
         (&["--gradient-penalty", "-1"], &["gradient_penalty"]),
         (&["--augment", "flip"], &["--augment"]),
     ] {
-        place.refused(2, &with(&["ring"], args), parts);
+        dir.refused(2, &with(&["ring"], args), parts);
     }
-    place.refused(1, &with(&["ring"], &["--gif", "none/x.gif"]), &["--gif", "none"]);
+    dir.refused(1, &with(&["ring"], &["--gif", "none/x.gif"]), &["--gif", "none"]);
 }

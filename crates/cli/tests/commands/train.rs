@@ -1,13 +1,13 @@
 //! `dcgan train`, from an empty folder to a finished run.
 
-use crate::common::{Place, files, logged_steps, pictures, rows};
+use crate::common::{TestDir, files, logged_steps, pictures, rows};
 use serde_json::json;
 use std::fs;
 
 #[test]
 fn a_run_leaves_everything_it_promises() {
-    let place = Place::new();
-    let ended = place.train(&[
+    let dir = TestDir::new();
+    let ended = dir.train(&[
         "--steps",
         "7",
         "--out",
@@ -31,7 +31,7 @@ fn a_run_leaves_everything_it_promises() {
     at("dcgan sample --checkpoint run");
     assert_eq!(ended.err, "");
 
-    let run = place.path("run");
+    let run = dir.path("run");
     assert_eq!(logged_steps(&run), [2, 4, 6, 7]);
     for key in ["step", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "seconds"] {
         assert!(rows(&run).iter().all(|row| row[key].is_number()), "{key}");
@@ -56,8 +56,8 @@ fn a_run_leaves_everything_it_promises() {
 
 #[test]
 fn json_is_one_object_per_event_and_nothing_else() {
-    let place = Place::new();
-    let ended = place.train(&["--epochs", "2", "--json", "--log-every", "5", "--threads", "1"]);
+    let dir = TestDir::new();
+    let ended = dir.train(&["--epochs", "2", "--json", "--log-every", "5", "--threads", "1"]);
     assert_eq!(ended.err, "");
     let events = ended.json();
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
@@ -66,16 +66,16 @@ fn json_is_one_object_per_event_and_nothing_else() {
     assert_eq!(events.len(), events.iter().filter(|event| event["event"].is_string()).count());
     assert_eq!(ended.event("started")["steps"], 10);
     assert_eq!(ended.event("data")["images"], 40);
-    let path = place.path(ended.event("finished")["checkpoint"].as_str().unwrap());
-    assert!(path.is_file() && path.starts_with(place.path("runs/0001-pictures-torch")), "{path:?}");
+    let path = dir.path(ended.event("finished")["checkpoint"].as_str().unwrap());
+    assert!(path.is_file() && path.starts_with(dir.path("runs/0001-pictures-torch")), "{path:?}");
 }
 
 #[test]
 fn under_json_warnings_are_events_too() {
-    let place = Place::new();
-    place.train(&["--steps", "2", "--out", "old"]);
-    fs::write(place.checkpoints("old").pop().unwrap(), "x").unwrap();
-    let ended = place.train(&["--init-from", "old", "--steps", "1", "--out", "new", "--json"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "2", "--out", "old"]);
+    fs::write(dir.checkpoints("old").pop().unwrap(), "x").unwrap();
+    let ended = dir.train(&["--init-from", "old", "--steps", "1", "--out", "new", "--json"]);
     assert_eq!(ended.err, "");
     let message = ended.event("warning")["message"].as_str().unwrap().to_owned();
     assert!(
@@ -86,22 +86,22 @@ fn under_json_warnings_are_events_too() {
 
 #[test]
 fn a_dry_run_writes_nothing() {
-    let place = Place::new();
-    let before = files(&place.path(""));
-    let ended = place.train(&["--dry-run"]);
+    let dir = TestDir::new();
+    let before = files(&dir.path(""));
+    let ended = dir.train(&["--dry-run"]);
     assert!(
         ended.out.contains("Discriminator") && ended.out.contains("40 images"),
         "{}",
         ended.out
     );
-    assert_eq!(files(&place.path("")), before);
+    assert_eq!(files(&dir.path("")), before);
 }
 
 #[test]
 fn defaults_follow_the_data() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let plan = |args: &[&str]| {
-        let ended = place.ok(&[&["train", "--dry-run", "--json"], args].concat());
+        let ended = dir.ok(&[&["train", "--dry-run", "--json"], args].concat());
         (
             ended.event("plan")["recipe"].clone(),
             ended.event("plan")["image"].clone(),
@@ -138,14 +138,11 @@ fn defaults_follow_the_data() {
 
 #[test]
 fn a_small_picture_is_padded_and_a_large_one_cropped() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let config = |name: &str, args: &[&str]| {
-        place.ok(&[
-            &["train", "--out", name, "--steps", "1", "--batch", "4", "--width", "1"],
-            args,
-        ]
-        .concat());
-        fs::read_to_string(place.path(name).join("config.toml")).unwrap()
+        dir.ok(&[&["train", "--out", name, "--steps", "1", "--batch", "4", "--width", "1"], args]
+            .concat());
+        fs::read_to_string(dir.path(name).join("config.toml")).unwrap()
     };
     assert!(config("pad", &["--image", "32"]).contains("fit = \"pad\""));
     assert!(config("same", &[]).contains("fit = \"crop\""));
@@ -158,9 +155,9 @@ fn a_small_picture_is_padded_and_a_large_one_cropped() {
 
 #[test]
 fn a_recipe_file_is_taken_and_flags_go_before_it() {
-    let place = Place::new();
+    let dir = TestDir::new();
     fs::write(
-        place.path("mine.toml"),
+        dir.path("mine.toml"),
         "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[optimizer]\nlr_discriminator = 0.0001\n[train]\nbatch = 4\nsteps = 3\n",
     )
     .unwrap();
@@ -179,8 +176,8 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
         "--name",
         "a b/c",
     ];
-    place.ok(&flags);
-    let config = fs::read_to_string(place.path("runs/0001-a-b-c/config.toml")).unwrap();
+    dir.ok(&flags);
+    let config = fs::read_to_string(dir.path("runs/0001-a-b-c/config.toml")).unwrap();
     for part in [
         "name = \"mine\"",
         "batch = 4",
@@ -198,10 +195,10 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
 
 #[test]
 fn bits_do_not_depend_on_threads_but_on_the_seed() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let last = |name: &str, args: &[&str]| {
-        place.train(&[&["--steps", "6", "--out", name], args].concat());
-        fs::read(place.checkpoints(name).last().unwrap()).unwrap()
+        dir.train(&[&["--steps", "6", "--out", name], args].concat());
+        fs::read(dir.checkpoints(name).last().unwrap()).unwrap()
     };
     let one = last("one", &["--threads", "1"]);
     assert!(one == last("two", &["--threads", "2"]) && one == last("three", &["--threads", "3"]));
@@ -210,12 +207,12 @@ fn bits_do_not_depend_on_threads_but_on_the_seed() {
 
 #[test]
 fn bad_pictures_are_skipped_and_named_up_to_five() {
-    let place = Place::new();
-    pictures(&place.path("many"), 90);
+    let dir = TestDir::new();
+    pictures(&dir.path("many"), 90);
     for i in 0..7 {
-        fs::write(place.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
+        fs::write(dir.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
     }
-    let ended = place.ok(&[
+    let ended = dir.ok(&[
         "train", "--data", "many", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2",
     ]);
     assert!(ended.out.contains("90 images"), "{}", ended.out);
@@ -232,10 +229,10 @@ fn bad_pictures_are_skipped_and_named_up_to_five() {
 
 #[test]
 fn a_new_run_starts_from_old_weights() {
-    let place = Place::new();
-    place.train(&["--steps", "3", "--out", "old"]);
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--out", "old"]);
     // Without --recipe, the checkpoint's recipe is used, with its image size and widths.
-    place.ok(&[
+    dir.ok(&[
         "train",
         "--data",
         "pictures",
@@ -249,31 +246,31 @@ fn a_new_run_starts_from_old_weights() {
         "1",
     ]);
     let read = |path: &std::path::Path| runs::read_state_dict(path).unwrap();
-    let old = read(place.checkpoints("old").last().unwrap());
-    let first = read(place.checkpoints("new").first().unwrap());
+    let old = read(dir.checkpoints("old").last().unwrap());
+    let first = read(dir.checkpoints("new").first().unwrap());
     let name = "g.main.0.weight";
     assert_eq!(old[name], first[name]);
     let steps = first["adam_g.steps"].as_i64().map(<[i64]>::to_vec);
     assert_eq!(steps, Some(vec![0]), "the optimiser begins anew");
-    place.refused(
+    dir.refused(
         1,
         &["train", "--data", "pictures", "--init-from", "old", "--width", "3", "--out", "x"],
         &["--init-from old", "shape"],
     );
-    assert!(!place.path("x").exists());
+    assert!(!dir.path("x").exists());
 }
 
 /// A dataset of one image size sets size and channels; flags override them.
 #[test]
 fn sets_of_one_shape_choose_size_and_recipe() {
-    let place = Place::new();
-    fs::create_dir(place.path("cifar")).unwrap();
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("cifar")).unwrap();
     let record = [&[1][..], &[128; 3072]].concat();
-    fs::write(place.path("cifar/data_batch_1.bin"), record.repeat(130)).unwrap();
-    let stl = place.path("train_X.bin");
+    fs::write(dir.path("cifar/data_batch_1.bin"), record.repeat(130)).unwrap();
+    let stl = dir.path("train_X.bin");
     fs::write(&stl, vec![7; 130 * 27_648]).unwrap();
     let of = |args: &[&str]| {
-        let ended = place.ok(&[&["train", "--dry-run", "--json"], args].concat());
+        let ended = dir.ok(&[&["train", "--dry-run", "--json"], args].concat());
         (ended.event("plan")["recipe"].clone(), ended.event("data")["shape"].clone())
     };
     assert_eq!(of(&["--data", "cifar"]), (json!("small"), json!([32, 32, 3])));
@@ -291,69 +288,68 @@ fn sets_of_one_shape_choose_size_and_recipe() {
 /// A dataset smaller than the recipe's batch is trained on, with a hint on what to expect.
 #[test]
 fn few_pictures_are_learned_in_smaller_batches_with_advice() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let flags = ["train", "--data", "pictures", "--image", "16", "--width", "2", "--steps", "1"];
-    let ended = place.ok(&[&flags[..], &["--out", "run"]].concat());
+    let ended = dir.ok(&[&flags[..], &["--out", "run"]].concat());
     let helps = ["--recipe modern", "--augment color,translation", "--flip", "--width 32", "--ema"];
     for part in [&["only 40 images (batch 40)"][..], &helps].concat() {
         assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
     }
-    assert!(fs::read_to_string(place.path("run/config.toml")).unwrap().contains("batch = 40"));
-    let ended = place.ok(&[&flags[..], &["--flip", "--json", "--dry-run"]].concat());
+    assert!(fs::read_to_string(dir.path("run/config.toml")).unwrap().contains("batch = 40"));
+    let ended = dir.ok(&[&flags[..], &["--flip", "--json", "--dry-run"]].concat());
     let advice = ended.event("hint")["message"].as_str().unwrap().to_owned();
     assert!(advice.contains("40 images") && !advice.contains("--flip"), "{advice}");
     // What is already set is not suggested.
-    let ended = place.ok(&[&flags[..], &["--recipe", "modern", "--json", "--dry-run"]].concat());
+    let ended = dir.ok(&[&flags[..], &["--recipe", "modern", "--json", "--dry-run"]].concat());
     let advice = ended.event("hint")["message"].as_str().unwrap().to_owned();
     assert!(
         helps[..2].iter().all(|part| !advice.contains(part)) && !advice.contains("--ema"),
         "{advice}"
     );
-    let augmented = place.ok(&[&flags[..], &["--augment", "flip", "--dry-run"]].concat());
+    let augmented = dir.ok(&[&flags[..], &["--augment", "flip", "--dry-run"]].concat());
     assert!(
         augmented.out.contains("--recipe modern") && !augmented.out.contains("--augment"),
         "{}",
         augmented.out
     );
     // A batch set by a flag is not made smaller, and a dataset can be too small.
-    place.refused(
+    dir.refused(
         1,
         &[&flags[..], &["--batch", "41"]].concat(),
         &["40 images, fewer than one batch of 41"],
     );
-    pictures(&place.path("seven"), 7);
-    place.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of"]);
-    pictures(&place.path("many"), 1000);
+    pictures(&dir.path("seven"), 7);
+    dir.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of"]);
+    pictures(&dir.path("many"), 1000);
     assert!(
-        !place
-            .ok(&["train", "--data", "many", "--image", "16", "--dry-run"])
-            .out
-            .contains("are few")
+        !dir.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few")
     );
 }
 
 #[test]
 fn what_goes_wrong_has_an_exit_code_of_its_own() {
-    let place = Place::new();
+    let dir = TestDir::new();
     // A learning rate at which all four attempts diverge.
-    let ended = place.run(&Place::training(&["--steps", "3", "--lr", "1e30", "--out", "run"]));
+    let ended = dir.run(&TestDir::training(&["--steps", "3", "--lr", "1e30", "--out", "run"]));
     ended.refused(3, &["after 3 roll-backs to a valid checkpoint"]);
     assert_eq!(ended.err.matches("with half the learning rate, ").count(), 3, "{}", ended.err);
-    let config = std::fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let config = std::fs::read_to_string(dir.path("run/config.toml")).unwrap();
     assert_eq!(config.matches("setting = \"rollback\"").count(), 3, "{config}");
-    place.refused(
+    dir.refused(
         3,
-        &Place::training(&["--steps", "3", "--lr", "1e30", "--out", "at-once", "--on-nan", "stop"]),
+        &TestDir::training(&[
+            "--steps", "3", "--lr", "1e30", "--out", "at-once", "--on-nan", "stop",
+        ]),
         &["step 1:"],
     );
     // Resumed with another action, which changes no value.
-    place.train(&["--steps", "3", "--out", "sound"]);
-    place.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
-    let config = std::fs::read_to_string(place.path("sound/config.toml")).unwrap();
+    dir.train(&["--steps", "3", "--out", "sound"]);
+    dir.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
+    let config = std::fs::read_to_string(dir.path("sound/config.toml")).unwrap();
     assert!(
         config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on_collapse\""),
         "{config}"
     );
-    let row = &rows(&place.path("sound"))[0];
+    let row = &rows(&dir.path("sound"))[0];
     assert!(row["d_accuracy"].is_number() && row["g_grad_norm"].is_number(), "{row}");
 }

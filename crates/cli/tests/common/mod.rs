@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub const TINY: [&str; 8] = ["--data", "pictures", "--image", "16", "--width", "2", "--batch", "8"];
 
 /// A temporary folder with 40 images in `images/`, in which commands run.
-pub struct Place {
+pub struct TestDir {
     folder: TempDir,
 }
 
@@ -23,11 +23,11 @@ pub struct Ended {
     pub err: String,
 }
 
-impl Place {
+impl TestDir {
     pub fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
-        pictures(&place.path("pictures"), 40);
-        place
+        let dir = Self { folder: tempfile::tempdir().unwrap() };
+        pictures(&dir.path("pictures"), 40);
+        dir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
