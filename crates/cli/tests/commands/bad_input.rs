@@ -55,7 +55,7 @@ fn flags_out_of_range_are_usage() {
             &["--recipe", "gan2014", "--norm-d", "layer"],
             &["discriminator.norm", "with a list of layers"],
         ),
-        (&["--recipe", "gan2014", "--width", "8"], &["generator.width", "beside a list of layers"]),
+        (&["--recipe", "gan2014", "--width", "8"], &["generator.width", "with a list of layers"]),
         // Invalid combinations.
         (&["--optimizer", "sgd", "--beta1", "0.5"], &["optimizer.beta1", "adam"]),
         (&["--r1-every", "8"], &["objective.r1_every", "needs objective.r1"]),
