@@ -19,7 +19,7 @@ pub struct Args {
     /// Output path: the packed file. The FILE.part of an interrupted call is resumed.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
-    /// Recipe whose [image] section sets the preprocessing [default: as for `dcgan train`].
+    /// Recipe whose image section sets the preprocessing [default: as for `dcgan train`].
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
     /// Split of the dataset to pack.

@@ -21,7 +21,7 @@ pub struct Args {
     /// Write a PNG of the images side by side.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
-    /// Recipe whose [image] section sets the preprocessing [default: as for `dcgan train`].
+    /// Recipe whose image section sets the preprocessing [default: as for `dcgan train`].
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
     /// Split of the dataset to show.

@@ -35,8 +35,8 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Data",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     count: Option<u32>,
-    /// Output path. FILE.safetensors: "features" [N, F], "indices" [N] and, if the dataset has
-    /// classes, "labels" [N].
+    /// Output path. FILE.safetensors: "features" (N×F), "indices" (N) and, if the dataset has
+    /// classes, "labels" (N).
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
     /// Write a PNG with a scatter plot of up to 1000 images in the plane of the first two principal
