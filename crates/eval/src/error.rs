@@ -11,6 +11,7 @@ use train::TrainError;
 /// An error of a metric or an experiment: one line that names the problem and its values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum EvalError {
     /// A checkpoint, its networks, or sampling from them.
     #[error(transparent)]
@@ -33,68 +34,26 @@ pub enum EvalError {
 
     /// A set has too few images.
     #[error("{purpose} needs at least {needed} images: the {set} has {found}")]
-    TooFewImages {
-        /// The purpose of the images.
-        purpose: String,
-        /// The name of the set.
-        set: String,
-        /// The number needed.
-        needed: usize,
-        /// The number found.
-        found: usize,
-    },
+    TooFewImages { purpose: String, set: String, needed: usize, found: usize },
     /// There are no images.
     #[error("there are no images to evaluate")]
     NoImages,
     /// Images do not have the shape that a network takes.
     #[error("{images}: the images are {}, the network takes {}", size(found), size(expected))]
-    ImageShape {
-        /// The name of the set, or `images`.
-        images: String,
-        /// Their shape.
-        found: Vec<usize>,
-        /// `[H, W, C]` of the network.
-        expected: [usize; 3],
-    },
+    ImageShape { images: String, found: Vec<usize>, expected: [usize; 3] },
     /// Sides are too short for a feature network.
     #[error("images of {height}x{width}: a feature network needs sides of at least {least} pixels")]
-    SmallImages {
-        /// Rows.
-        height: usize,
-        /// Columns.
-        width: usize,
-        /// The least side.
-        least: usize,
-    },
+    SmallImages { height: usize, width: usize, least: usize },
     /// Rows do not fit the memory.
     #[error("{purpose}: {rows} rows of {width} values do not fit into memory")]
-    OutOfMemory {
-        /// The purpose of the rows.
-        purpose: String,
-        /// Their number.
-        rows: usize,
-        /// Values in a row.
-        width: usize,
-    },
+    OutOfMemory { purpose: String, rows: usize, width: usize },
 
     /// Two sets have features of different widths.
     #[error("the real set has features of {real} values, the generated one of {fake}")]
-    FeatureWidths {
-        /// Values in a feature vector of the real set.
-        real: usize,
-        /// Values in a feature vector of the generated set.
-        fake: usize,
-    },
+    FeatureWidths { real: usize, fake: usize },
     /// A feature is NaN or infinite.
     #[error("{set}: a feature of image {image} is {value}")]
-    NonFiniteFeature {
-        /// The name of the set.
-        set: String,
-        /// The index of the image.
-        image: usize,
-        /// The value.
-        value: f32,
-    },
+    NonFiniteFeature { set: String, image: usize, value: f32 },
     /// Some features are NaN or infinite, or so large that their covariance is.
     #[error("the features are not all finite")]
     NonFiniteFeatures,
@@ -102,91 +61,41 @@ pub enum EvalError {
     #[error(
         "the Fréchet distance of {images} images with features of {width} values takes too long"
     )]
-    FrechetTooLarge {
-        /// Images of both sets.
-        images: usize,
-        /// Values in a feature vector.
-        width: usize,
-    },
+    FrechetTooLarge { images: usize, width: usize },
     /// KID without subsets, or with subsets of less than 2 images.
     #[error("the kernel distance needs at least 1 subset of at least 2 images: {count} of {size}")]
-    EmptySubsets {
-        /// Subsets.
-        count: usize,
-        /// Images in a subset.
-        size: usize,
-    },
+    EmptySubsets { count: usize, size: usize },
     /// A metric needs class probabilities, which the features come without.
     #[error("metric {metric} needs features of a network that was trained on classes")]
-    NeedsClassProbabilities {
-        /// The metric's name.
-        metric: &'static str,
-    },
+    NeedsClassProbabilities { metric: &'static str },
     /// A metric needs the training images.
     #[error("metric {metric} needs the training images")]
-    NeedsTrainSet {
-        /// The metric's name.
-        metric: &'static str,
-    },
+    NeedsTrainSet { metric: &'static str },
 
     /// The loss became NaN or infinite.
     #[error("training the {model} diverged in epoch {epoch}")]
-    Diverged {
-        /// The model.
-        model: &'static str,
-        /// The epoch, from 1.
-        epoch: usize,
-    },
+    Diverged { model: &'static str, epoch: usize },
     /// A checkpoint was given as a feature network.
     #[error("{path:?} is a checkpoint, not a feature network")]
-    CheckpointAsFeatureNetwork {
-        /// The file.
-        path: PathBuf,
-    },
+    CheckpointAsFeatureNetwork { path: PathBuf },
     /// A file is not a valid feature network.
     #[error("{path:?} is not a feature network: {problem}")]
-    FeatureNetworkFile {
-        /// The file.
-        path: PathBuf,
-        /// The problem.
-        problem: String,
-    },
+    FeatureNetworkFile { path: PathBuf, problem: String },
     /// A feature network with too small batches or without epochs.
     #[error("a feature network needs at least 2 images a step and 1 epoch: {batch}, {epochs:?}")]
-    FeatureTraining {
-        /// Images in a step.
-        batch: usize,
-        /// Epochs.
-        epochs: Option<usize>,
-    },
+    FeatureTraining { batch: usize, epochs: Option<usize> },
     /// The dataset has no labels.
     #[error("{dataset:?} has no labels to learn features from")]
-    NoLabels {
-        /// The dataset.
-        dataset: String,
-    },
+    NoLabels { dataset: String },
     /// The dataset has one class, or too many.
     #[error("{dataset:?} has {classes} classes: a feature network learns 2 to {most}")]
-    ClassCount {
-        /// The dataset.
-        dataset: String,
-        /// Its classes.
-        classes: usize,
-        /// The most classes.
-        most: usize,
-    },
+    ClassCount { dataset: String, classes: usize, most: usize },
     /// The dataset has no attributes that a feature network can learn.
     #[error("{dataset:?} has no binary attributes, and none of 2 to 32 words")]
-    NoAttributes {
-        /// The dataset.
-        dataset: String,
-    },
+    NoAttributes { dataset: String },
     /// Training and test split differ in more than their images.
     #[error("the splits of {dataset:?} have different image sizes, classes or attributes")]
-    DifferentSplits {
-        /// The dataset.
-        dataset: String,
-    },
+    DifferentSplits { dataset: String },
 
     /// The checkpoint holds a generator alone.
     #[error("the checkpoint has no discriminator")]
@@ -202,31 +111,17 @@ pub enum EvalError {
     BatchDependentDiscriminator,
     /// The discriminator has no convolution with an activation.
     #[error("the discriminator of recipe {recipe} has no convolution with an activation")]
-    NoConvolution {
-        /// The recipe.
-        recipe: String,
-    },
+    NoConvolution { recipe: String },
 
     /// A sample specification is out of range or does not fit the networks.
     #[error("the image cannot be generated from its specification: {problem}")]
-    SampleSpec {
-        /// The problem.
-        problem: String,
-    },
+    SampleSpec { problem: String },
     /// A PNG has no provenance.
     #[error("{path:?} has no metadata that say how it was generated")]
-    NoProvenance {
-        /// The file.
-        path: PathBuf,
-    },
+    NoProvenance { path: PathBuf },
     /// A PNG's provenance cannot be parsed.
     #[error("the provenance of {path:?} cannot be parsed ({problem})")]
-    Provenance {
-        /// The file.
-        path: PathBuf,
-        /// The problem.
-        problem: String,
-    },
+    Provenance { path: PathBuf, problem: String },
     /// An image is smaller than the grid of its provenance.
     #[error("the image does not have the size that its provenance says")]
     CroppedImage,
@@ -235,43 +130,21 @@ pub enum EvalError {
         "the reproduced image is {}x{}, the file's is {}x{}",
         reproduced[0], reproduced[1], file[0], file[1]
     )]
-    ReproducedSize {
-        /// Width and height of the reproduced image.
-        reproduced: [u32; 2],
-        /// Width and height of the file's image.
-        file: [u32; 2],
-    },
+    ReproducedSize { reproduced: [u32; 2], file: [u32; 2] },
     /// The images do not depend on the latents.
     #[error("the images do not depend on the latents")]
     NoLatentGradient,
     /// The gradient of a latent became NaN or infinite.
     #[error("the gradient of a latent is not finite (learning rate {lr})")]
-    NonFiniteLatentGradient {
-        /// The initial learning rate.
-        lr: f64,
-    },
+    NonFiniteLatentGradient { lr: f64 },
     /// A factor that does not divide the sides of images.
     #[error(
         "factor {factor} is not at least 2 and a divisor of both sides of {height}x{width} images"
     )]
-    ResizeFactor {
-        /// The factor.
-        factor: usize,
-        /// Rows of an image.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
+    ResizeFactor { factor: usize, height: usize, width: usize },
     /// A mask of another size than the image.
     #[error("the mask has {pixels} pixels, the image {height}x{width}")]
-    MaskSize {
-        /// Pixels of the mask.
-        pixels: usize,
-        /// Rows of the image.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
+    MaskSize { pixels: usize, height: usize, width: usize },
     /// A mask without missing pixels.
     #[error("the mask marks no pixel as missing")]
     EmptyMask,
@@ -280,178 +153,76 @@ pub enum EvalError {
     FullMask,
     /// An attribute that the model does not know.
     #[error("{term:?} is not an attribute: the model has {}", known.join(", "))]
-    UnknownAttribute {
-        /// The text.
-        term: String,
-        /// The model's attributes.
-        known: Vec<String>,
-    },
+    UnknownAttribute { term: String, known: Vec<String> },
     /// A text that specifies no exemplars.
     #[error("{text:?} specifies no exemplars")]
-    ExemplarSpec {
-        /// The text.
-        text: String,
-    },
+    ExemplarSpec { text: String },
 
     /// A linear probe of fewer than two classes.
     #[error("{dataset} has {classes} classes: a classifier needs labels of two or more")]
-    TooFewClasses {
-        /// The dataset.
-        dataset: String,
-        /// Its classes.
-        classes: usize,
-    },
+    TooFewClasses { dataset: String, classes: usize },
     /// No images, or all, are held out.
     #[error(
         "{validation} of the {images} training images of {dataset} are held out: at least 1 must be, \
          and 1 must be left"
     )]
-    ValidationCount {
-        /// The dataset.
-        dataset: String,
-        /// Held-out images.
-        validation: usize,
-        /// All images.
-        images: usize,
-    },
+    ValidationCount { dataset: String, validation: usize, images: usize },
     /// Labels that are not equally many for each class.
     #[error(
         "{labels} labels cannot be equally many for each of the {classes} classes of {dataset}"
     )]
-    LabelCount {
-        /// The dataset.
-        dataset: String,
-        /// Labels of a draw.
-        labels: usize,
-        /// Classes.
-        classes: usize,
-    },
+    LabelCount { dataset: String, labels: usize, classes: usize },
     /// A class with too few images that are not held out.
     #[error(
         "{dataset} has {images} images of class {class:?} that are not held out: a draw needs \
          {needed}"
     )]
-    SmallClass {
-        /// The dataset.
-        dataset: String,
-        /// The class.
-        class: String,
-        /// Its images.
-        images: usize,
-        /// Images of a draw.
-        needed: usize,
-    },
+    SmallClass { dataset: String, class: String, images: usize, needed: usize },
     /// Images without a label, or with one of another class.
     #[error("{dataset}: not all images have a label of the {classes} classes")]
-    UnlabeledImages {
-        /// The dataset.
-        dataset: String,
-        /// Classes.
-        classes: usize,
-    },
+    UnlabeledImages { dataset: String, classes: usize },
     /// Patches that are not smaller than the images.
     #[error("patches of {patch}x{patch} for images of {height}x{width}")]
-    PatchSize {
-        /// Side of a patch.
-        patch: usize,
-        /// Rows of an image.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
+    PatchSize { patch: usize, height: usize, width: usize },
     /// More centroids than patches, or none.
     #[error("{centroids} centroids of {patches} patches")]
-    CentroidCount {
-        /// Centroids.
-        centroids: usize,
-        /// Patches.
-        patches: usize,
-    },
+    CentroidCount { centroids: usize, patches: usize },
     /// A supervised baseline without draws, trials or epochs.
     #[error("the supervised baseline needs labels, trials and epochs: {draws}, {trials}, {epochs}")]
-    SupervisedTraining {
-        /// Draws of labels.
-        draws: usize,
-        /// Trials.
-        trials: usize,
-        /// Epochs.
-        epochs: usize,
-    },
+    SupervisedTraining { draws: usize, trials: usize, epochs: usize },
     /// A scatter plot without points, with too many, or of incomplete rows.
     #[error(
         "cannot draw {values} values in rows of {width} as points: 1 to {most} rows can be drawn"
     )]
-    ScatterRows {
-        /// Values of all rows.
-        values: usize,
-        /// Values in a row.
-        width: usize,
-        /// The most rows.
-        most: usize,
-    },
+    ScatterRows { values: usize, width: usize, most: usize },
     /// A scatter plot whose classes do not fit its rows.
     #[error("cannot draw {rows} points: there is not one class for each")]
-    ScatterClasses {
-        /// The rows.
-        rows: usize,
-    },
+    ScatterClasses { rows: usize },
 
     /// The checkpoint lacks one of the networks.
     #[error("the checkpoint has no {}", role_name(*role))]
-    MissingNetwork {
-        /// The network.
-        role: NetworkRole,
-    },
+    MissingNetwork { role: NetworkRole },
     /// A network has no layer with weights.
     #[error("the network of recipe {recipe} has no layer with weights")]
-    NoWeightedLayer {
-        /// The recipe.
-        recipe: String,
-    },
+    NoWeightedLayer { recipe: String },
     /// A layer's weights cannot be shown as images.
     #[error("the weights of layer {layer} are not images: the layer does not touch pixels")]
-    WeightsNotImages {
-        /// The layer.
-        layer: String,
-    },
+    WeightsNotImages { layer: String },
     /// The generator has no layers with feature maps.
     #[error("the generator of recipe {recipe} has no layers with feature maps")]
-    NoFeatureMaps {
-        /// The recipe.
-        recipe: String,
-    },
+    NoFeatureMaps { recipe: String },
     /// There is no layer with this name.
     #[error("the generator has no feature maps in layer {name:?}: it has {}", known.join(", "))]
-    UnknownLayer {
-        /// The name.
-        name: String,
-        /// The layers with maps.
-        known: Vec<String>,
-    },
+    UnknownLayer { name: String, known: Vec<String> },
     /// No map, or every map, has a positive weight.
     #[error("{positive} maps of layer {layer} have a positive weight: none or all of them")]
-    UselessMaps {
-        /// The layer.
-        layer: String,
-        /// Maps with a positive weight.
-        positive: usize,
-    },
+    UselessMaps { layer: String, positive: usize },
     /// A discriminator's layer has another number of features.
     #[error("{wanted} features of layer {layer}, which has {channels}")]
-    FeatureCount {
-        /// The layer.
-        layer: String,
-        /// Features asked for.
-        wanted: usize,
-        /// Features of the layer.
-        channels: usize,
-    },
+    FeatureCount { layer: String, wanted: usize, channels: usize },
     /// The boxes contain no position of the feature maps.
     #[error("no position of layer {layer} has its center in one of the boxes")]
-    NoPositionInBoxes {
-        /// The layer.
-        layer: String,
-    },
+    NoPositionInBoxes { layer: String },
     /// The boxes leave no negative positions in their images.
     #[error("the boxes fill their images: there are no positions without the object")]
     BoxesFillImages,
@@ -460,54 +231,28 @@ pub enum EvalError {
     NoNegativeImages,
     /// A file of boxes cannot be read.
     #[error("cannot read the boxes of {path:?}: {source}")]
-    BoxesFile {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
+    BoxesFile { path: PathBuf, source: std::io::Error },
     /// A line of a file of boxes is invalid.
     #[error("{path:?}, line {line}: {problem}")]
-    Box {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The problem.
-        problem: BoxProblem,
-    },
+    Box { path: PathBuf, line: usize, problem: BoxProblem },
     /// A file of boxes is empty.
     #[error("{path:?} has no boxes")]
-    NoBoxes {
-        /// The file.
-        path: PathBuf,
-    },
+    NoBoxes { path: PathBuf },
 }
 
 /// The problem with a line of a file of boxes.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum BoxProblem {
     /// The line is not five numbers.
     #[error("{0:?} is not sample,x0,y0,x1,y1")]
     Format(String),
     /// There is no sample with this index.
     #[error("sample {sample} is not among the {samples} generated ones")]
-    Sample {
-        /// The index.
-        sample: f64,
-        /// The number of samples.
-        samples: usize,
-    },
+    Sample { sample: f64, samples: usize },
     /// The box is empty or not inside the image.
     #[error("the box {corners:?} is empty or not within {width}x{height} pixels")]
-    Extent {
-        /// x0, y0, x1, y1.
-        corners: [f64; 4],
-        /// Pixels in a row of the image.
-        width: usize,
-        /// Rows of the image.
-        height: usize,
-    },
+    Extent { corners: [f64; 4], width: usize, height: usize },
 }
 
 impl From<TrainError> for EvalError {

@@ -5,45 +5,23 @@ use std::path::PathBuf;
 
 /// Conditions that do not fit the data or the networks.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum ConditionError {
     /// A data set without labels.
     #[error("{dataset:?} has no labels to condition on")]
-    NoLabels {
-        /// The data set.
-        dataset: String,
-    },
+    NoLabels { dataset: String },
     /// A data set without attributes.
     #[error("{dataset:?} has no attributes to condition on")]
-    NoAttributes {
-        /// The data set.
-        dataset: String,
-    },
+    NoAttributes { dataset: String },
     /// A data set whose attributes only identify its images, such as file names.
     #[error("the attributes of {dataset:?} only distinguish its images")]
-    OnlyIdentifiers {
-        /// The data set.
-        dataset: String,
-    },
+    OnlyIdentifiers { dataset: String },
     /// An attribute that the data set does not have.
     #[error("{dataset:?} has no attribute {name:?}, only {}", list(.known))]
-    NoSuchAttribute {
-        /// The data set.
-        dataset: String,
-        /// The attribute that was asked for.
-        name: String,
-        /// The attributes that there are.
-        known: Vec<String>,
-    },
+    NoSuchAttribute { dataset: String, name: String, known: Vec<String> },
     /// More classes or values than a condition may have.
     #[error("the condition of {dataset:?} has {size} values, over {max}")]
-    TooLarge {
-        /// The data set.
-        dataset: String,
-        /// Classes, or values of all attributes.
-        size: usize,
-        /// The most that a condition may have.
-        max: usize,
-    },
+    TooLarge { dataset: String, size: usize, max: usize },
     /// A condition of vectors without their file.
     #[error("a condition of vectors needs the file that holds them")]
     NoVectorFile,
@@ -52,70 +30,31 @@ pub enum ConditionError {
         "{path:?} {problem}: it must hold one tensor of F32 (or one named \"condition\") with a \
          row for each of the {rows} images"
     )]
-    VectorFile {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        problem: String,
-        /// Images of the data set.
-        rows: usize,
-    },
+    VectorFile { path: PathBuf, problem: String, rows: usize },
     /// A data set other than the one that the networks were made for.
     #[error(
         "the networks are conditioned on {size} values, {dataset:?} has {available} or gives them \
          other names"
     )]
-    OtherDataset {
-        /// Values that the networks take.
-        size: usize,
-        /// The data set.
-        dataset: String,
-        /// Values of the data set.
-        available: usize,
-    },
+    OtherDataset { size: usize, dataset: String, available: usize },
     /// A class that the networks do not know.
     #[error("no class {class:?}: the networks know {known}")]
-    UnknownClass {
-        /// The class that was asked for.
-        class: String,
-        /// The classes that there are.
-        known: String,
-    },
+    UnknownClass { class: String, known: String },
     /// An attribute that the networks do not know, or a value that is not finite.
     #[error("no attribute {attribute:?}: the networks know {known}")]
-    UnknownAttribute {
-        /// The text that was given.
-        attribute: String,
-        /// The attributes that there are.
-        known: String,
-    },
+    UnknownAttribute { attribute: String, known: String },
     /// A condition of another kind than the networks take, or none.
     #[error("these networks are conditioned on {}{}", kind_name(*.kind), of_known(.known))]
-    OtherKind {
-        /// What the networks take.
-        kind: ConditionKind,
-        /// The classes or attributes that there are.
-        known: String,
-    },
+    OtherKind { kind: ConditionKind, known: String },
     /// A condition for a generator that takes none.
     #[error("this generator takes no condition: it was trained without one")]
     Unconditional,
     /// No condition for a generator that takes one.
     #[error("this generator takes a condition of {size} values per image")]
-    Missing {
-        /// Values of the condition.
-        size: usize,
-    },
+    Missing { size: usize },
     /// Conditions of the wrong shape.
     #[error("the conditions have shape {shape:?}: {count} images take [{count}, {size}]")]
-    Shape {
-        /// The shape of the conditions.
-        shape: Vec<usize>,
-        /// Images to generate.
-        count: usize,
-        /// Values of the condition.
-        size: usize,
-    },
+    Shape { shape: Vec<usize>, count: usize, size: usize },
 }
 
 fn list(names: &[String]) -> String {

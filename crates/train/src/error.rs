@@ -11,6 +11,7 @@ use tensor::gpu::GpuError;
 /// An error of training or sampling: a kind and its values. The message names no command; what the
 /// user can do about it is the caller's knowledge.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum TrainError {
     /// Files of a run.
     #[error(transparent)]
@@ -29,27 +30,13 @@ pub enum TrainError {
     Condition(#[from] ConditionError),
     /// NaN or infinity, after which the weights are worthless.
     #[error("step {step}: {what} is NaN or infinite: training has diverged")]
-    NonFinite {
-        /// The step that failed.
-        step: u64,
-        /// The loss, gradient or tensor, by name.
-        what: String,
-    },
+    NonFinite { step: u64, what: String },
     /// NaN or infinity after as many roll-backs as a run may have.
     #[error(
         "step {step}: {what} is NaN or infinite after {rollbacks} roll-backs to a valid \
          checkpoint, each with half the learning rate: training diverges at {lr:e}, too"
     )]
-    Diverged {
-        /// The step that failed.
-        step: u64,
-        /// The loss, gradient or tensor, by name.
-        what: String,
-        /// How often the run has rolled back.
-        rollbacks: usize,
-        /// The learning rate of the last try.
-        lr: f64,
-    },
+    Diverged { step: u64, what: String, rollbacks: usize, lr: f64 },
     /// A checkpoint without a training state: an imported one.
     #[error("the checkpoint holds no training state: it was imported")]
     NoTrainingState,
@@ -58,71 +45,35 @@ pub enum TrainError {
     StateVersion(serde_json::Error),
     /// Weights that do not fit, from a file.
     #[error("{}: {source}", .path.display())]
-    Weights {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        source: NnError,
-    },
+    Weights { path: PathBuf, source: NnError },
     /// A file that would be overwritten.
     #[error("{path:?} exists already")]
-    FileExists {
-        /// The file.
-        path: PathBuf,
-    },
+    FileExists { path: PathBuf },
     /// A folder that cannot be created.
     #[error("cannot create {}: {source}", .path.display())]
-    CreateFolder {
-        /// The folder.
-        path: PathBuf,
-        /// The operating system's error.
-        source: io::Error,
-    },
+    CreateFolder { path: PathBuf, source: io::Error },
     /// A setting that is 0.
     #[error("{setting} is 0: it must be at least 1")]
-    Zero {
-        /// The setting's key.
-        setting: &'static str,
-    },
+    Zero { setting: &'static str },
     /// Settings that TOML cannot hold.
     #[error("cannot write the settings as TOML: {0}")]
     Toml(#[from] toml::ser::Error),
     /// Latents of another length than the recipe's.
     #[error("the latents have shape {shape:?}: this generator takes [N, {latent}]")]
-    LatentShape {
-        /// The shape of the latents.
-        shape: Vec<usize>,
-        /// The length that the generator takes.
-        latent: usize,
-    },
+    LatentShape { shape: Vec<usize>, latent: usize },
     /// Batch statistics of a single image.
     #[error(
         "batch statistics need at least 2 images that are generated together: {count} images in \
          batches of {batch} leave 1 alone"
     )]
-    BatchStatistics {
-        /// Images to generate.
-        count: usize,
-        /// Images at a time.
-        batch: usize,
-    },
+    BatchStatistics { count: usize, batch: usize },
     /// An error of the caller's evaluation of a checkpoint.
     #[error("cannot evaluate the generator: {0}")]
     Eval(Box<dyn std::error::Error + Send + Sync>),
     /// A batch of toy points that packs of `pack` points do not divide.
     #[error("a batch of {batch} points cannot be divided into packs of {pack}")]
-    Pack {
-        /// Points that the discriminator classifies together.
-        pack: usize,
-        /// Points in a batch.
-        batch: usize,
-    },
+    Pack { pack: usize, batch: usize },
     /// A setting of the saddle that is out of range.
     #[error("{setting} must be {range}")]
-    Saddle {
-        /// The setting.
-        setting: &'static str,
-        /// The valid values.
-        range: &'static str,
-    },
+    Saddle { setting: &'static str, range: &'static str },
 }

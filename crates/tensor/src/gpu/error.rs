@@ -2,6 +2,7 @@
 
 /// The reason why a GPU cannot be used, or can no longer be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum GpuError {
     /// There is no graphics driver, or none that wgpu can open.
     #[error("no graphics adapter found")]
@@ -17,83 +18,32 @@ pub enum GpuError {
     NoHalf(String),
     /// There is no adapter of this number.
     #[error("there is no gpu:{index}; the number of adapters is {count}")]
-    NoSuch {
-        /// The number asked for.
-        index: usize,
-        /// The number of adapters.
-        count: usize,
-    },
+    NoSuch { index: usize, count: usize },
     /// The driver refuses to open the adapter.
     #[error("{adapter} cannot be opened: {reason}")]
-    Open {
-        /// Adapter name.
-        adapter: String,
-        /// Driver error text.
-        reason: String,
-    },
+    Open { adapter: String, reason: String },
     /// A buffer does not fit into the memory left.
     #[error("{adapter} has no memory for {bytes} more bytes; {held} bytes are allocated")]
-    Memory {
-        /// Adapter name.
-        adapter: String,
-        /// Bytes asked for.
-        bytes: u64,
-        /// Bytes allocated.
-        held: u64,
-    },
+    Memory { adapter: String, bytes: u64, held: u64 },
     /// The driver needs memory for itself, and none is left.
     #[error("{adapter} has no memory left")]
-    Exhausted {
-        /// Adapter name.
-        adapter: String,
-    },
+    Exhausted { adapter: String },
     /// The adapter of this name has no compute shaders.
     #[error("{0} has no compute shader support")]
     NoCompute(String),
     /// A tensor is larger than the largest binding.
     #[error("a tensor of {bytes} bytes is over the {limit} that {adapter} can bind")]
-    TooLarge {
-        /// Adapter name.
-        adapter: String,
-        /// The tensor's size.
-        bytes: u64,
-        /// The adapter's limit.
-        limit: u64,
-    },
+    TooLarge { adapter: String, bytes: u64, limit: u64 },
     /// A dispatch has more workgroups than the adapter can start.
     #[error("{kernel}: {groups} workgroups are over what {adapter} can start")]
-    Grid {
-        /// Adapter name.
-        adapter: String,
-        /// The kernel.
-        kernel: String,
-        /// The workgroups needed.
-        groups: u64,
-    },
+    Grid { adapter: String, kernel: String, groups: u64 },
     /// The driver rejects a kernel.
     #[error("{adapter} does not compile shader {shader}: {reason}")]
-    Shader {
-        /// Adapter name.
-        adapter: String,
-        /// The shader with its specialization.
-        shader: String,
-        /// Compiler error text.
-        reason: String,
-    },
+    Shader { adapter: String, shader: String, reason: String },
     /// The device was lost: reset, unplugged, or stopped by the driver's watchdog.
     #[error("{adapter} was lost ({reason})")]
-    Lost {
-        /// Adapter name.
-        adapter: String,
-        /// Driver error text.
-        reason: String,
-    },
+    Lost { adapter: String, reason: String },
     /// Any other failure that the driver reports.
     #[error("{adapter} failed: {reason}")]
-    Failed {
-        /// Adapter name.
-        adapter: String,
-        /// Driver error text.
-        reason: String,
-    },
+    Failed { adapter: String, reason: String },
 }
