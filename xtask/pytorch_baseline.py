@@ -1,10 +1,12 @@
-"""The pytorch/examples DCGAN or the paper's, for `cargo xtask bench-step --peer PYTHON` and `bench-sample`.
+"""The pytorch/examples DCGAN or the paper's, for `cargo xtask bench-step --peer PYTHON` and
+`bench-sample`.
 
-Usage: pytorch_baseline.py RECIPE WORK LAYOUT DEVICE SIDE CHANNELS BATCH THREADS
-(RECIPE: torch or paper; WORK: step, a training step, or sample, batches from the generator in evaluation mode up to 64
-images; LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
-Prints "ready", then for each line on standard input does the work once and prints its seconds; at the end of
-input prints the process's peak resident memory in bytes (on a GPU, the peak of torch's allocations there).
+Usage: pytorch_baseline.py RECIPE WORK LAYOUT DEVICE SIDE CHANNELS BATCH THREADS (RECIPE: torch or
+paper; WORK: step, a training step, or sample, batches from the generator in evaluation mode up to
+64 images; LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
+Prints "ready", then for each line on standard input does the work once and prints its seconds; at
+the end of input prints the process's peak resident memory in bytes (on a GPU, the peak of torch's
+allocations there).
 """
 import resource
 import sys
@@ -14,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-recipe, work, layout, where, (side, channels, batch, threads) = *sys.argv[1:5], map(int, sys.argv[5:9])
+recipe, work, layout, where = sys.argv[1:5]
+side, channels, batch, threads = map(int, sys.argv[5:9])
 device = torch.device("cuda" if where == "gpu" else "cpu")
 torch.set_num_threads(threads)
 torch.manual_seed(1)
@@ -32,9 +35,11 @@ def generator():
     c = width << (levels - 1)
     if paper:
         units = c * base * base
-        layers = [nn.Flatten(), nn.Linear(latent, units, False), nn.BatchNorm1d(units), nn.ReLU(True), nn.Unflatten(1, (c, base, base))]
+        layers = [nn.Flatten(), nn.Linear(latent, units, False), nn.BatchNorm1d(units),
+                  nn.ReLU(True), nn.Unflatten(1, (c, base, base))]
     else:
-        layers = [nn.ConvTranspose2d(latent, c, base, 1, 0, bias=False), nn.BatchNorm2d(c), nn.ReLU(True)]
+        layers = [nn.ConvTranspose2d(latent, c, base, 1, 0, bias=False), nn.BatchNorm2d(c),
+                  nn.ReLU(True)]
     for _ in range(levels - 1):
         layers += [nn.ConvTranspose2d(c, c // 2, **grow), nn.BatchNorm2d(c // 2), nn.ReLU(True)]
         c //= 2
@@ -46,7 +51,8 @@ def discriminator():
     for _ in range(levels - 1):
         layers += [nn.Conv2d(c, 2 * c, **window), nn.BatchNorm2d(2 * c), nn.LeakyReLU(0.2, True)]
         c *= 2
-    head = [nn.Flatten(), nn.Linear(c * base * base, 1, False)] if paper else [nn.Conv2d(c, 1, base, 1, 0, bias=False)]
+    head = ([nn.Flatten(), nn.Linear(c * base * base, 1, False)] if paper
+            else [nn.Conv2d(c, 1, base, 1, 0, bias=False)])
     return nn.Sequential(*layers, *head)
 
 
@@ -58,7 +64,8 @@ for m in [*g.modules(), *d.modules()]:
         nn.init.normal_(m.weight, 1, 0.02)
 g_adam = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
 d_adam = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
-real = torch.rand(batch, channels, side, side).mul_(2).sub_(1).to(device=device, memory_format=memory)
+real = torch.rand(batch, channels, side, side).mul_(2).sub_(1)
+real = real.to(device=device, memory_format=memory)
 one, zero = torch.ones(batch, device=device), torch.zeros(batch, device=device)
 
 
@@ -93,4 +100,5 @@ for _ in sys.stdin:
 if device.type == "cuda":
     print(torch.cuda.max_memory_allocated())
     sys.exit()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

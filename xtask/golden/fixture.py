@@ -1,4 +1,5 @@
-"""Shared by the scripts: reproducible random values, and a writer whose bytes depend on the content only.
+"""Shared by the scripts: reproducible random values, and a writer whose bytes depend on the content
+only.
 
 A module, not a generator: running it writes nothing.
 """
@@ -17,7 +18,8 @@ torch.use_deterministic_algorithms(True)
 
 
 def rng_for(name):
-    """A generator seeded by the name, so that a new case leaves every other case's values unchanged.
+    """A generator seeded by the name, so that a new case leaves every other case's values
+    unchanged.
 
     `RandomState` because NumPy promises that its stream never changes.
     """
@@ -41,7 +43,8 @@ def require_finite(tensors):
 
 
 def write_tensors(path, tensors, metadata=None):
-    """Writes NumPy arrays as safetensors (which orders the keys itself) after checking that all are finite."""
+    """Writes NumPy arrays as safetensors (which orders the keys itself) after checking that all are
+    finite."""
     # Not ascontiguousarray: that turns a scalar into a vector of one.
     tensors = {key: np.array(value, order="C") for key, value in tensors.items()}
     require_finite(tensors)

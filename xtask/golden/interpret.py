@@ -1,12 +1,13 @@
 """Golden guided gradients and a logistic regression, in float64.
 
 Writes crates/eval/tests/golden/interpret.safetensors (F32, expectations rounded once). Images NHWC.
-  NAME/state/KEY: parameters and buffers in PyTorch's layouts; NAME/x [N, H, W, C]; NAME/units [N, 3] I64 (row, column, feature), the
-    strongest unit of a feature in each image; NAME/gradient [N, H, W, C]: guided backpropagation of a 1 at each
-    unit, where rectifiers pass max(g, 0) if their input was positive (Springenberg et al. 2015; Radford et al.
-    2016 for the leaky ones).
-  logistic/rows [n, k], logistic/truths [n] I64, logistic/c, logistic/weights [k], logistic/bias: the minimum of
-    0.5 |w|^2 + c sum ln(1 + exp(-y (w x + b))), found by PyTorch's derivatives down to a gradient of 1e-12.
+  NAME/state/KEY: parameters and buffers in PyTorch's layouts; NAME/x [N, H, W, C]; NAME/units [N,
+    3] I64 (row, column, feature), the strongest unit of a feature in each image; NAME/gradient [N,
+    H, W, C]: guided backpropagation of a 1 at each unit, where rectifiers pass max(g, 0) if their
+    input was positive (Springenberg et al. 2015; Radford et al. 2016 for the leaky ones).
+  logistic/rows [n, k], logistic/truths [n] I64, logistic/c, logistic/weights [k], logistic/bias:
+    the minimum of 0.5 |w|^2 + c sum ln(1 + exp(-y (w x + b))), found by PyTorch's derivatives down
+    to a gradient of 1e-12.
 """
 
 import sys
@@ -88,22 +89,25 @@ def logistic():
     # Convex, and quadratic near its minimum: Newton's method converges from half steps on.
     for i in range(60):
         gradient = torch.func.grad(value)(at)
-        at = at - (0.5 if i < 40 else 1.0) * torch.linalg.solve(torch.func.hessian(value)(at), gradient)
+        newton = torch.linalg.solve(torch.func.hessian(value)(at), gradient)
+        at = at - (0.5 if i < 40 else 1.0) * newton
     assert torch.func.grad(value)(at).abs().max() < 1e-12
     found = at.numpy()
-    tensors["logistic/rows"], tensors["logistic/truths"], tensors["logistic/c"] = rows, truths, np.float32(c)
-    tensors["logistic/weights"], tensors["logistic/bias"] = found[:-1].astype(np.float32), found[-1].astype(np.float32)
+    tensors["logistic/rows"], tensors["logistic/truths"], tensors["logistic/c"] = (
+        rows, truths, np.float32(c))
+    tensors["logistic/weights"], tensors["logistic/bias"] = (found[:-1].astype(np.float32),
+                                                             found[-1].astype(np.float32))
 
 
 case("leaky", [
     nn.Conv2d(3, 5, 4, 2, 1, bias=False), Rectifier(0.2),
     nn.Conv2d(5, 6, 4, 2, 1, bias=False), nn.BatchNorm2d(6), Rectifier(0.2),
     nn.Conv2d(6, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4), Rectifier(0.2),
-])  # fmt: skip
+])
 case("pooled", [
     nn.Conv2d(3, 5, 3, 1, 1), Rectifier(0.0), nn.MaxPool2d(2),
     nn.Conv2d(5, 4, 3, 1, 1), nn.Tanh(),
     nn.Conv2d(4, 4, 3, 1, 1), Rectifier(0.0),
-])  # fmt: skip
+])
 logistic()
 write_tensors("crates/eval/tests/golden/interpret.safetensors", tensors)

@@ -1,13 +1,15 @@
-"""Golden normalization layers, reparametrized weights, minibatch layers, attention and conditions by PyTorch in float64.
+"""Golden normalization layers, reparametrized weights, minibatch layers, attention and conditions
+by PyTorch in float64.
 
-Spectral, weight, instance and layer norm are PyTorch's; the other layers are written out here by the formula of the
-paper or, if noted, of the authors' code.
+Spectral, weight, instance and layer norm are PyTorch's; the other layers are written out here by
+the formula of the paper or, if noted, of the authors' code.
 
-Writes crates/nn/tests/golden/stabilisers.safetensors and stabilisers.json ({"case", "layer", "attrs"}). Per case, images NHWC,
-inputs F32, expected values F64:
+Writes crates/nn/tests/golden/stabilisers.safetensors and stabilisers.json ({"case", "layer",
+"attrs"}). Per case, images NHWC, inputs F32, expected values F64:
   state/NAME: parameters and buffers in PyTorch's layouts, as in a state dict of the network.
   x; condition, if the layer reads one; reference and reference_condition, if it needs them.
-  out; gout -> dx, d/NAME (gradients of <gout, out>); second/x and second/NAME (gradients of |dx|^2), if there is a second order.
+  out; gout -> dx, d/NAME (gradients of <gout, out>); second/x and second/NAME (gradients of
+    |dx|^2), if there is a second order.
   after/NAME: buffers that the pass updates.
   start/NAME: parameters after the data-dependent initialization of the published code.
 """
@@ -44,7 +46,8 @@ def rows(y, like):
 
 
 def case(name, layer, attrs, shape, function, params, buffers=(), given=(), start=None, std=1.0):
-    """`function(x, values, given)` is the layer on NHWC; `params` and `buffers` map names to arrays or shapes."""
+    """`function(x, values, given)` is the layer on NHWC; `params` and `buffers` map names to arrays
+    or shapes."""
     rng = rng_for(name)
     draw = lambda spec: normal(rng, spec, 0.5) if isinstance(spec, tuple) else spec
     params = {key: draw(spec) for key, spec in dict(params).items()}
@@ -64,12 +67,14 @@ def case(name, layer, attrs, shape, function, params, buffers=(), given=(), star
     if dx.requires_grad:
         second = torch.autograd.grad(dx.square().sum(), wanted, allow_unused=True)
         named = zip(["x", *params], second)
-        record |= {f"second/{key}": value for key, value in named if value is not None and value.abs().max() > 0}
+        record |= {f"second/{key}": value
+                   for key, value in named if value is not None and value.abs().max() > 0}
     record |= {f"after/{key}": values[key] for key in buffers}
     if start:
         record |= {f"start/{key}": value for key, value in start(double(x), values).items()}
     for key, value in record.items():
-        tensors[f"{name}/{key}"] = value.numpy(force=True) if isinstance(value, torch.Tensor) else value
+        tensors[f"{name}/{key}"] = (value.numpy(force=True) if isinstance(value, torch.Tensor)
+                                    else value)
     cases.append({"case": name, "layer": layer, "attrs": attrs})
 
 
@@ -79,8 +84,8 @@ def module(layer, parts):
     def function(x, values, _):
         own = {key.removeprefix("l."): value for key, value in values.items()}
         out = torch.func.functional_call(layer, own, (nchw(x),))
-        # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous, which is wrong for
-        # a permuted NHWC tensor.
+        # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous,
+        # which is wrong for a permuted NHWC tensor.
         out.register_hook(lambda gradient: gradient.contiguous())
         return nhwc(out)
 
@@ -100,32 +105,38 @@ def affine_layers():
     yield "linear", lambda: nn.Linear(6, 4), {}, (5, 6)
     yield "conv2d", lambda: nn.Conv2d(3, 4, **conv), attrs, (2, 5, 4, 3)
     attrs = {**attrs, "output_padding": [1, 0]}
-    yield "conv_transpose2d", lambda: nn.ConvTranspose2d(3, 5, **conv, output_padding=(1, 0)), attrs, (2, 3, 4, 3)
+    transposed = lambda: nn.ConvTranspose2d(3, 5, **conv, output_padding=(1, 0))
+    yield "conv_transpose2d", transposed, attrs, (2, 3, 4, 3)
 
 
 def reparametrized():
     for kind, make, attrs, shape in affine_layers():
         layer = torch.nn.utils.spectral_norm(make().double())
         function, _ = module(layer, [])
-        sizes = {key: tuple(value.shape) for key, value in (*layer.named_parameters(), *layer.named_buffers())}
+        sizes = {key: tuple(value.shape)
+                 for key, value in (*layer.named_parameters(), *layer.named_buffers())}
         params = {f"l.{key}": sizes[key] for key in ["weight_orig", "bias"]}
         name = f"spectral_norm.{kind}"
-        buffers = {f"l.{key}": unit(sizes[key], f"{name}:{key}") for key in ["weight_u", "weight_v"]}
+        buffers = {f"l.{key}": unit(sizes[key], f"{name}:{key}")
+                   for key in ["weight_u", "weight_v"]}
         case(name, kind, {**attrs, "norm": "spectral"}, shape, function, params, buffers)
     for kind, make, attrs, shape in affine_layers():
-        layer = torch.nn.utils.weight_norm(make().double(), dim=1 if kind == "conv_transpose2d" else 0)
+        dim = 1 if kind == "conv_transpose2d" else 0
+        layer = torch.nn.utils.weight_norm(make().double(), dim=dim)
         function, params = module(layer, ["weight_g", "weight_v", "bias"])
         case(f"weight_norm.{kind}", kind, {**attrs, "norm": "weight"}, shape, function, params)
 
 
 def images():
-    """Linear layers to and from an image, with biases and spectral norm: the units in PyTorch's order."""
+    """Linear layers to and from an image, with biases and spectral norm: the units in PyTorch's
+    order."""
     layer = torch.nn.utils.spectral_norm(nn.Linear(3, 12).double())
     function, _ = module(layer, [])
     to_image = lambda x, values, given: nhwc(function(x, values, given).reshape(-1, 2, 3, 2))
     name = "spectral_norm.to_image"
     buffers = {"l.weight_u": unit((12,), name + ":u"), "l.weight_v": unit((3,), name + ":v")}
-    case(name, "to_image", {"image": [3, 2, 2]}, (4, 3), to_image, {"l.weight_orig": (12, 3), "l.bias": (12,)}, buffers)
+    case(name, "to_image", {"image": [3, 2, 2]}, (4, 3), to_image,
+         {"l.weight_orig": (12, 3), "l.bias": (12,)}, buffers)
     layer = torch.nn.utils.spectral_norm(nn.Linear(12, 2).double())
     flat, _ = module(layer, [])
     from_image = lambda x, values, given: flat(nchw(x).flatten(1), values, given)
@@ -136,17 +147,21 @@ def images():
 
 
 def norms():
-    for name, shape, eps in [("instance_norm.wide", (2, 3, 2, 6), 1e-5), ("instance_norm.eps", (1, 4, 5, 3), 1e-1)]:
-        function, params = module(nn.InstanceNorm2d(shape[3], eps=eps, affine=True).double(), ["weight", "bias"])
+    for name, shape, eps in [("instance_norm.wide", (2, 3, 2, 6), 1e-5),
+                             ("instance_norm.eps", (1, 4, 5, 3), 1e-1)]:
+        function, params = module(nn.InstanceNorm2d(shape[3], eps=eps, affine=True).double(),
+                                  ["weight", "bias"])
         case(name, "instance_norm", {"eps": eps}, shape, function, params)
-    for name, shape, eps in [("layer_norm.image", (3, 2, 4, 5), 1e-5), ("layer_norm.vector", (4, 7), 1e-2)]:
+    for name, shape, eps in [("layer_norm.image", (3, 2, 4, 5), 1e-5),
+                             ("layer_norm.vector", (4, 7), 1e-2)]:
         size = [shape[3], *shape[1:3]] if len(shape) == 4 else [shape[1]]
         function, params = module(nn.LayerNorm(size, eps=eps).double(), ["weight", "bias"])
         case(name, "layer_norm", {"eps": eps, "shape": list(shape[1:])}, shape, function, params)
 
 
 def virtual_batch_norms():
-    """As in openai/improved-gan, imagenet/ops.py: the means of x and of x^2 blended, the variance their difference."""
+    """As in openai/improved-gan, imagenet/ops.py: the means of x and of x^2 blended, the variance
+    their difference."""
 
     def normalized(x, mean, mean_sq, gamma, beta, eps):
         return (x - mean) / (eps + mean_sq - mean**2).sqrt() * gamma + beta
@@ -154,11 +169,14 @@ def virtual_batch_norms():
     def both(reference, x, gamma, beta, eps):
         pixels = tuple(range(1, x.ndim - 1))
         every = (0, *pixels)
-        mean, mean_sq = reference.mean(every, keepdim=True), (reference**2).mean(every, keepdim=True)
+        mean, mean_sq = (reference.mean(every, keepdim=True),
+                         (reference**2).mean(every, keepdim=True))
         new = 1 / (len(reference) + 1)
-        own, own_sq = (x, x**2) if x.ndim == 2 else (x.mean(pixels, keepdim=True), (x**2).mean(pixels, keepdim=True))
+        mean_of = lambda x: x if x.ndim == 2 else x.mean(pixels, keepdim=True)
+        own, own_sq = mean_of(x), mean_of(x**2)
         blended = new * own + (1 - new) * mean, new * own_sq + (1 - new) * mean_sq
-        return normalized(reference, mean, mean_sq, gamma, beta, eps), normalized(x, *blended, gamma, beta, eps)
+        return (normalized(reference, mean, mean_sq, gamma, beta, eps),
+                normalized(x, *blended, gamma, beta, eps))
 
     def dense(x, v, given):
         reference, x = both(given["reference"], x, v["a.weight"], v["a.bias"], 1e-2)
@@ -166,8 +184,10 @@ def virtual_batch_norms():
         reference, x = reference @ v["l.weight"].T, x @ v["l.weight"].T
         return both(reference, x, v["b.weight"], v["b.bias"], 1e-2)[1]
 
-    params = {"a.weight": (4,), "a.bias": (4,), "l.weight": (3, 4), "b.weight": (3,), "b.bias": (3,)}
-    case("virtual_batch_norm.dense", "vbn_dense", {"eps": 1e-2}, (3, 4), dense, params, given={"reference": (5, 4)})
+    params = {"a.weight": (4,), "a.bias": (4,), "l.weight": (3, 4), "b.weight": (3,),
+              "b.bias": (3,)}
+    case("virtual_batch_norm.dense", "vbn_dense", {"eps": 1e-2}, (3, 4), dense, params,
+         given={"reference": (5, 4)})
 
     def image(x, v, given):
         reference = given["reference"]
@@ -177,9 +197,11 @@ def virtual_batch_norms():
         reference, x = both(conv(reference), conv(x), v["a.weight"], v["a.bias"], 1e-3)
         return both(torch.tanh(reference), torch.tanh(x), v["b.weight"], v["b.bias"], 1e-3)[1]
 
-    params = {"l.weight": (5, 4, 3, 3), "a.weight": (5,), "a.bias": (5,), "b.weight": (5,), "b.bias": (5,)}
+    params = {"l.weight": (5, 4, 3, 3), "a.weight": (5,), "a.bias": (5,), "b.weight": (5,),
+              "b.bias": (5,)}
     given = {"reference": (4, 3, 2, 3), "reference_condition": (4, 1), "condition": (2, 1)}
-    case("virtual_batch_norm.image", "vbn_image", {"eps": 1e-3}, (2, 3, 2, 3), image, params, given=given)
+    case("virtual_batch_norm.image", "vbn_image", {"eps": 1e-3}, (2, 3, 2, 3), image, params,
+         given=given)
 
 
 def maxouts():
@@ -237,20 +259,25 @@ def minibatch():
         d = distances(x, normalized(v)) + 1e6 * torch.eye(len(x), dtype=x.dtype)[:, :, None]
         scale = 0.5 * d.min(1).values.mean(0)
         f = (-d / scale).exp().sum(1)
-        return {"l.log_weight_scale": v["l.log_weight_scale"] - scale.log()[:, None], "l.b": -f.mean(0)}
+        return {"l.log_weight_scale": v["l.log_weight_scale"] - scale.log()[:, None],
+                "l.b": -f.mean(0)}
 
     attrs = {"inputs": inputs, "kernels": kernels, "dims": dims}
     shape = (6, inputs)
     params = {"l.T": (inputs, kernels, dims)}
-    case("minibatch_discrimination.paper", "minibatch_discrimination", {**attrs, "form": "paper"}, shape, paper, params, std=0.4)
+    case("minibatch_discrimination.paper", "minibatch_discrimination", {**attrs, "form": "paper"},
+         shape, paper, params, std=0.4)
 
     def mean(x, v, _):
         return torch.cat([x, near(x, v["l.T"]) / (len(x) - 1)], 1)
 
-    case("minibatch_discrimination.mean", "minibatch_discrimination", {**attrs, "form": "mean"}, shape, mean, params, std=0.4)
-    params = {"l.theta": (inputs, kernels, dims), "l.log_weight_scale": (kernels, dims), "l.b": (kernels,)}
+    case("minibatch_discrimination.mean", "minibatch_discrimination", {**attrs, "form": "mean"},
+         shape, mean, params, std=0.4)
+    params = {"l.theta": (inputs, kernels, dims), "l.log_weight_scale": (kernels, dims),
+              "l.b": (kernels,)}
     attrs = {**attrs, "form": "code"}
-    case("minibatch_discrimination.code", "minibatch_discrimination", attrs, shape, code, params, start=start, std=0.4)
+    case("minibatch_discrimination.code", "minibatch_discrimination", attrs, shape, code, params,
+         start=start, std=0.4)
 
 
 def attention():
@@ -284,7 +311,8 @@ def conditions():
         joined = lambda x, v, given: torch.cat([x, rows(given["condition"], x)], -1)
         case(name, "concat", {}, shape, joined, {}, given={"condition": (shape[0], 5)})
     for name, shape in [("embed.dense", (3, 4)), ("embed.image", (2, 3, 2, 4))]:
-        case(name, "embed", {"inputs": 5, "features": 3}, shape, embed, {"l.weight": (3, 5)}, given={"condition": (shape[0], 5)})
+        case(name, "embed", {"inputs": 5, "features": 3}, shape, embed, {"l.weight": (3, 5)},
+             given={"condition": (shape[0], 5)})
     params = {"l.linear.weight": (1, 6), "l.linear.bias": (1,), "l.embed.weight": (6, 4)}
     attrs = {"features": 6, "inputs": 4}
     case("projection", "projection", attrs, (3, 6), projection, params, given={"condition": (3, 4)})

@@ -1,24 +1,29 @@
-"""Golden adversarial losses, penalties, class losses, optimizers and augmentation by PyTorch in float64, from float32 inputs.
+"""Golden adversarial losses, penalties, class losses, optimizers and augmentation by PyTorch in
+float64, from float32 inputs.
 
-Writes crates/nn/tests/golden/losses.safetensors and losses.json ({"case", "kind", "attrs"}). Inputs are
-F32, expected values F64. The loss WHAT of a case has its value at CASE/loss/WHAT and its gradient with respect to the
-input X at CASE/loss/WHAT/X.
+Writes crates/nn/tests/golden/losses.safetensors and losses.json ({"case", "kind", "attrs"}). Inputs
+are F32, expected values F64. The loss WHAT of a case has its value at CASE/loss/WHAT and its
+gradient with respect to the input X at CASE/loss/WHAT/X.
 
-  objective: real [7], fake [6], target_real, target_fake in [0, 1]; losses real, fake, generator; for losses with targets also
-    real_target, fake_target, swapped_generator; relativistic_real, relativistic_fake, relativistic_generator, and with targets
-    relativistic_real_target, relativistic_fake_target.
-  penalty: real, fake [3, 6, 6, 2], mix [3, 1, 1, 1], the critic's w1 [4, 4, 2, 4], b1, w2 [3, 3, 4, 1]; losses gradient_penalty, r1 with
-    gradients by w1, b1, w2 (of gradients: second order). attrs.critic: "leaky" (convolution, bias, leaky ReLU 0.2, convolution) or "norm"
-    (convolution, bias, layer normalization without parameters, tanh, convolution).
+  objective: real [7], fake [6], target_real, target_fake in [0, 1]; losses real, fake, generator;
+    for losses with targets also real_target, fake_target, swapped_generator; relativistic_real,
+    relativistic_fake, relativistic_generator, and with targets relativistic_real_target,
+    relativistic_fake_target.
+  penalty: real, fake [3, 6, 6, 2], mix [3, 1, 1, 1], the critic's w1 [4, 4, 2, 4], b1, w2 [3, 3, 4,
+    1]; losses gradient_penalty, r1 with gradients by w1, b1, w2 (of gradients: second order).
+    attrs.critic: "leaky" (convolution, bias, leaky ReLU 0.2, convolution) or "norm" (convolution,
+    bias, layer normalization without parameters, tanh, convolution).
   feature_matching: real/0, real/1, fake/0, fake/1; losses l1, l2 with gradients by fake/0, fake/1.
-  semi_supervised: labelled_logits [4, 3], one_hot, real_logits [5, 3], fake_logits [6, 3], gout [5]; losses labelled and unlabelled; real_logit is <gout, LSE(real_logits)>.
+  semi_supervised: labelled_logits [4, 3], one_hot, real_logits [5, 3], fake_logits [6, 3], gout
+    [5]; losses labelled and unlabelled; real_logit is <gout, LSE(real_logits)>.
   auxiliary: logits [4, 3], targets; loss value. attrs.targets: "one-hot" or "attributes".
-  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; BUFFER/NAME, the optimizer state after the last step. attrs: rule, lr, weight_decay, steps and the rule's; rates
-    where lr and momentum change from step to step.
+  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; BUFFER/NAME, the optimizer state after
+    the last step. attrs: rule, lr, weight_decay, steps and the rule's; rates where lr and momentum
+    change from step to step.
   clip: grad/NAME -> after/NAME, norm.
   augment: x [N, H, W, C], gout -> out, dx. attrs.choices: one per image, as `nn::augment::Choice`.
-  history: value/STEP/NAME, added to the running mean in order -> grad/NAME, weight times the gradient of the term at the last value
-    against the mean of those before it.
+  history: value/STEP/NAME, added to the running mean in order -> grad/NAME, weight times the
+    gradient of the term at the last value against the mean of those before it.
 """
 
 import sys
@@ -52,11 +57,13 @@ def given(case, **arrays):
 
 def loss(case, what, value, by):
     names = list(by)
-    gradients = torch.autograd.grad(value, [by[n] for n in names], retain_graph=True, allow_unused=True, materialize_grads=True)
-    record(case, **{f"loss__{what}": value}, **{f"loss__{what}__{n}": g for n, g in zip(names, gradients)})
+    gradients = torch.autograd.grad(value, [by[n] for n in names], retain_graph=True,
+                                    allow_unused=True, materialize_grads=True)
+    record(case, **{f"loss__{what}": value},
+           **{f"loss__{what}__{n}": g for n, g in zip(names, gradients)})
 
 
-# -------------------------------------------------------------------------------------------------------------- adversarial losses
+# ------------------------------------------------------------------------------- adversarial losses
 
 
 def cross_entropy(x, t):
@@ -69,8 +76,10 @@ def squares(x, t):
 
 # (D on real, D on fake, G) as the papers write them.
 OBJECTIVES = {
-    "minimax": (lambda x: -F.logsigmoid(x).mean(), lambda x: -F.logsigmoid(-x).mean(), lambda x: F.logsigmoid(-x).mean()),
-    "non-saturating": (lambda x: -F.logsigmoid(x).mean(), lambda x: -F.logsigmoid(-x).mean(), lambda x: -F.logsigmoid(x).mean()),
+    "minimax": (lambda x: -F.logsigmoid(x).mean(), lambda x: -F.logsigmoid(-x).mean(),
+                lambda x: F.logsigmoid(-x).mean()),
+    "non-saturating": (lambda x: -F.logsigmoid(x).mean(), lambda x: -F.logsigmoid(-x).mean(),
+                       lambda x: -F.logsigmoid(x).mean()),
     "least-squares": (lambda x: squares(x, 1), lambda x: squares(x, 0), lambda x: squares(x, 1)),
     "hinge": (lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), lambda x: -x.mean()),
     "wasserstein": (lambda x: -x.mean(), lambda x: x.mean(), lambda x: -x.mean()),
@@ -84,7 +93,8 @@ def objectives():
         logits = {"real": normal(rng, (7,), 2), "fake": normal(rng, (6,), 2)}
         # Saturated, like the logits of a dominant discriminator.
         logits["real"][2], logits["fake"][3] = 30, -25
-        targets = {f"target_{key}": rng.uniform(0, 1, value.shape).astype(np.float32) for key, value in logits.items()}
+        targets = {f"target_{key}": rng.uniform(0, 1, value.shape).astype(np.float32)
+                   for key, value in logits.items()}
         by = given(case, **logits)
         record(case, **targets)
         real, fake = by["real"], by["fake"]
@@ -92,11 +102,13 @@ def objectives():
         loss(case, "real", d_real(real), by)
         loss(case, "fake", d_fake(fake), by)
         loss(case, "generator", g(fake), by)
-        towards = {"minimax": cross_entropy, "non-saturating": cross_entropy, "least-squares": squares}.get(name)
+        towards = {"minimax": cross_entropy, "non-saturating": cross_entropy,
+                   "least-squares": squares}.get(name)
         if towards:
             loss(case, "real_target", towards(real, t_real), by)
             loss(case, "fake_target", towards(fake, t_fake), by)
-            swapped = F.logsigmoid(fake).mean() if name == "minimax" else towards(fake, torch.zeros(()))
+            swapped = (F.logsigmoid(fake).mean() if name == "minimax"
+                       else towards(fake, torch.zeros(())))
             loss(case, "swapped_generator", swapped, by)
         # Jolicoeur-Martineau 2019: least squares has the target -1 for the other kind.
         low = -1 if name == "least-squares" else 0
@@ -110,16 +122,19 @@ def objectives():
             scale = lambda t: low + (1 - low) * t
             loss(case, "relativistic_real_target", towards(r_real, scale(t_real)), by)
             loss(case, "relativistic_fake_target", towards(r_fake, scale(t_fake)), by)
-        cases.append({"case": case, "kind": "objective", "attrs": {"objective": name, "targets": bool(towards)}})
+        cases.append({"case": case, "kind": "objective",
+                      "attrs": {"objective": name, "targets": bool(towards)}})
 
 
-# --------------------------------------------------------------------------------------------------------------- penalties
+# ---------------------------------------------------------------------------------------- penalties
 
 
 def critic(kind, w):
     def run(x):
-        h = F.conv2d(x.permute(0, 3, 1, 2), w["w1"].permute(3, 2, 0, 1), w["b1"], stride=2, padding=1)
-        h = F.leaky_relu(h, 0.2) if kind == "leaky" else torch.tanh(F.layer_norm(h, h.shape[1:], eps=1e-5))
+        h = F.conv2d(x.permute(0, 3, 1, 2), w["w1"].permute(3, 2, 0, 1), w["b1"], stride=2,
+                     padding=1)
+        h = (F.leaky_relu(h, 0.2) if kind == "leaky"
+             else torch.tanh(F.layer_norm(h, h.shape[1:], eps=1e-5)))
         return F.conv2d(h, w["w2"].permute(3, 2, 0, 1)).reshape(-1)
 
     return run
@@ -135,9 +150,11 @@ def penalties():
     for kind in ["leaky", "norm"]:
         case = f"penalty.{kind}"
         rng = rng_for(case)
-        images = {"real": normal(rng, (3, 6, 6, 2)), "fake": normal(rng, (3, 6, 6, 2)), "mix": rng.uniform(0, 1, (3, 1, 1, 1)).astype(np.float32)}
+        images = {"real": normal(rng, (3, 6, 6, 2)), "fake": normal(rng, (3, 6, 6, 2)),
+                  "mix": rng.uniform(0, 1, (3, 1, 1, 1)).astype(np.float32)}
         record(case, **images)
-        by = given(case, w1=normal(rng, (4, 4, 2, 4), 0.3), b1=normal(rng, (4,), 0.3), w2=normal(rng, (3, 3, 4, 1), 0.3))
+        by = given(case, w1=normal(rng, (4, 4, 2, 4), 0.3), b1=normal(rng, (4,), 0.3),
+                   w2=normal(rng, (3, 3, 4, 1), 0.3))
         real, fake, mix = (double(images[key]) for key in ["real", "fake", "mix"])
         norms = squared_norms(critic(kind, by), mix * real + (1 - mix) * fake).sqrt()
         loss(case, "gradient_penalty", ((norms - 1) ** 2).mean(), by)
@@ -145,7 +162,7 @@ def penalties():
         cases.append({"case": case, "kind": "penalty", "attrs": {"critic": kind}})
 
 
-# --------------------------------------------------------------------------------------------------------- other losses
+# ------------------------------------------------------------------------------------- other losses
 
 
 def features():
@@ -168,7 +185,8 @@ def one_hot(rng, count, classes):
 def classes():
     case = "semi_supervised"
     rng = rng_for(case)
-    by = given(case, labelled_logits=normal(rng, (4, 3), 3), real_logits=normal(rng, (5, 3), 3), fake_logits=normal(rng, (6, 3), 3))
+    by = given(case, labelled_logits=normal(rng, (4, 3), 3), real_logits=normal(rng, (5, 3), 3),
+               fake_logits=normal(rng, (6, 3), 3))
     labels, gout = one_hot(rng, 4, 3), normal(rng, (5,))
     record(case, one_hot=labels, gout=gout)
     lse = lambda x: torch.logsumexp(x, 1)
@@ -176,22 +194,26 @@ def classes():
     chosen = by["labelled_logits"][torch.arange(4), torch.from_numpy(labels.argmax(1))]
     loss(case, "labelled", -chosen.mean() + lse(by["labelled_logits"]).mean(), by)
     l_real, l_fake = lse(by["real_logits"]), lse(by["fake_logits"])
-    loss(case, "unlabelled", -0.5 * l_real.mean() + 0.5 * F.softplus(l_real).mean() + 0.5 * F.softplus(l_fake).mean(), by)
+    loss(case, "unlabelled",
+         -0.5 * l_real.mean() + 0.5 * F.softplus(l_real).mean() + 0.5 * F.softplus(l_fake).mean(),
+         by)
     loss(case, "real_logit", (l_real * double(gout)).sum(), by)
     cases.append({"case": case, "kind": "semi_supervised", "attrs": {}})
     for kind in ["one-hot", "attributes"]:
         case = f"auxiliary.{kind}"
         rng = rng_for(case)
         by = given(case, logits=normal(rng, (4, 3), 3))
-        targets = one_hot(rng, 4, 3) if kind == "one-hot" else rng.randint(2, size=(4, 3)).astype(np.float32)
+        targets = (one_hot(rng, 4, 3) if kind == "one-hot"
+                   else rng.randint(2, size=(4, 3)).astype(np.float32))
         record(case, targets=targets)
         t = double(targets)
-        value = F.cross_entropy(by["logits"], t) if kind == "one-hot" else F.binary_cross_entropy_with_logits(by["logits"], t)
+        value = (F.cross_entropy(by["logits"], t) if kind == "one-hot"
+                 else F.binary_cross_entropy_with_logits(by["logits"], t))
         loss(case, "value", value, by)
         cases.append({"case": case, "kind": "auxiliary", "attrs": {"targets": kind}})
 
 
-# -------------------------------------------------------------------------------------------------------------- optimizers
+# --------------------------------------------------------------------------------------- optimizers
 
 SHAPES = {"weight": (7, 5), "bias": (3,)}
 
@@ -204,12 +226,17 @@ def optimizers():
         "adamw": (optim.AdamW, {**adam, "decoupled": True}, 1e-2, 0.1, {}),
         "adam_decay": (optim.Adam, {**adam, "decoupled": False}, 1e-2, 0.1, {}),
         "sgd": (optim.SGD, {"rule": "sgd", "momentum": 0.0, "nesterov": False}, 0.1, 0.0, {}),
-        "sgd_decay": (optim.SGD, {"rule": "sgd", "momentum": 0.0, "nesterov": False}, 0.1, 0.05, {}),
-        "momentum": (optim.SGD, {"rule": "sgd", "momentum": 0.9, "nesterov": False}, 0.05, 0.05, {"momentum": "momentum_buffer"}),
-        "momentum_rises": (optim.SGD, {"rule": "sgd", "momentum": 0.5, "nesterov": False}, 0.1, 0.0, {"momentum": "momentum_buffer"}),
-        "nesterov": (optim.SGD, {"rule": "sgd", "momentum": 0.9, "nesterov": True}, 0.05, 0.05, {"momentum": "momentum_buffer"}),
+        "sgd_decay": (optim.SGD, {"rule": "sgd", "momentum": 0.0, "nesterov": False}, 0.1, 0.05,
+                      {}),
+        "momentum": (optim.SGD, {"rule": "sgd", "momentum": 0.9, "nesterov": False}, 0.05, 0.05,
+                     {"momentum": "momentum_buffer"}),
+        "momentum_rises": (optim.SGD, {"rule": "sgd", "momentum": 0.5, "nesterov": False}, 0.1, 0.0,
+                           {"momentum": "momentum_buffer"}),
+        "nesterov": (optim.SGD, {"rule": "sgd", "momentum": 0.9, "nesterov": True}, 0.05, 0.05,
+                     {"momentum": "momentum_buffer"}),
         "rms_prop": (optim.RMSprop, {**rms, "momentum": 0.0}, 1e-2, 0.05, {"v": "square_avg"}),
-        "rms_prop_momentum": (optim.RMSprop, {**rms, "momentum": 0.5}, 1e-2, 0.05, {"v": "square_avg", "momentum": "momentum_buffer"}),
+        "rms_prop_momentum": (optim.RMSprop, {**rms, "momentum": 0.5}, 1e-2, 0.05,
+                              {"v": "square_avg", "momentum": "momentum_buffer"}),
     }
     steps = 6
     for name, (optimizer, rule, lr, weight_decay, memory) in table.items():
@@ -217,14 +244,17 @@ def optimizers():
         rng = rng_for(case)
         params = {key: normal(rng, shape) for key, shape in SHAPES.items()}
         tracked = {key: double(value).requires_grad_() for key, value in params.items()}
-        options = {key: value for key, value in rule.items() if key in ("momentum", "nesterov", "alpha", "eps")}
+        names = ("momentum", "nesterov", "alpha", "eps")
+        options = {key: value for key, value in rule.items() if key in names}
         if rule["rule"] == "adam":
             options["betas"] = (rule["beta1"], rule["beta2"])
             memory = {"m": "exp_avg", "v": "exp_avg_sq"}
-        run = optimizer(tracked.values(), lr=lr, weight_decay=weight_decay, foreach=False, **options)
+        run = optimizer(tracked.values(), lr=lr, weight_decay=weight_decay, foreach=False,
+                        **options)
         record(case, **{f"param__{key}": value for key, value in params.items()})
         # As in Goodfellow et al. 2014 (goodfeli/adversarial), in fewer steps.
-        rates = [[lr / 1.2**step, 0.5 + 0.2 * step / steps] for step in range(steps)] if name == "momentum_rises" else []
+        rates = ([[lr / 1.2**step, 0.5 + 0.2 * step / steps] for step in range(steps)]
+                 if name == "momentum_rises" else [])
         for step in range(steps):
             for group, (rate, momentum) in zip(run.param_groups, rates[step : step + 1]):
                 group["lr"], group["momentum"] = rate, momentum
@@ -233,10 +263,13 @@ def optimizers():
                 parameter.grad = double(grad)
                 record(case, **{f"grad__{step}__{key}": grad})
             run.step()
-            record(case, **{f"after__{step}__{key}": parameter.detach().clone() for key, parameter in tracked.items()})
+            record(case, **{f"after__{step}__{key}": parameter.detach().clone()
+                            for key, parameter in tracked.items()})
         for key, parameter in tracked.items():
-            record(case, **{f"{ours}__{key}": run.state[parameter][theirs] for ours, theirs in memory.items()})
-        attrs = {**rule, "lr": lr, "weight_decay": weight_decay, "steps": steps, "memory": list(memory)}
+            record(case, **{f"{ours}__{key}": run.state[parameter][theirs]
+                            for ours, theirs in memory.items()})
+        attrs = {**rule, "lr": lr, "weight_decay": weight_decay, "steps": steps,
+                 "memory": list(memory)}
         attrs |= {"rates": rates} if rates else {}
         cases.append({"case": case, "kind": "optimiser", "attrs": attrs})
 
@@ -246,7 +279,8 @@ def clipping():
         case = f"clip.{name}"
         rng = rng_for(case)
         grads = {key: normal(rng, shape) for key, shape in SHAPES.items()}
-        tracked = {key: torch.zeros(shape, dtype=torch.float64).requires_grad_() for key, shape in SHAPES.items()}
+        tracked = {key: torch.zeros(shape, dtype=torch.float64).requires_grad_()
+                   for key, shape in SHAPES.items()}
         for key, parameter in tracked.items():
             parameter.grad = double(grads[key])
         norm = torch.nn.utils.clip_grad_norm_(tracked.values(), max_norm, foreach=False)
@@ -269,12 +303,13 @@ def history():
     cases.append({"case": case, "kind": "history", "attrs": {"past": past, "weight": weight}})
 
 
-# ------------------------------------------------------------------------------------------------------------ augmentation
+# ------------------------------------------------------------------------------------- augmentation
 
 
 def diff_augment(x, choices):
     """The authors' functions (DiffAugment_pytorch.py, NCHW) with given random values."""
-    column = lambda key: torch.tensor([c[key] for c in choices], dtype=torch.float64).reshape(-1, 1, 1, 1)
+    column = lambda key: torch.tensor([c[key] for c in choices],
+                                      dtype=torch.float64).reshape(-1, 1, 1, 1)
     x = x + column("brightness")
     mean = x.mean(dim=1, keepdim=True)
     x = (x - mean) * column("saturation") + mean
@@ -283,7 +318,8 @@ def diff_augment(x, choices):
     # Flips are not in their code.
     x = torch.stack([image.flip(2) if c["flip"] else image for image, c in zip(x, choices)])
     n, _, h, w = x.shape
-    batch, rows, columns = torch.meshgrid(torch.arange(n), torch.arange(h), torch.arange(w), indexing="ij")
+    batch, rows, columns = torch.meshgrid(torch.arange(n), torch.arange(h), torch.arange(w),
+                                          indexing="ij")
     shift = torch.tensor([c["shift"] for c in choices])
     # Their code adds the translation to the source position, so that (1, 2) moves up and left.
     rows = torch.clamp(rows - shift[:, 0].reshape(-1, 1, 1) + 1, 0, h + 1)
@@ -302,8 +338,11 @@ def augmentation():
     for name, (h, w, channels) in [("rgb", (6, 8, 3)), ("grey", (5, 4, 1)), ("rgba", (4, 6, 4))]:
         case = f"augment.{name}"
         rng = rng_for(case)
-        plain = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0, "shift": [0, 0], "cutout": [[0, 0], [0, 0]], "flip": False}
-        color = lambda: {key: float(np.float32(rng.uniform(*r))) for key, r in [("brightness", (-0.5, 0.5)), ("saturation", (0, 2)), ("contrast", (0.5, 1.5))]}
+        plain = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0, "shift": [0, 0],
+                 "cutout": [[0, 0], [0, 0]], "flip": False}
+        color = lambda: {key: float(np.float32(rng.uniform(*r)))
+                         for key, r in [("brightness", (-0.5, 0.5)), ("saturation", (0, 2)),
+                                        ("contrast", (0.5, 1.5))]}
         choices = [
             plain,
             {**plain, **color()},
@@ -328,7 +367,8 @@ def augmentation():
 
 
 if __name__ == "__main__":
-    for family in [objectives, penalties, features, classes, optimizers, clipping, history, augmentation]:
+    for family in [objectives, penalties, features, classes, optimizers, clipping, history,
+                   augmentation]:
         family()
     write_tensors(OUT + ".safetensors", tensors)
     write_json(OUT + ".json", cases)

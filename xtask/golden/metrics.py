@@ -1,13 +1,17 @@
-"""Golden metrics of sets of features by torch-fidelity 0.4 (Fréchet, kernel distance, precision and recall, inception score), in float64.
+"""Golden metrics of sets of features by torch-fidelity 0.4 (Fréchet, kernel distance, precision and
+recall, inception score), in float64.
 
-Needs torch-fidelity: `pip install --no-deps torch-fidelity`. Its functions on features are called directly. It imports
-torchvision for its own feature extractors only, so an empty module replaces it if it is not installed. Density and coverage follow the code of
-their authors (github.com/clovaai/generative-evaluation-prdc, prdc.py) in numpy, with exact differences; so does the memorization score.
+Needs torch-fidelity: `pip install --no-deps torch-fidelity`. Its functions on features are called
+directly. It imports torchvision for its own feature extractors only, so an empty module replaces it
+if it is not installed. Density and coverage follow the code of their authors
+(github.com/clovaai/generative-evaluation-prdc, prdc.py) in numpy, with exact differences; so does
+the memorization score.
 
 Writes crates/eval/tests/golden/metrics.safetensors and metrics.json ({"case", "kind", "expected"}).
 
-  features: real [N, D], fake [M, D]; subsets_real, subsets_fake [S, n], the rows that torch-fidelity drew. Expected: frechet, kernel (per subset),
-    precision, recall, density, coverage with 3 neighbors; memorized, memorized_expected.
+  features: real [N, D], fake [M, D]; subsets_real, subsets_fake [S, n], the rows that
+    torch-fidelity drew. Expected: frechet, kernel (per subset), precision, recall, density,
+    coverage with 3 neighbors; memorized, memorized_expected.
   scores: logits [N, K]. Expected: inception_score (of attrs.splits parts, in order), deviation.
 """
 
@@ -24,7 +28,8 @@ import torch
 from fixture import double, normal, rng_for, write_json, write_tensors
 
 if importlib.util.find_spec("torchvision") is None:
-    for module in ["torchvision", "torchvision.datasets", "torchvision.models", "torchvision.transforms", "torchvision.transforms.functional"]:
+    for module in ["torchvision", "torchvision.datasets", "torchvision.models",
+                   "torchvision.transforms", "torchvision.transforms.functional"]:
         sys.modules[module] = mock.MagicMock()
 for module in ["tqdm"]:
     if importlib.util.find_spec(module) is None:
@@ -48,13 +53,17 @@ def distances(a, b):
 def features(case, real, fake, subsets, size):
     real, fake = np.asarray(real, np.float32), np.asarray(fake, np.float32)
     r, f = double(real), double(fake)
-    frechet = fid_statistics_to_metric(fid_features_to_statistics(r), fid_features_to_statistics(f), False)["frechet_inception_distance"]
-    prc = prc_features_to_metric(f, r, prc_neighborhood=K, prc_batch_size=10000, save_cpu_ram=False, verbose=False)
+    frechet = fid_statistics_to_metric(fid_features_to_statistics(r), fid_features_to_statistics(f),
+                                       False)["frechet_inception_distance"]
+    prc = prc_features_to_metric(f, r, prc_neighborhood=K, prc_batch_size=10000, save_cpu_ram=False,
+                                 verbose=False)
     # Drawn as in kid_features_to_metric.
     rng = np.random.RandomState(2020)
-    drawn = [(rng.choice(len(real), size, replace=False), rng.choice(len(fake), size, replace=False)) for _ in range(subsets)]
+    drawn = [(rng.choice(len(real), size, replace=False),
+              rng.choice(len(fake), size, replace=False)) for _ in range(subsets)]
     kernel = [
-        kernel_mmd(r.numpy()[a], f.numpy()[b], kid_kernel="poly", kid_kernel_poly_degree=3, kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1)
+        kernel_mmd(r.numpy()[a], f.numpy()[b], kid_kernel="poly", kid_kernel_poly_degree=3,
+                   kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1)
         for a, b in drawn
     ]
     r, f = r.numpy(), f.numpy()
@@ -91,7 +100,8 @@ def features(case, real, fake, subsets, size):
 def scores(case, logits, splits):
     found = isc_features_to_metric(double(logits), splits=splits, shuffle=False)
     tensors[f"{case}/logits"] = logits
-    expected = {"inception_score": found["inception_score_mean"], "deviation": found["inception_score_std"]}
+    expected = {"inception_score": found["inception_score_mean"],
+                "deviation": found["inception_score_std"]}
     cases.append({"case": case, "kind": "scores", "splits": splits, "expected": expected})
 
 
@@ -105,8 +115,8 @@ rng = rng_for("relu")
 features("relu", mixed(rng, 150, 24, 0.3), mixed(rng, 130, 24, 0.5, 0.8), 4, 50)
 rng = rng_for("same")
 features("same", mixed(rng, 90, 16, 0.4), mixed(rng, 90, 16, 0.4), 4, 40)
-# Far from the origin: where |a|² + |b|² − 2 a·b loses all its digits in single precision (and all but the first few of the kernel's
-# cubes in double).
+# Far from the origin: where |a|² + |b|² − 2 a·b loses all its digits in single precision (and all
+# but the first few of the kernel's cubes in double).
 rng = rng_for("far")
 features("far", normal(rng, (80, 8), 0.05, 300.0), normal(rng, (70, 8), 0.05, 300.02), 0, 0)
 # Fewer rows than columns, so that no covariance has full rank.
@@ -115,7 +125,9 @@ features("few", normal(rng, (12, 20)), normal(rng, (14, 20), 1.2), 2, 10)
 # Half of the generated samples are nearly real ones.
 rng = rng_for("copies")
 real = mixed(rng, 100, 12, 0.2)
-features("copies", real, np.concatenate([real[:30] + 1e-4 * rng.standard_normal((30, 12)), mixed(rng, 30, 12, 0.2)]), 3, 40)
+features("copies", real,
+         np.concatenate([real[:30] + 1e-4 * rng.standard_normal((30, 12)),
+                         mixed(rng, 30, 12, 0.2)]), 3, 40)
 # A collapsed mode.
 rng = rng_for("collapsed")
 features("collapsed", mixed(rng, 80, 10, 0.3), mixed(rng, 60, 10, 0.3, 0.05), 3, 40)

@@ -1,16 +1,19 @@
-"""Ten training steps each with other losses and options than the default (16x16x1, width 4, latent 4, batch 4), in float64
-and in float32.
+"""Ten training steps each with other losses and options than the default (16x16x1, width 4, latent
+4, batch 4), in float64 and in float32.
 
 Writes crates/train/tests/golden/objectives.safetensors and objectives.json.
 
-Latents (U(-1, 1)) and the weights that interpolate real and generated images for the gradient penalty are not stored: both
-sides draw them by Philox4x32-10 with seed 0, latents from stream 2, weights from stream 6, as a run does.
+Latents (U(-1, 1)) and the weights that interpolate real and generated images for the gradient
+penalty are not stored: both sides draw them by Philox4x32-10 with seed 0, latents from stream 2,
+weights from stream 6, as a run does.
 
-safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in order by every update of D;
-per case CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*, CASE/final_d/* those after ten steps of the float64 run
-(all F32, counters I64). json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D, without
-penalty) and g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over the steps and of each final tensor
-max|f32 - f64| / max|f64|, the largest of three float32 runs that differ in the order of their sums.
+safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in
+order by every update of D; per case CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*,
+CASE/final_d/* those after ten steps of the float64 run (all F32, counters I64). json, per case:
+"changes", keys of recipe torch; d_loss (real + fake of the last update of D, without penalty) and
+g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over the steps and of each
+final tensor max|f32 - f64| / max|f64|, the largest of three float32 runs that differ in the order
+of their sums.
 """
 
 import itertools
@@ -32,7 +35,8 @@ OUT = "crates/train/tests/golden/objectives"
 STEPS, BATCH, SIDE, WIDTH, LATENT = 10, 4, 16, 4, 4
 # Image i of batch n has class (n + i) % CLASSES, if a case has classes.
 CLASSES = 3
-# No activation comes nearer to the kink of its (leaky) ReLU than this fraction of their deviation: see trajectory.py.
+# No activation comes nearer to the kink of its (leaky) ReLU than this fraction of their deviation:
+# see trajectory.py.
 KINK_GAP = 1e-5
 
 
@@ -43,7 +47,8 @@ class Philox:
         self.key, self.stream, self.block = (seed & 0xFFFFFFFF, seed >> 32), stream, 0
 
     def words(self, counter):
-        c, k = [counter & 0xFFFFFFFF, counter >> 32, self.stream & 0xFFFFFFFF, self.stream >> 32], list(self.key)
+        c = [counter & 0xFFFFFFFF, counter >> 32, self.stream & 0xFFFFFFFF, self.stream >> 32]
+        k = list(self.key)
         for _ in range(10):
             a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
             c = [b >> 32 ^ c[1] ^ k[0], b & 0xFFFFFFFF, a >> 32 ^ c[3] ^ k[1], a & 0xFFFFFFFF]
@@ -56,15 +61,18 @@ class Philox:
         blocks = -(-count // 4)
         words = sum((self.words(self.block + i) for i in range(blocks)), [])[:count]
         self.block += blocks
-        unit = (np.array(words, dtype=np.uint32) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+        high = np.array(words, dtype=np.uint32) >> np.uint32(8)
+        unit = high.astype(np.float32) * np.float32(2.0**-24)
         return torch.from_numpy((np.float32(low) + np.float32(high - low) * unit).reshape(shape))
 
 
 def discriminator(norm, wrap=lambda layer: layer, outputs=1):
     inner, side = 2 * WIDTH, SIDE // 4
-    middle = {"batch": [nn.BatchNorm2d(inner)], "layer": [nn.LayerNorm([inner, side, side])], "none": []}[norm]
+    middle = {"batch": [nn.BatchNorm2d(inner)], "layer": [nn.LayerNorm([inner, side, side])],
+              "none": []}[norm]
     conv = lambda *shape: wrap(nn.Conv2d(*shape, bias=False))
-    layers = [conv(1, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2), conv(WIDTH, inner, 4, 2, 1), *middle, nn.LeakyReLU(0.2)]
+    layers = [conv(1, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2), conv(WIDTH, inner, 4, 2, 1), *middle,
+              nn.LeakyReLU(0.2)]
     return network([*layers, conv(inner, outputs, side)])
 
 
@@ -73,41 +81,56 @@ def conditional_generator():
     return network([nn.Identity(), *generator(1, WIDTH, 2, LATENT + CLASSES)["main"]])
 
 
-bce = lambda logits, target: F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+bce = lambda logits, target: F.binary_cross_entropy_with_logits(
+    logits, torch.full_like(logits, target))
 halved = lambda logits, target: 0.5 * (logits - target).square().mean()
 
 
 def cases():
-    """Name, keys of the recipe, how D is built, D's losses of real and fake logits, G's of fake and real ones, G's and D's optimizers."""
-    adam = lambda lr, betas: lambda net: torch.optim.Adam(net.parameters(), lr=lr, betas=betas, eps=1e-8)
+    """Name, keys of the recipe, how D is built, D's losses of real and fake logits, G's of fake and
+    real ones, G's and D's optimizers."""
+    adam = lambda lr, betas: lambda net: torch.optim.Adam(net.parameters(), lr=lr, betas=betas,
+                                                          eps=1e-8)
     usual = adam(2e-4, (0.5, 0.999))
-    auxiliary = {"condition.kind": '"class"', "condition.size": str(CLASSES), "condition.discriminator": '"auxiliary"'}
-    standard = (lambda real, fake: (bce(real, 1.0), bce(fake, 0.0)), lambda fake, real: bce(fake, 1.0))
+    auxiliary = {"condition.kind": '"class"', "condition.size": str(CLASSES),
+                 "condition.discriminator": '"auxiliary"'}
+    standard = (lambda real, fake: (bce(real, 1.0), bce(fake, 0.0)),
+                lambda fake, real: bce(fake, 1.0))
     return [
         (
             "hinge",
-            {"objective.loss": '"hinge"', "discriminator.norm": '"none"', "discriminator.parametrization": '"spectral-norm"',
+            {"objective.loss": '"hinge"', "discriminator.norm": '"none"',
+             "discriminator.parametrization": '"spectral-norm"',
              "optimizer.lr_discriminator": "0.0004"},
             lambda: discriminator("none", spectral_norm),
-            (lambda real, fake: (F.relu(1 - real).mean(), F.relu(1 + fake).mean()), lambda fake, real: -fake.mean()),
+            (lambda real, fake: (F.relu(1 - real).mean(), F.relu(1 + fake).mean()),
+             lambda fake, real: -fake.mean()),
             (usual, adam(4e-4, (0.5, 0.999))),
         ),
         (
             "least-squares",
-            {"objective.loss": '"least-squares"', "labels.real": "[0.9, 0.9]", "optimizer.type": '"rmsprop"',
+            {"objective.loss": '"least-squares"', "labels.real": "[0.9, 0.9]",
+             "optimizer.type": '"rmsprop"',
              "optimizer.beta2": "0.99", "optimizer.momentum": "0.5"},
             lambda: discriminator("batch"),
-            (lambda real, fake: (halved(real, 0.9), halved(fake, 0.0)), lambda fake, real: halved(fake, 1.0)),
-            (lambda net: torch.optim.RMSprop(net.parameters(), lr=2e-4, alpha=0.99, eps=1e-8, momentum=0.5),) * 2,
+            (lambda real, fake: (halved(real, 0.9), halved(fake, 0.0)),
+             lambda fake, real: halved(fake, 1.0)),
+            (
+                lambda net: torch.optim.RMSprop(net.parameters(), lr=2e-4, alpha=0.99, eps=1e-8,
+                                                momentum=0.5),
+            ) * 2,
         ),
         (
             "wasserstein",
-            {"objective.loss": '"wasserstein"', "objective.gradient_penalty": "10.0", "discriminator.norm": '"layer"',
-             "train.d_steps": "2", "optimizer.type": '"sgd"', "optimizer.lr": "0.01", "optimizer.momentum": "0.5",
+            {"objective.loss": '"wasserstein"', "objective.gradient_penalty": "10.0",
+             "discriminator.norm": '"layer"', "train.d_steps": "2", "optimizer.type": '"sgd"',
+             "optimizer.lr": "0.01", "optimizer.momentum": "0.5",
              "optimizer.nesterov": "true"},
             lambda: discriminator("layer"),
             (lambda real, fake: (-real.mean(), fake.mean()), lambda fake, real: -fake.mean()),
-            (lambda net: torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5, nesterov=True),) * 2,
+            (
+                lambda net: torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5, nesterov=True),
+            ) * 2,
         ),
         (
             "relativistic",
@@ -137,16 +160,20 @@ def cases():
             "swapped",
             {"labels.swap": "true"},
             lambda: discriminator("batch"),
-            (lambda real, fake: (bce(real, 0.0), bce(fake, 1.0)), lambda fake, real: bce(fake, 0.0)),
+            (lambda real, fake: (bce(real, 0.0), bce(fake, 1.0)),
+             lambda fake, real: bce(fake, 0.0)),
             (usual, usual),
         ),
         (
             "relativistic-swapped",
-            {"objective.loss": '"least-squares"', "objective.relativistic": "true", "labels.swap": "true"},
+            {"objective.loss": '"least-squares"', "objective.relativistic": "true",
+             "labels.swap": "true"},
             lambda: discriminator("batch"),
             (
-                lambda real, fake: (halved(real - fake.mean(), -1.0), halved(fake - real.mean(), 1.0)),
-                lambda fake, real: halved(fake - real.mean(), -1.0) + halved(real - fake.mean(), 1.0),
+                lambda real, fake: (halved(real - fake.mean(), -1.0),
+                                    halved(fake - real.mean(), 1.0)),
+                lambda fake, real: (halved(fake - real.mean(), -1.0)
+                                    + halved(real - fake.mean(), 1.0)),
             ),
             (usual, usual),
         ),
@@ -167,7 +194,8 @@ def cases():
         ),
         (
             "clipped",
-            {"objective.loss": '"wasserstein"', "objective.weight_clip": "0.1", "optimizer.type": '"rmsprop"',
+            {"objective.loss": '"wasserstein"', "objective.weight_clip": "0.1",
+             "optimizer.type": '"rmsprop"',
              "optimizer.beta2": "0.99", "optimizer.lr": "0.001"},
             lambda: discriminator("batch"),
             (lambda real, fake: (-real.mean(), fake.mean()), lambda fake, real: -fake.mean()),
@@ -182,12 +210,13 @@ def cases():
         ),
         (
             "alternate",
-            auxiliary | {"train.update_order": '"g-first"', "train.resample_z": "true", "train.separate_batches": "true"},
+            auxiliary | {"train.update_order": '"g-first"', "train.resample_z": "true",
+                         "train.separate_batches": "true"},
             lambda: discriminator("batch", outputs=1 + CLASSES),
             standard,
             (usual, usual),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def initialize(net, rng):
@@ -199,7 +228,8 @@ def initialize(net, rng):
             fill(value, drawn / np.float32(np.linalg.norm(drawn)))
         elif value.ndim == 4:
             transposed = isinstance(net.get_submodule(layer), nn.ConvTranspose2d)
-            # In a transposed convolution of stride 2, a pixel sums over a quarter of the taps; in the stem over one.
+            # In a transposed convolution of stride 2, a pixel sums over a quarter of the taps; in
+            # the stem over one.
             stem = transposed and net.get_submodule(layer).stride == (1, 1)
             fan = (value.shape[0] * (1 if stem else 4)) if transposed else value[0].numel()
             fill(value, normal(rng, tuple(value.shape), fan**-0.5))
@@ -211,7 +241,8 @@ def initialize(net, rng):
 
 def networks(case, seed):
     name, keys, make, *_ = case
-    g, d = conditional_generator() if "condition.kind" in keys else generator(1, WIDTH, 2, LATENT), make()
+    g, d = (conditional_generator() if "condition.kind" in keys else generator(1, WIDTH, 2, LATENT),
+            make())
     initialize(g, rng_for(f"objectives:{name}:{seed}:g"))
     initialize(d, rng_for(f"objectives:{name}:{seed}:d"))
     return g, d
@@ -242,19 +273,23 @@ class Run:
         self.batches = itertools.count()
         self.steps = 0
         self.penalty = float(keys.get("objective.gradient_penalty", 0))
-        self.r1, self.r1_every = float(keys.get("objective.r1", 0)), int(keys.get("objective.r1_every", 1))
+        self.r1 = float(keys.get("objective.r1", 0))
+        self.r1_every = int(keys.get("objective.r1_every", 1))
         self.clip = float(keys.get("objective.weight_clip", 0))
         self.matching = "objective.feature_matching" in keys
-        self.conditional, self.of_classes = "condition.kind" in keys, float(keys.get("condition.auxiliary_weight", 1))
+        self.conditional = "condition.kind" in keys
+        self.of_classes = float(keys.get("condition.auxiliary_weight", 1))
         self.alternate = "train.separate_batches" in keys
-        self.d_steps, self.g_steps = int(keys.get("train.d_steps", 1)), int(keys.get("train.g_steps", 1))
+        self.d_steps = int(keys.get("train.d_steps", 1))
+        self.g_steps = int(keys.get("train.g_steps", 1))
         self.first, self.relative = "train.update_order" in keys, "objective.relativistic" in keys
 
     def real(self):
         """Images and their classes."""
         number = next(self.batches)
         batch = images(number).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        images = torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        images = torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2)
+        images = images.contiguous(memory_format=self.layout)
         return images, (number + torch.arange(BATCH)) % CLASSES
 
     def draw(self):
@@ -275,7 +310,8 @@ class Run:
     def update_d(self, real, classes, fake):
         self.d.zero_grad()
         critic = self.d["main"]
-        (on_real, of_real), (on_fake, of_fake) = self.discriminate(real, classes), self.discriminate(fake, classes)
+        (on_real, of_real), (on_fake, of_fake) = (self.discriminate(real, classes),
+                                                  self.discriminate(fake, classes))
         loss_real, loss_fake = self.losses[0](on_real, on_fake)
         loss_real, loss_fake = loss_real + of_real, loss_fake + of_fake
         loss = loss_real + loss_fake
@@ -287,7 +323,8 @@ class Run:
             mix = self.mixes.uniform(0, 1, BATCH, 1, 1, 1).to(self.dtype)
             between = (fake + mix * (real - fake)).requires_grad_()
             (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-            loss = loss + self.penalty * ((slope.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+            norm = (slope.square().sum((1, 2, 3)) + 1e-12).sqrt()
+            loss = loss + self.penalty * (norm - 1).square().mean()
         loss.backward()
         self.adam_d.step()
         if self.clip:
@@ -304,7 +341,8 @@ class Run:
         else:
             on_fake, of_fake = self.discriminate(fake, classes)
             # Only relativistic losses use real images here.
-            loss = self.losses[1](on_fake, self.d["main"](real) if self.relative else None) + of_fake
+            on_real = self.d["main"](real) if self.relative else None
+            loss = self.losses[1](on_fake, on_real) + of_fake
         loss.backward()
         self.adam_g.step()
         return loss.item()
@@ -338,22 +376,27 @@ def run(case, seed, dtype, layout=torch.contiguous_format, gaps=None):
     if gaps is not None:
         for layer in [*case_run.g["main"], *case_run.d["main"]]:
             if isinstance(layer, (nn.ReLU, nn.LeakyReLU)):
-                layer.register_forward_pre_hook(lambda _, xs: gaps.append((xs[0].abs().min() / xs[0].std()).item()))
+                layer.register_forward_pre_hook(
+                    lambda _, xs: gaps.append((xs[0].abs().min() / xs[0].std()).item()))
     losses = np.array([case_run.step() for _ in range(STEPS)])
     final = {f"g/{key}": value for key, value in state(case_run.g, np.float64).items()}
-    return losses, final | {f"d/{key}": value for key, value in state(case_run.d, np.float64).items()}
+    return (losses,
+            final | {f"d/{key}": value for key, value in state(case_run.d, np.float64).items()})
 
 
 def drift(runs, exact):
     """The largest distance of any run."""
     floats = {key: value for key, value in exact[1].items() if value.dtype.kind == "f"}
-    away = lambda run, key: float(np.abs(run[1][key] - floats[key]).max() / np.abs(floats[key]).max())
+    away = lambda run, key: float(
+        np.abs(run[1][key] - floats[key]).max() / np.abs(floats[key]).max())
     losses = np.max([np.abs(run[0] - exact[0]).max(0) for run in runs], 0)
-    return {"d_loss": losses[0], "g_loss": losses[1], "final": {key: max(away(run, key) for run in runs) for key in floats}}
+    return {"d_loss": losses[0], "g_loss": losses[1],
+            "final": {key: max(away(run, key) for run in runs) for key in floats}}
 
 
 def narrow(arrays):
-    return {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in arrays.items()}
+    return {key: value.astype(np.float32) if value.dtype.kind == "f" else value
+            for key, value in arrays.items()}
 
 
 def main():
@@ -371,13 +414,16 @@ def main():
         with torch.backends.mkldnn.flags(enabled=False):
             runs.append(run(case, seed, torch.float32))
         found = drift(runs, exact)
-        print(f"{name}: seed {seed}, losses drift by {found['d_loss']:.1e} and {found['g_loss']:.1e}, "
-              f"weights by {max(found['final'].values()):.1e}")  # fmt: skip
+        d_drift, g_drift = found["d_loss"], found["g_loss"]
+        print(f"{name}: seed {seed}, losses drift by {d_drift:.1e} and {g_drift:.1e}, "
+              f"weights by {max(found['final'].values()):.1e}")
         for letter, net in zip("gd", networks(case, seed)):
-            tensors |= {f"{name}/{letter}/{key}": value for key, value in state(net, np.float32).items()}
+            tensors |= {f"{name}/{letter}/{key}": value
+                        for key, value in state(net, np.float32).items()}
         tensors |= {f"{name}/final_{key}": value for key, value in narrow(exact[1]).items()}
         d_loss, g_loss = exact[0].T.tolist()
-        infos.append({"case": name, "changes": list(keys.items()), "d_loss": d_loss, "g_loss": g_loss, "drift": found})
+        infos.append({"case": name, "changes": list(keys.items()), "d_loss": d_loss,
+                      "g_loss": g_loss, "drift": found})
     write_tensors(OUT + ".safetensors", tensors)
     write_json(OUT + ".json", infos)
 

@@ -1,6 +1,8 @@
-"""Golden vectors of every tensor op: values, gradients and gradients of gradients, by PyTorch in float64.
+"""Golden vectors of every tensor op: values, gradients and gradients of gradients, by PyTorch in
+float64.
 
-Writes crates/tensor/tests/golden/ops.safetensors and ops.json. Inputs are float32 values, converted to float64.
+Writes crates/tensor/tests/golden/ops.safetensors and ops.json. Inputs are float32 values, converted
+to float64.
 
 Per case, with in0.. the inputs, gout a random output gradient and v0.. random directions (F32):
     out    = op(in0, ..)                                                            F64
@@ -8,12 +10,13 @@ Per case, with in0.. the inputs, gout a random output gradient and v0.. random d
     S      = sum_i <din_i, v_i>
     d2in_i = d S / d in_i,   d2gout = d S / d gout   (zero where S does not depend) F64
 
-ops.json: {"case", "op", "inputs", "differentiable", "attrs"}. An input missing from "differentiable" (the targets of a
-loss) has v = 0, so that S is the same for an implementation which holds it constant; its din and d2in are there all the
-same, for one that does not.
+ops.json: {"case", "op", "inputs", "differentiable", "attrs"}. An input missing from
+"differentiable" (the targets of a loss) has v = 0, so that S is the same for an implementation
+which holds it constant; its din and d2in are there all the same, for one that does not.
 
-Layouts are this project's: images NHWC, convolution weights [kh, kw, cin, cout] of the strided convolution. "geom" gives
-input, kernel and stride as [height, width] and pad as [[top, bottom], [left, right]].
+Layouts are this project's: images NHWC, convolution weights [kh, kw, cin, cout] of the strided
+convolution. "geom" gives input, kernel and stride as [height, width] and pad as [[top, bottom],
+[left, right]].
 """
 
 import sys
@@ -31,11 +34,12 @@ cases = []
 tensors = {}
 
 
-# ---------------------------------------------------------------------------------------------------------------- inputs
+# ------------------------------------------------------------------------------------------- inputs
 
 
 def spaced(rng, *shapes):
-    """Arrays whose values, all taken together, are distinct and evenly spaced over about [-2, 2]: no ties."""
+    """Arrays whose values, all taken together, are distinct and evenly spaced over about [-2, 2]:
+    no ties."""
     sizes = [int(np.prod(shape)) for shape in shapes]
     total = sum(sizes)
     values = ((rng.permutation(total) + 0.5) / total * 4 - 2).astype(np.float32)
@@ -56,7 +60,7 @@ def positive(rng, shape, lo=0.3, hi=3.0):
     return np.asarray(rng.uniform(lo, hi, shape), dtype=np.float32)
 
 
-# ------------------------------------------------------------------------------------------------------------- the writer
+# --------------------------------------------------------------------------------------- the writer
 
 
 def case(name, op, inputs, attrs, function, constant=()):
@@ -68,8 +72,10 @@ def case(name, op, inputs, attrs, function, constant=()):
     gout = normal(rng, tuple(out.shape))
     vs = [normal(rng, x.shape) * (0 if i in constant else 1) for i, x in enumerate(inputs)]
     g = double(gout).requires_grad_()
-    # Zeros where the output does not depend on an input (materialize), and a sum that always has a graph.
-    din = torch.autograd.grad(out, xs, g, create_graph=True, allow_unused=True, materialize_grads=True)
+    # Zeros where the output does not depend on an input (materialize), and a sum that always has a
+    # graph.
+    din = torch.autograd.grad(out, xs, g, create_graph=True, allow_unused=True,
+                              materialize_grads=True)
     s = sum((d * double(v)).sum() for d, v in zip(din, vs)) + 0 * g.sum()
     second = torch.autograd.grad(s, [*xs, g], allow_unused=True, materialize_grads=True)
 
@@ -87,10 +93,11 @@ def case(name, op, inputs, attrs, function, constant=()):
         assert value.dtype == wanted, (name, key, value.dtype)
         tensors[f"{name}/{key}"] = value
     differentiable = [i for i in range(len(xs)) if i not in constant]
-    cases.append({"case": name, "op": op, "inputs": len(xs), "differentiable": differentiable, "attrs": attrs})
+    cases.append({"case": name, "op": op, "inputs": len(xs), "differentiable": differentiable,
+                  "attrs": attrs})
 
 
-# ------------------------------------------------------------------------------------------------------------ elementwise
+# -------------------------------------------------------------------------------------- elementwise
 
 
 def softplus(x):
@@ -132,7 +139,8 @@ def unary():
     ]
     table += [("powf", {"p": p}, positive, lambda x, p=p: x**p) for p in (2.0, 3.0, 0.5, -1.5)]
     clamp_inputs = lambda rng, shape: away_from(normal(rng, shape), [-0.5, 0.75])
-    table.append(("clamp", {"low": -0.5, "high": 0.75}, clamp_inputs, lambda x: torch.clamp(x, -0.5, 0.75)))
+    table.append(("clamp", {"low": -0.5, "high": 0.75}, clamp_inputs,
+                  lambda x: torch.clamp(x, -0.5, 0.75)))
     for op, attrs, draw, function in table:
         suffix = "".join(f".p{p}" for p in attrs.values()) if op == "powf" else ""
         for shape in [(19,), (2, 3, 2)]:
@@ -143,14 +151,16 @@ def unary():
     for op, function in [("sigmoid", torch.sigmoid), ("softplus", softplus), ("tanh", torch.tanh)]:
         case(f"{op}.far", op, [far], {}, function)
     slope = "leaky_relu.slope0.01"
-    case(slope, "leaky_relu", [away_from(normal(rng_for(slope), (11,)), [0])], {"slope": 0.01}, lambda x: F.leaky_relu(x, 0.01))
+    case(slope, "leaky_relu", [away_from(normal(rng_for(slope), (11,)), [0])], {"slope": 0.01},
+         lambda x: F.leaky_relu(x, 0.01))
     name = "tanh.scalar"
     case(name, "tanh", [normal(rng_for(name), ())], {}, torch.tanh)
 
 
 def binary():
     every = [((3, 7), (3, 7)), ((2, 3, 4), (4,)), ((2, 1, 4), (3, 1))]
-    more = [((5,), ()), ((), (2, 3)), ((2, 3, 2, 5), (1, 1, 1, 5)), ((2, 3, 4), (2, 1, 1)), ((4, 1), (1, 19)), ((1, 2, 1, 2, 3), (2, 2, 1, 3))]
+    more = [((5,), ()), ((), (2, 3)), ((2, 3, 2, 5), (1, 1, 1, 5)), ((2, 3, 4), (2, 1, 1)),
+            ((4, 1), (1, 19)), ((1, 2, 1, 2, 3), (2, 2, 1, 3))]
     table = [
         ("add", more, torch.add),
         ("sub", more[:2], torch.sub),
@@ -164,13 +174,14 @@ def binary():
             label = lambda shape: "x".join(map(str, shape)) or "scalar"
             name = f"{op}.{label(a)}.{label(b)}"
             rng = rng_for(name)
-            inputs = spaced(rng, a, b) if op in ("maximum", "minimum") else [normal(rng, a), normal(rng, b)]
+            inputs = (spaced(rng, a, b) if op in ("maximum", "minimum")
+                      else [normal(rng, a), normal(rng, b)])
             if op == "div":
                 inputs[1] = away_from(inputs[1], [0], gap=0.4)
             case(name, op, inputs, {}, function)
 
 
-# --------------------------------------------------------------------------------------------------- reductions and matmul
+# ---------------------------------------------------------------------------- reductions and matmul
 
 
 def reductions():
@@ -190,7 +201,8 @@ def reductions():
             keepdim = i % 2 == 1
             name = f"{op}.{'x'.join(map(str, shape))}.{''.join(map(str, axes))}"
             attrs = {"axes": axes, "keepdim": keepdim}
-            # A mean of one: around zero the sum would cancel, and only the rounding of the input would be measured.
+            # A mean of one: around zero the sum would cancel, and only the rounding of the input
+            # would be measured.
             x = normal(rng_for(name), shape, mean=1.0)
             case(name, op, [x], attrs, lambda x: function(x, dim=axes, keepdim=keepdim))
 
@@ -210,7 +222,8 @@ def reductions():
     for op, function in [("softmax", torch.softmax), ("log_softmax", torch.log_softmax)]:
         for shape, axis in along[:5]:
             name = f"{op}.{'x'.join(map(str, shape))}.{axis}"
-            case(name, op, [normal(rng_for(name), shape, 2)], {"axis": axis}, lambda x: function(x, axis))
+            case(name, op, [normal(rng_for(name), shape, 2)], {"axis": axis},
+                 lambda x: function(x, axis))
     # Far from zero: exp of the raw values overflows float32.
     for op, attrs, function in [
         ("log_sum_exp", {"axis": 1, "keepdim": False}, lambda x: torch.logsumexp(x, 1)),
@@ -218,8 +231,10 @@ def reductions():
         ("log_softmax", {"axis": 1}, lambda x: torch.log_softmax(x, 1)),
     ]:
         name = f"{op}.far"
-        # Multiples of 1/8 and no more than 4 apart: exact in float32, so that the rounding of the input is not measured.
-        x = np.float32(100) + np.round(rng_for(name).uniform(-2, 2, (3, 5)) * 8).astype(np.float32) / 8
+        # Multiples of 1/8 and no more than 4 apart: exact in float32, so that the rounding of the
+        # input is not measured.
+        eighths = np.round(rng_for(name).uniform(-2, 2, (3, 5)) * 8).astype(np.float32)
+        x = np.float32(100) + eighths / 8
         case(name, op, [x], attrs, function)
 
 
@@ -228,17 +243,19 @@ def matmul():
     flags = [(False, False), (True, False), (False, True), (True, True)]
     todo = [((), size, flag) for size in sizes[:1] for flag in flags]
     todo += [((), size, flags[i % 4]) for i, size in enumerate(sizes[1:])]
-    todo += [((3,), (4, 5, 2), flag) for flag in flags] + [((2,), (3, 4, 17), flags[0]), ((1,), (2, 3, 4), flags[2])]
+    todo += [((3,), (4, 5, 2), flag) for flag in flags]
+    todo += [((2,), (3, 4, 17), flags[0]), ((1,), (2, 3, 4), flags[2])]
     for batch, (m, k, n), (ta, tb) in todo:
         name = f"matmul.{'b%d.' % batch if batch else ''}{m}x{k}x{n}.{'nt'[ta]}{'nt'[tb]}"
         rng = rng_for(name)
         a = normal(rng, batch + ((k, m) if ta else (m, k)))
         b = normal(rng, batch + ((n, k) if tb else (k, n)))
         flip = lambda x, yes: x.transpose(-1, -2) if yes else x
-        case(name, "matmul", [a, b], {"trans_a": ta, "trans_b": tb}, lambda a, b: flip(a, ta) @ flip(b, tb))
+        case(name, "matmul", [a, b], {"trans_a": ta, "trans_b": tb},
+             lambda a, b: flip(a, ta) @ flip(b, tb))
 
 
-# ------------------------------------------------------------------------------------------------------------ convolution
+# -------------------------------------------------------------------------------------- convolution
 
 nchw = lambda x: x.permute(0, 3, 1, 2).contiguous()
 nhwc = lambda x: x.permute(0, 2, 3, 1)
@@ -255,7 +272,8 @@ def conv2d(x, w, geom):
 
 
 def conv2d_input_grad(dy, w, geom):
-    """The transposed convolution without padding, brought to the padded input's size, then cropped."""
+    """The transposed convolution without padding, brought to the padded input's size, then
+    cropped."""
     (top, bottom), (left, right) = geom["pad"]
     height, width = geom["input"]
     full = F.conv_transpose2d(nchw(dy), oihw(w), stride=geom["stride"])
@@ -265,7 +283,8 @@ def conv2d_input_grad(dy, w, geom):
 
 
 def conv2d_weight_grad(x, dy, geom):
-    """A convolution of the padded input with the output gradient spread out by the stride, batch as channels."""
+    """A convolution of the padded input with the output gradient spread out by the stride, batch as
+    channels."""
     kh, kw = geom["kernel"]
     xp = pad_nchw(nchw(x), geom["pad"]).transpose(0, 1)
     full = F.conv2d(xp, nchw(dy).transpose(0, 1), dilation=geom["stride"])
@@ -281,7 +300,8 @@ def geometries():
         return {"input": pair(size), "kernel": pair(kernel), "stride": pair(stride), "pad": pad}
 
     return [
-        # Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (arXiv 1603.07285).
+        # Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (arXiv
+        # 1603.07285).
         ("guide.k3s1p0.4x4", 1, 1, 1, geom(4, 3)),
         ("guide.k4s1p2.5x5", 1, 1, 2, geom(5, 4, 1, 2)),
         ("guide.k3s1p1.5x5", 2, 1, 3, geom(5, 3, 1, 1)),
@@ -348,8 +368,10 @@ def convolutions():
         if name.startswith("c65o70"):
             # Its gradients are the other two ops at this width; one case keeps the file small.
             continue
-        case(f"conv2d_input_grad.{name}", "conv2d_input_grad", [dy, w], attrs, lambda dy, w: conv2d_input_grad(dy, w, geom))
-        case(f"conv2d_weight_grad.{name}", "conv2d_weight_grad", [x, dy], attrs, lambda x, dy: conv2d_weight_grad(x, dy, geom))
+        case(f"conv2d_input_grad.{name}", "conv2d_input_grad", [dy, w], attrs,
+             lambda dy, w: conv2d_input_grad(dy, w, geom))
+        case(f"conv2d_weight_grad.{name}", "conv2d_weight_grad", [x, dy], attrs,
+             lambda x, dy: conv2d_weight_grad(x, dy, geom))
 
 
 def check_triple(x, w, dy, geom):
@@ -367,13 +389,15 @@ def conv_transpose2d(x, w, stride, pad, output_padding):
     width = (x.shape[2] - 1) * stride[1] + kw - left - right + output_padding[1]
     geom = {"input": [height, width], "kernel": [kh, kw], "stride": stride, "pad": pad}
     if top == bottom and left == right:
-        return nhwc(F.conv_transpose2d(nchw(x), oihw(w), stride=stride, padding=(top, left), output_padding=output_padding))
+        return nhwc(F.conv_transpose2d(nchw(x), oihw(w), stride=stride, padding=(top, left),
+                                       output_padding=output_padding))
     return conv2d_input_grad(x, w, geom)
 
 
 def transposed_convolutions():
     same = lambda p: [[p, p], [p, p]]
-    # (name, batch, height, width, channels of x, channels of the output, kernel, stride, pad, output_padding)
+    # (name, batch, height, width, channels of x, channels of the output, kernel, stride, pad,
+    # output_padding)
     table = [
         ("guide.k3s1p0.2x2", 1, 2, 2, 1, 1, [3, 3], [1, 1], same(0), [0, 0]),
         ("guide.k3s2p1.3x3", 2, 3, 3, 3, 2, [3, 3], [2, 2], same(1), [0, 0]),
@@ -399,13 +423,15 @@ def transposed_convolutions():
         x = normal(rng, (batch, height, width, channels))
         w = normal(rng, (*kernel, out, channels))
         attrs = {"stride": stride, "pad": pad, "output_padding": output_padding}
-        case(name, "conv_transpose2d", [x, w], attrs, lambda x, w: conv_transpose2d(x, w, stride, pad, output_padding))
-    sizes = {c["case"]: tensors[c["case"] + "/out"].shape for c in cases if c["op"] == "conv_transpose2d"}
+        case(name, "conv_transpose2d", [x, w], attrs,
+             lambda x, w: conv_transpose2d(x, w, stride, pad, output_padding))
+    sizes = {c["case"]: tensors[c["case"] + "/out"].shape
+             for c in cases if c["op"] == "conv_transpose2d"}
     assert sizes["conv_transpose2d.guide.k3s1p0.2x2"] == (1, 4, 4, 1)
     assert sizes["conv_transpose2d.guide.k3s2p1.3x3"] == (2, 5, 5, 2)
 
 
-# --------------------------------------------------------------------------------------------------- pooling, upsampling
+# ------------------------------------------------------------------------------ pooling, upsampling
 
 
 def pooling():
@@ -419,17 +445,21 @@ def pooling():
     ]
     for op, function in [("max_pool2d", F.max_pool2d), ("avg_pool2d", F.avg_pool2d)]:
         for shape, kernel, stride in table:
-            name = f"{op}.{'x'.join(map(str, shape))}.k{kernel[0]}x{kernel[1]}s{stride[0]}x{stride[1]}"
+            window = f"k{kernel[0]}x{kernel[1]}s{stride[0]}x{stride[1]}"
+            name = f"{op}.{'x'.join(map(str, shape))}.{window}"
             x = spaced(rng_for(name), shape)[0]
             attrs = {"kernel": kernel, "stride": stride}
-            case(name, op, [x], attrs, lambda x: nhwc(function(nchw(x), tuple(kernel), tuple(stride))))
-    for shape, scale in [((2, 3, 2, 3), [2, 2]), ((1, 2, 3, 5), [1, 3]), ((1, 1, 1, 4), [4, 4]), ((1, 3, 2, 1), [3, 2])]:
+            case(name, op, [x], attrs,
+                 lambda x: nhwc(function(nchw(x), tuple(kernel), tuple(stride))))
+    for shape, scale in [((2, 3, 2, 3), [2, 2]), ((1, 2, 3, 5), [1, 3]), ((1, 1, 1, 4), [4, 4]),
+                         ((1, 3, 2, 1), [3, 2])]:
         name = f"upsample_nearest2d.{'x'.join(map(str, shape))}.{scale[0]}x{scale[1]}"
-        upsample = lambda x: nhwc(F.interpolate(nchw(x), scale_factor=tuple(map(float, scale)), mode="nearest"))
+        upsample = lambda x: nhwc(F.interpolate(nchw(x), scale_factor=tuple(map(float, scale)),
+                                                mode="nearest"))
         case(name, "upsample_nearest2d", [normal(rng_for(name), shape)], {"scale": scale}, upsample)
 
 
-# --------------------------------------------------------------------------------------------------- normalization, losses
+# ---------------------------------------------------------------------------- normalization, losses
 
 ACTIVATIONS = [
     ({"activation": "none"}, lambda x: x),
@@ -469,7 +499,8 @@ def norms():
         ((1, 2, 3, 17), 1e-8, 1.0, 0.0, leaky),
         ((3, 64), 1e-5, 1.0, 0.0, relu),
         ((1, 2, 2, 64), 1e-5, 1.0, 0.0, leaky),
-        # eps as large as the variance, and a mean five times the deviation (E[x^2] - E[x]^2 would show).
+        # eps as large as the variance, and a mean five times the deviation (E[x^2] - E[x]^2 would
+        # show).
         ((3, 2, 2, 4), 1e-5, 3e-3, 0.0, leaky),
         ((3, 2, 2, 4), 1e-5, 1.0, 5.0, tanh),
         ((2, 35, 1), 1e-5, 1.0, 0.0, none),
@@ -477,11 +508,13 @@ def norms():
     for shape, eps, std, mean, (attrs, activate) in todo:
         spread = f".std{std}" if std != 1 else f".mean{mean}" if mean else ""
         name = f"batch_norm.{'x'.join(map(str, shape))}.eps{eps}.{attrs['activation']}{spread}"
-        draw = lambda rng: [normal(rng, shape, std, mean), normal(rng, shape[-1:], 0.4, 1.0), normal(rng, shape[-1:], 0.5)]
+        draw = lambda rng: [normal(rng, shape, std, mean), normal(rng, shape[-1:], 0.4, 1.0),
+                            normal(rng, shape[-1:], 0.5)]
         plain = lambda x, gamma, beta: batch_norm(x, gamma, beta, eps)
         inputs = redraw(name, draw, plain)
         case(name, "batch_norm", inputs, {"eps": eps, **attrs}, lambda *xs: activate(plain(*xs)))
-    for shape, (attrs, activate) in zip([(4, 3), (2, 3, 2, 5), (2, 2, 3, 4), (3, 17), (1, 1)], ACTIVATIONS):
+    for shape, (attrs, activate) in zip([(4, 3), (2, 3, 2, 5), (2, 2, 3, 4), (3, 17), (1, 1)],
+                                        ACTIVATIONS):
         name = f"bias_activation.{'x'.join(map(str, shape))}.{attrs['activation']}"
         inputs = redraw(name, lambda rng: [normal(rng, shape), normal(rng, shape[-1:])], torch.add)
         case(name, "bias_activation", inputs, attrs, lambda x, bias: activate(x + bias))
@@ -492,12 +525,15 @@ def losses():
         return (softplus(logits) - logits * targets).mean()
 
     def check(logits, targets):
-        torch.testing.assert_close(bce(logits, targets), F.binary_cross_entropy_with_logits(logits, targets))
+        torch.testing.assert_close(bce(logits, targets),
+                                   F.binary_cross_entropy_with_logits(logits, targets))
         return bce(logits, targets)
 
     far = np.array([-90, -30, -3, 0.0, 3, 30, 90], dtype=np.float32)
     table = [
-        ("mixed", lambda rng: [normal(rng, (7, 3), 2), np.asarray(rng.uniform(0, 1, (7, 3)), dtype=np.float32)]),
+        ("mixed",
+         lambda rng: [normal(rng, (7, 3), 2),
+                      np.asarray(rng.uniform(0, 1, (7, 3)), dtype=np.float32)]),
         ("ones", lambda rng: [normal(rng, (16,), 2), np.ones(16, dtype=np.float32)]),
         ("zeros", lambda rng: [normal(rng, (16, 1), 2), np.zeros((16, 1), dtype=np.float32)]),
         ("smoothed", lambda rng: [normal(rng, (5,), 2), np.full(5, 0.9, dtype=np.float32)]),
@@ -509,11 +545,12 @@ def losses():
         case(name, "bce_with_logits", draw(rng_for(name)), {}, check, constant=(1,))
 
 
-# ---------------------------------------------------------------------------------------------------------------- movement
+# ----------------------------------------------------------------------------------------- movement
 
 
 def shift(x, moves):
-    """Flips each image if the third of its three moves is set, then cuts it from a canvas of zeros around it."""
+    """Flips each image if the third of its three moves is set, then cuts it from a canvas of zeros
+    around it."""
     h, w = x.shape[1:3]
     shifted = []
     for image, (down, right, mirror) in zip(x, np.reshape(moves, (-1, 3)).tolist()):
@@ -528,13 +565,19 @@ def movement():
         name = f"{op}.{label}"
         case(name, op, [normal(rng_for(name), shape)], attrs, function)
 
-    for label, shape, new in [("flat", (2, 3, 4), [24]), ("up", (12,), [2, 1, 6]), ("scalar", (1, 1), []), ("same", (3, 2), [3, 2])]:
+    for label, shape, new in [("flat", (2, 3, 4), [24]), ("up", (12,), [2, 1, 6]),
+                              ("scalar", (1, 1), []), ("same", (3, 2), [3, 2])]:
         one("reshape", label, shape, {"shape": new}, lambda x: x.reshape(new))
-    for shape, axes in [((3, 5), [1, 0]), ((2, 3, 4, 3), [0, 3, 1, 2]), ((2, 3, 4, 3), [0, 2, 3, 1]), ((2, 3, 2, 1, 3), [4, 2, 0, 3, 1]), ((17, 5), [1, 0]), ((2, 3, 4), [0, 1, 2])]:
-        one("permute", f"{'x'.join(map(str, shape))}.{''.join(map(str, axes))}", shape, {"axes": axes}, lambda x: x.permute(axes))
-    for shape, axis, start, length in [((7,), 0, 2, 3), ((4, 6), 1, 0, 2), ((2, 3, 4), 1, 2, 1), ((2, 3, 5, 4), 3, 1, 3), ((3, 2), 0, 0, 3)]:
+    for shape, axes in [((3, 5), [1, 0]), ((2, 3, 4, 3), [0, 3, 1, 2]),
+                        ((2, 3, 4, 3), [0, 2, 3, 1]), ((2, 3, 2, 1, 3), [4, 2, 0, 3, 1]),
+                        ((17, 5), [1, 0]), ((2, 3, 4), [0, 1, 2])]:
+        one("permute", f"{'x'.join(map(str, shape))}.{''.join(map(str, axes))}", shape,
+            {"axes": axes}, lambda x: x.permute(axes))
+    for shape, axis, start, length in [((7,), 0, 2, 3), ((4, 6), 1, 0, 2), ((2, 3, 4), 1, 2, 1),
+                                       ((2, 3, 5, 4), 3, 1, 3), ((3, 2), 0, 0, 3)]:
         attrs = {"axis": axis, "start": start, "len": length}
-        one("narrow", f"{'x'.join(map(str, shape))}.{axis}.{start}.{length}", shape, attrs, lambda x: x.narrow(axis, start, length))
+        one("narrow", f"{'x'.join(map(str, shape))}.{axis}.{start}.{length}", shape, attrs,
+            lambda x: x.narrow(axis, start, length))
     for label, shapes, axis in [
         ("rows", [(2, 3), (4, 3)], 0),
         ("columns", [(2, 3), (2, 1), (2, 5)], 1),
@@ -544,12 +587,16 @@ def movement():
     ]:
         name = f"concat.{label}"
         rng = rng_for(name)
-        case(name, "concat", [normal(rng, shape) for shape in shapes], {"axis": axis}, lambda *xs: torch.cat(xs, axis))
-    for shape, pad in [((1, 2, 3, 3), [[1, 1], [1, 1]]), ((2, 3, 2, 3), [[0, 1], [2, 3]]), ((1, 2, 2, 1), [[0, 0], [0, 0]]), ((1, 1, 1, 5), [[2, 0], [0, 1]])]:
+        case(name, "concat", [normal(rng, shape) for shape in shapes], {"axis": axis},
+             lambda *xs: torch.cat(xs, axis))
+    for shape, pad in [((1, 2, 3, 3), [[1, 1], [1, 1]]), ((2, 3, 2, 3), [[0, 1], [2, 3]]),
+                       ((1, 2, 2, 1), [[0, 0], [0, 0]]), ((1, 1, 1, 5), [[2, 0], [0, 1]])]:
         label = f"{'x'.join(map(str, shape))}.{''.join(str(p) for side in pad for p in side)}"
         one("pad2d", label, shape, {"pad": pad}, lambda x: nhwc(pad_nchw(nchw(x), pad)))
-    for label, shape, rows in [("repeats", (5, 3), [4, 0, 0, 2, 4, 4]), ("one", (4, 2, 3), [3]), ("reverse", (4,), [3, 2, 1, 0]), ("images", (3, 2, 2, 4), [1, 1])]:
-        one("index_select", label, shape, {"rows": rows}, lambda x: x.index_select(0, torch.tensor(rows)))
+    for label, shape, rows in [("repeats", (5, 3), [4, 0, 0, 2, 4, 4]), ("one", (4, 2, 3), [3]),
+                               ("reverse", (4,), [3, 2, 1, 0]), ("images", (3, 2, 2, 4), [1, 1])]:
+        one("index_select", label, shape, {"rows": rows},
+            lambda x: x.index_select(0, torch.tensor(rows)))
     for label, shape, moves in [
         ("still", (1, 2, 3, 2), [0, 0, 0]),
         ("both", (3, 4, 5, 2), [1, -2, 0, 0, 1, 1, -3, 4, 1]),
@@ -564,7 +611,8 @@ def movement():
 
 
 if __name__ == "__main__":
-    for family in [unary, binary, reductions, matmul, convolutions, transposed_convolutions, pooling, norms, losses, movement]:
+    for family in [unary, binary, reductions, matmul, convolutions, transposed_convolutions,
+                   pooling, norms, losses, movement]:
         family()
     write_tensors(OUT + ".safetensors", tensors)
     write_json(OUT + ".json", cases)
