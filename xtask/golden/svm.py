@@ -23,20 +23,22 @@ def main():
     tensors = {}
     for name, rows, features, classes, costs, apart in PROBLEMS:
         rng = rng_for(f"svm {name}")
-        centres = normal(rng, (classes, features), apart)
+        centers = normal(rng, (classes, features), apart)
         scale = (np.float32(10.0) ** rng.uniform(-2, 1, features).astype(np.float32)
                  if name == "scales" else np.float32(1))
         labels = np.arange(rows) % classes
-        x = ((centres[labels] + normal(rng, (rows, features))) * scale).astype(np.float32)
+        x = ((centers[labels] + normal(rng, (rows, features))) * scale).astype(np.float32)
         test = (normal(rng, (16, features), 1.5) * scale).astype(np.float32)
         tensors |= {f"{name}.x": x, f"{name}.labels": labels.astype(np.int64), f"{name}.test": test}
         for cost in costs:
             svm = LinearSVC(C=float(cost), loss="squared_hinge", dual=True, tol=1e-9,
                             max_iter=200_000, random_state=0)
-            said = svm.fit(x.astype(np.float64), labels).decision_function(test.astype(np.float64))
-            # Of two classes it trains one svm; the other says the opposite.
-            tensors[f"{name}.decisions.{cost}"] = (np.stack([-said, said], 1) if classes == 2
-                                                   else said)
+            svm.fit(x.astype(np.float64), labels)
+            decisions = svm.decision_function(test.astype(np.float64))
+            # Of two classes it trains one SVM; the other class has the negated decisions.
+            if classes == 2:
+                decisions = np.stack([-decisions, decisions], 1)
+            tensors[f"{name}.decisions.{cost}"] = decisions
     write_tensors("crates/eval/tests/golden/svm.safetensors", tensors)
 
 

@@ -30,7 +30,8 @@ pub fn datasets_folder() -> Option<PathBuf> {
     std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
-/// Parses a variable, if it is set, and hands it to `set`; an error lists the values that `values` returns.
+/// Parses a variable, if it is set, and hands it to `set`; an error lists the values that `values`
+/// returns.
 fn configure<T: FromStr<Err = E>, E: Display>(
     variable: &str,
     set: fn(T) -> Result<(), E>,

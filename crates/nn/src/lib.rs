@@ -2,9 +2,9 @@
 //! [`Recipe`] describes.
 //!
 //! A [`Network`] is a list of named layers. [`Recipe::build`] creates a generator and a
-//! discriminator, and [`Recipe::summary`] reports their structure beforehand. Internally, images are
-//! `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that it
-//! can be exchanged with the well-known PyTorch DCGAN example. This crate does no file I/O.
+//! discriminator, and [`Recipe::summary`] reports their structure beforehand. Internally, images
+//! are `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that
+//! it can be exchanged with the well-known PyTorch DCGAN example. This crate does no file I/O.
 
 #![forbid(unsafe_code)]
 

@@ -133,7 +133,8 @@ impl Trainer {
         self.best = Some(best);
     }
 
-    /// Whether D's loss and accuracy can show that it dominates; see [`nn::loss::GanLoss::d_can_win`].
+    /// Whether D's loss and accuracy can show that it dominates; see
+    /// [`nn::loss::GanLoss::d_can_win`].
     pub(crate) fn d_can_win(&self) -> bool {
         self.settings.recipe.objective.loss.d_can_win()
     }

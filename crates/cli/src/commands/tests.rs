@@ -289,7 +289,8 @@ fn top_level_help_lists_every_command_under_its_task() {
     assert!(help.contains("\nTrain:\n  train         Train a generator"), "{help}");
 }
 
-/// The commands in the `sh` blocks of a Markdown file, without comments, with continued lines joined.
+/// The commands in the `sh` blocks of a Markdown file, without comments, with continued lines
+/// joined.
 fn commands_of(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let lines = blocks

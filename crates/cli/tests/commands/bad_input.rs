@@ -30,7 +30,8 @@ fn flags_out_of_range_are_usage() {
         (&["--batch", "1", "--recipe", "torch", "--epochs", "900000000000"], &["--epochs"]),
         (&["--widht", "4"], &["--widht", "--width"]),
         (&["--resume", "--init-from", "x"], &["--resume", "--init-from"]),
-        // Conditions that no listed layer reads, or that are missing, and keys that a list makes unused.
+        // Conditions that no listed layer reads, or that are missing, and keys that a list makes
+        // unused.
         (
             &[
                 "--recipe",

@@ -101,7 +101,8 @@ fn a_preview_shows_what_a_run_would_see() {
     assert_eq!(first(&dir, "emoji.png", 64)[..3], [128; 3]);
     preview(&["fashion", "--grid", "grey.png", "--split", "test"]);
     assert!(image::open(dir.path("grey.png")).unwrap().color() == image::ColorType::L8);
-    // The same seed, other batches: the first pictures of the longer one are those of the shorter one.
+    // The same seed, other batches: the first pictures of the longer one are those of the shorter
+    // one.
     preview(&["pictures", "--grid", "a.png", "--image", "64", "--count", "4", "--seed", "7"]);
     preview(&["pictures", "--grid", "b.png", "--image", "64", "--count", "40", "--seed", "7"]);
     preview(&["pictures", "--grid", "c.png", "--image", "64", "--count", "40", "--seed", "8"]);
@@ -188,7 +189,8 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
             .count(),
         1
     );
-    // The same networks from either, to the bit, mirrored or not; and a run may go on with the other.
+    // The same networks from either, to the bit, mirrored or not; and a run may go on with the
+    // other.
     let train = |data: &str, args: &[&str], out: &str| {
         let flags =
             ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
@@ -349,7 +351,8 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
         preview("f.png", &[&["--recipe", "own.toml"], &other[..]].concat())
             == preview("g.png", &other)
     );
-    // So it is in a prepared file, which needs no recipe any more, and in a run, whose checkpoint keeps it.
+    // So it is in a prepared file, which needs no recipe any more, and in a run, whose checkpoint
+    // keeps it.
     let prepare = |out: &str, args: &[&str]| {
         dir.ok(&[&["data", "prepare", "pictures", "--image", "16", "--out", out], args].concat());
         fs::read(dir.path(out)).unwrap()
@@ -430,8 +433,8 @@ fn archives_and_databases_are_learned_where_they_lie() {
     }
 }
 
-/// A folder of pictures in two classes, one of which has a name that is not UTF-8, as has a picture of the other; `None` where the
-/// file system has no such names.
+/// A folder of pictures in two classes, one of which has a name that is not UTF-8, as has a picture
+/// of the other; `None` where the file system has no such names.
 #[cfg(unix)]
 fn oddly_named(dir: &TestDir) -> Option<()> {
     use std::ffi::OsStr;

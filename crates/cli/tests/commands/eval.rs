@@ -4,7 +4,8 @@ use crate::common::{Ended, TestDir, logged_steps, rows};
 use serde_json::Value;
 use std::path::Path;
 
-/// Twice twenty pictures, of two classes that anybody can tell, and a table of attributes that says the same, beside what a picture is for.
+/// Twice twenty pictures, of two classes that anybody can tell, and a table of attributes that says
+/// the same, beside what a picture is for.
 fn labelled(folder: &Path) {
     let mut table = String::from("file,split,dark,shade\n");
     for (class, base) in [("dark", 30u8), ("light", 200)] {
@@ -262,7 +263,8 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
             && early["features"] != report["features"],
         "{early}"
     );
-    // What was compared, as a picture: 16 pixels four times as large, in frames, twelve in each of three rows.
+    // What was compared, as a picture: 16 pixels four times as large, in frames, twelve in each of
+    // three rows.
     let grid = [
         "--fake",
         "plain",
@@ -351,7 +353,8 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
         assert_eq!(row.get("eval/by").is_some(), row.get("eval/kernel").is_some(), "{row}");
         assert!(row.get("eval/by").is_none_or(|by| by == name), "{row}");
     }
-    // The first that was asked for decides, and people see it as it is: a kernel distance may be below 0.
+    // The first that was asked for decides, and people see it as it is: a kernel distance may be
+    // below 0.
     let text =
         lab.train(&[&measured[..6], &["--eval-metrics", "kid,fid", "--out", "plain"]].concat()).out;
     let last = rows(&lab.0.path("plain")).pop().unwrap()["eval/kernel"].as_f64().unwrap();

@@ -154,8 +154,8 @@ fn maps_are_forgotten_and_told() {
     dir.refused(1, &fashion, &["--class"]);
 }
 
-/// The brighter and the darker half of a generator's own pictures, and a network that tells them apart: so the generator makes both, and the network
-/// can say where and how often.
+/// The brighter and the darker half of a generator's own pictures, and a network that tells them
+/// apart: so the generator makes both, and the network can say where and how often.
 #[test]
 fn a_class_is_found_and_judged() {
     let dir = trained();

@@ -253,7 +253,8 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
         [0, 1].map(|i| draws[i]["with_neighbours"]["interval"].as_array().unwrap().clone());
     assert!(one[0].as_f64() <= one[1].as_f64() && mean[0].as_f64() <= mean[1].as_f64(), "{told}");
     assert!(told["verdict"]["figure"]["result"]["interval"].is_null(), "{told}");
-    // Normal latents: one is about as long as √latent, three of single exemplars √3 times, of means of two √1.5 times.
+    // Normal latents: one is about as long as √latent, three of single exemplars √3 times, of means
+    // of two √1.5 times.
     for (length, wanted) in [
         (&told["verdict"]["length"], 1.0f64),
         (&draws[0]["length"], 3.0),
@@ -350,7 +351,8 @@ fn another_network_may_judge() {
 fn conditions_go_through_the_same_arithmetic() {
     let dir = zoo();
     let flags = ["--candidates", "4", "--class", "all", "--noise", "0", "--grid", "a.png"];
-    // The first of each class share a latent: cat − dog + owl in conditions, nothing but it in latents.
+    // The first of each class share a latent: cat − dog + owl in conditions, nothing but it in
+    // latents.
     dir.ok(&[
         &["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "0", "--c", "8"],
         &flags[..],

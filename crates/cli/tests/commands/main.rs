@@ -1,4 +1,5 @@
-//! The program's commands, run as a user runs them; one test program, for each would link everything again.
+//! The program's commands, run as a user runs them; one test program, for each would link
+//! everything again.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -148,7 +148,8 @@ fn samples_are_shown_beside_their_neighbours() {
     let text = dir.ok(&command).out;
     assert!(text.contains("small transforms") && text.contains("nearest in features"), "{text}");
     let sheet = image::open(dir.path("near.png")).unwrap().to_rgb8();
-    // Cells of 64 pixels with frames of 3 and lines of 1: a sample, two neighbours in pixels, two in features.
+    // Cells of 64 pixels with frames of 3 and lines of 1: a sample, two neighbours in pixels, two
+    // in features.
     assert_eq!(sheet.dimensions(), (5 * 71 + 1, 3 * 71 + 1));
     let frame = |column: u32| sheet.get_pixel(1 + column * 71, 1).0;
     assert_eq!((frame(0), frame(1), frame(2)), ([255; 3], frame(2), frame(1)));

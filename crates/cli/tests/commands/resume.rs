@@ -77,8 +77,8 @@ fn a_second_interrupt_ends_at_once() {
     assert!(!ended.out.contains("--resume"), "{}", ended.out);
 }
 
-/// As `timeout` does: a signal to the program and one to its group. Not at the same moment, because the
-/// system merges pending signals.
+/// As `timeout` does: a signal to the program and one to its group. Not at the same moment, because
+/// the system merges pending signals.
 #[test]
 fn an_interrupt_told_twice_is_one() {
     let ended = interrupted_twice(&TestDir::new(), Duration::from_millis(20));
@@ -146,7 +146,8 @@ fn killed_at_any_instant_it_ends_the_same() {
     };
     let (mut kills, mut within, mut ended) = (0, 0, false);
     while !ended {
-        // Killed before the first checkpoint, the same command starts it again in the same directory.
+        // Killed before the first checkpoint, the same command starts it again in the same
+        // directory.
         let saved = dir.path("killed/checkpoints").is_dir()
             && !dir.checkpoints("killed").iter().all(|p| is_temporary(p));
         let mut child = dir.start(
@@ -155,14 +156,15 @@ fn killed_at_any_instant_it_ends_the_same() {
         );
         if kills < 12 {
             if kills % 3 == 0 {
-                // At any time, mostly during start-up; but a run faster than the whole one must not escape.
+                // At any time, mostly during start-up; but a run faster than the whole one must not
+                // escape.
                 let (begun, wait) = (Instant::now(), Duration::from_micros(draw(micros / 2)));
                 while begun.elapsed() < wait && written() < STEPS - 60 {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             } else {
-                // After some more rows and a short wait: in a step, a row, a grid, a checkpoint or its
-                // deletion.
+                // After some more rows and a short wait: in a step, a row, a grid, a checkpoint or
+                // its deletion.
                 let (rows, wanted) = (written(), draw(40));
                 while written().abs_diff(rows) < wanted && child.try_wait().unwrap().is_none() {}
                 std::thread::sleep(Duration::from_micros(draw(4000)));

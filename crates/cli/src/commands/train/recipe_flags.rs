@@ -37,9 +37,9 @@ struct Flag {
 
 use Form::{Discrimination, Plain, Range, Schedule, Switch, Words};
 
-/// Declares the table: help heading, then for each flag its help, name, field of the recipe (`as` its
-/// key, if that is named otherwise), form, the name of its value, and what it stands for without a
-/// value, if it may have none.
+/// Declares the table: help heading, then for each flag its help, name, field of the recipe (`as`
+/// its key, if that is named otherwise), form, the name of its value, and what it stands for
+/// without a value, if it may have none.
 macro_rules! flags {
     ($($heading:literal: { $(
         $(#[doc = $help:literal])+
