@@ -17,8 +17,8 @@ fn main() {
             ("a_run_changes_its_device", a_run_changes_its_device),
             ("half_precision_trains", half_precision_trains),
             (
-                "measures_and_experiments_have_the_cpus_numbers",
-                measures_and_experiments_have_the_cpus_numbers,
+                "metrics_and_experiments_have_the_cpus_values",
+                metrics_and_experiments_have_the_cpus_values,
             ),
             ("a_step_beyond_the_adapter_is_an_error", a_step_beyond_the_adapter_is_an_error),
         ],
@@ -107,7 +107,7 @@ fn half_precision_trains() {
     assert!(e > 0.0 && e < 0.1, "{e}");
 }
 
-fn measures_and_experiments_have_the_cpus_numbers() {
+fn metrics_and_experiments_have_the_cpus_values() {
     let dir = TestDir::new();
     dir.train(&["--device", "cpu", "--steps", "3", "--out", "run"]);
     dir.ok(&[
@@ -190,7 +190,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             &[],
         ),
         (
-            &["guided", "--checkpoint", "run", "--data", "pictures", "--maps", "2", "--top", "2"],
+            &["guided", "--checkpoint", "run", "--data", "photos", "--maps", "2", "--top", "2"],
             1,
             &["selectivity"],
         ),
@@ -248,7 +248,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             "--checkpoint",
             "run",
             "--data",
-            "pictures",
+            "photos",
             "--count",
             "8",
             "--out",
@@ -286,7 +286,7 @@ fn a_step_beyond_the_adapter_is_an_error() {
             &device,
             "--allow-software",
             "--data",
-            "pictures",
+            "photos",
             "--recipe",
             "torch",
             "--steps",

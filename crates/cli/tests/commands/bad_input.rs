@@ -1,6 +1,6 @@
 //! Invalid flags and files: one line that names the problem, exit code 2 for usage and 1 otherwise.
 
-use crate::common::{Ended, TestDir, files, pictures};
+use crate::common::{Ended, TestDir, files, write_images};
 use std::fs;
 
 #[test]
@@ -71,7 +71,7 @@ fn flags_out_of_range_are_usage() {
         (&["--num-labels", "100"], &["objective.num_labels", "semi_supervised"]),
     ];
     for (args, parts) in cases {
-        dir.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);
+        dir.refused(2, &[&["train", "--data", "photos"], *args].concat(), parts);
     }
     for args in [
         &["sample", "--checkpoint", "x"][..],
@@ -130,8 +130,8 @@ fn data_that_is_not_there_or_empty() {
         ("", &["no dataset given"]),
         ("empty", &["no images in", "empty"]),
         ("texts", &["no images in", "1 other file"]),
-        ("lmdb:pictures", &["unknown format \"lmdb\""]),
-        ("pictures/000.png", &["000.png", "single image"]),
+        ("lmdb:photos", &["unknown format \"lmdb\""]),
+        ("photos/000.png", &["000.png", "single image"]),
     ];
     for (spec, parts) in cases {
         let ended = dir.run(&["train", "--data", spec, "--out", "run"]);
@@ -143,22 +143,22 @@ fn data_that_is_not_there_or_empty() {
     }
     dir.refused(
         1,
-        &["train", "--data", "pictures", "--batch", "41", "--out", "run"],
+        &["train", "--data", "photos", "--batch", "41", "--out", "run"],
         &["40 images", "batch of 41"],
     );
     assert!(!dir.path("run").exists());
 }
 
 #[test]
-fn a_place_that_cannot_be_is_found_before_the_pictures_are_read() {
+fn an_impossible_output_is_refused_before_images_are_read() {
     let dir = TestDir::new();
     fs::create_dir(dir.path("empty")).unwrap();
     let refused = |args: &[&str], parts: &[&str]| {
         dir.refused(1, &[&["train", "--data", "empty"], args].concat(), parts);
     };
-    refused(&["--out", "pictures"], &["\"pictures\" exists and is not empty"]);
-    refused(&["--out", "pictures/000.png/run"], &["cannot write", "pictures/000.png/run"]);
-    refused(&["--runs-dir", "pictures/000.png"], &["cannot write", "pictures/000.png"]);
+    refused(&["--out", "photos"], &["\"photos\" exists and is not empty"]);
+    refused(&["--out", "photos/000.png/run"], &["cannot write", "photos/000.png/run"]);
+    refused(&["--runs-dir", "photos/000.png"], &["cannot write", "photos/000.png"]);
     refused(&["--out", "new/run"], &["no images in"]);
     assert!(!dir.path("new").exists());
 }
@@ -169,7 +169,7 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
     let dir = TestDir::new();
     // About 45 GiB: the most that a recipe can ask for with so few images.
     let huge = [
-        "train", "--data", "pictures", "--image", "1024", "--batch", "40", "--width", "64",
+        "train", "--data", "photos", "--image", "1024", "--batch", "40", "--width", "64",
         "--out", "run",
     ];
     let table = fs::read_to_string("/proc/meminfo").unwrap();
@@ -191,15 +191,15 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
 }
 
 #[test]
-fn more_than_a_tenth_of_bad_pictures_is_too_many() {
+fn more_than_a_tenth_of_bad_images_is_too_many() {
     let dir = TestDir::new();
     for i in 0..5 {
-        let good = fs::read(dir.path("pictures/000.png")).unwrap();
-        fs::write(dir.path(&format!("pictures/cut{i}.png")), &good[..good.len() / 2]).unwrap();
+        let good = fs::read(dir.path("photos/000.png")).unwrap();
+        fs::write(dir.path(&format!("photos/cut{i}.png")), &good[..good.len() / 2]).unwrap();
     }
     dir.refused(
         1,
-        &["train", "--data", "pictures", "--image", "16"],
+        &["train", "--data", "photos", "--image", "16"],
         &["5 of 45 images", "10 %", "cut0.png"],
     );
 }
@@ -207,7 +207,7 @@ fn more_than_a_tenth_of_bad_pictures_is_too_many() {
 #[test]
 fn an_image_bomb_is_refused_by_its_header() {
     let dir = TestDir::new();
-    pictures(&dir.path("bomb"), 20);
+    write_images(&dir.path("bomb"), 20);
     // A valid header of 60000×60000 pixels with a correct chunk checksum.
     let mut bomb =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
@@ -228,7 +228,7 @@ fn an_image_bomb_is_refused_by_its_header() {
 }
 
 #[test]
-fn damaged_idx_files_are_told_apart() {
+fn damaged_idx_files_are_distinguished() {
     let dir = TestDir::new();
     let good: Vec<u8> =
         [&[0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 28, 0, 0, 0, 28][..], &[9; 4 * 784]].concat();
@@ -253,7 +253,7 @@ fn damaged_idx_files_are_told_apart() {
 }
 
 #[test]
-fn recipes_with_faults_are_named_with_the_key() {
+fn faulty_recipes_are_refused_with_the_key() {
     let dir = TestDir::new();
     let cases: &[(&str, &[&str])] = &[
         (
@@ -272,7 +272,7 @@ fn recipes_with_faults_are_named_with_the_key() {
         dir.refused(1, &["train", "--recipe", "bad.toml"], parts);
     }
     dir.refused(1, &["train", "--recipe", "none.toml"], &["none.toml"]);
-    dir.refused(1, &["train", "--recipe", "pictures/000.png"], &["pictures/000.png"]);
+    dir.refused(1, &["train", "--recipe", "photos/000.png"], &["photos/000.png"]);
     dir.refused(2, &["recipes", "papr"], &["did you mean \"paper\"?"]);
 }
 
@@ -284,7 +284,7 @@ fn nothing_to_resume() {
     };
     resume(&[], &["nothing to resume", "runs"]);
     resume(&["gone"], &["nothing to resume", "gone"]);
-    resume(&["pictures"], &["pictures", "not a run directory"]);
+    resume(&["photos"], &["photos", "not a run directory"]);
     fs::create_dir_all(dir.path("runs/0001-x/checkpoints")).unwrap();
     resume(&[], &["no checkpoint yet", "0001-x", "the same command without --resume"]);
     fs::write(dir.path("runs/0001-x/checkpoints/step-00000007.safetensors"), "x").unwrap();
@@ -306,7 +306,7 @@ fn nothing_to_resume() {
 }
 
 #[test]
-fn checkpoints_that_cannot_be_used_say_why() {
+fn unusable_checkpoints_are_refused_with_the_reason() {
     let dir = TestDir::new();
     dir.train(&["--steps", "2", "--out", "run"]);
     let good = fs::read(dir.checkpoints("run").last().unwrap()).unwrap();
@@ -345,7 +345,7 @@ fn checkpoints_that_cannot_be_used_say_why() {
 }
 
 #[test]
-fn a_run_goes_only_where_nothing_is() {
+fn a_run_needs_an_empty_folder() {
     let dir = TestDir::new();
     dir.train(&["--steps", "2", "--out", "run"]);
     let before = fs::read(dir.path("run/metrics.jsonl")).unwrap();
@@ -355,11 +355,11 @@ fn a_run_goes_only_where_nothing_is() {
         &["\"run\" exists and is not empty", "--resume"],
     );
     assert_eq!(fs::read(dir.path("run/metrics.jsonl")).unwrap(), before);
-    // Nor below a file, where no folder can be.
+    // Nor below a file.
     dir.refused(
         1,
-        &TestDir::training(&["--out", "pictures/000.png/run"]),
-        &["pictures/000.png/run"],
+        &TestDir::training(&["--out", "photos/000.png/run"]),
+        &["photos/000.png/run"],
     );
-    assert_eq!(files(&dir.path("pictures")).len(), 40);
+    assert_eq!(files(&dir.path("photos")).len(), 40);
 }

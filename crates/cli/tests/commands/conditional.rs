@@ -1,6 +1,6 @@
 //! Conditional networks: classes, attributes, vectors; and truncated latents.
 
-use crate::common::{TestDir, logged_steps, pictures};
+use crate::common::{TestDir, logged_steps, write_images};
 use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,12 +15,12 @@ fn zoo() -> TestDir {
     let dir = TestDir::new();
     let mut table = String::from("file,smiling,fur\n");
     for (class, name) in CLASSES.iter().enumerate() {
-        pictures(&dir.path(&format!("zoo/{name}")), 8);
+        write_images(&dir.path(&format!("zoo/{name}")), 8);
         for i in 0..8 {
             table += &format!(
                 "{name}/{i:03}.png,{},{}\n",
                 (class + i) % 2,
-                if i < 3 { "brown" } else { "grey" }
+                if i < 3 { "brown" } else { "gray" }
             );
         }
     }
@@ -69,7 +69,7 @@ fn sample_refused(dir: &TestDir, code: i32, args: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
+fn a_class_is_sampled_by_number_by_name_and_with_all_others() {
     let dir = zoo();
     let ended = dir.ok(&training(&["--condition", "class", "--out", "run"]));
     assert!(ended.out.contains("24 images"), "{}", ended.out);
@@ -100,7 +100,7 @@ fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
 }
 
 #[test]
-fn attributes_are_drawn_by_name() {
+fn attributes_are_sampled_by_name() {
     let dir = zoo();
     dir.ok(&training(&["--condition", "attributes", "--condition-d", "auxiliary", "--out", "run"]));
     let draw = |args: &[&str]| drawn(&dir, &[&["--count", "3"], args].concat());
@@ -129,7 +129,7 @@ fn attributes_can_be_chosen() {
     let mut table = String::from("file,id,code,split,smiling,fur,height\n");
     for (class, name) in CLASSES.iter().enumerate() {
         for i in 0..8 {
-            let (number, fur) = (class * 8 + i, if i < 3 { "brown" } else { "grey" });
+            let (number, fur) = (class * 8 + i, if i < 3 { "brown" } else { "gray" });
             let split = if i < 4 { "early" } else { "late" };
             table += &format!(
                 "{name}/{i:03}.png,who{number},{},{split},{},{fur},1.{number}7\n",
@@ -153,19 +153,19 @@ fn attributes_can_be_chosen() {
         assert_eq!(condition["size"].as_integer(), Some(names.len() as i64));
         names
     };
-    assert_eq!(names("attributes", "all"), ["smiling", "fur=brown", "fur=grey", "height"]);
-    assert_eq!(names("attributes:fur", "run"), ["fur=brown", "fur=grey"]);
-    assert_eq!(names("attributes:fur, smiling", "two"), ["smiling", "fur=brown", "fur=grey"]);
+    assert_eq!(names("attributes", "all"), ["smiling", "fur=brown", "fur=gray", "height"]);
+    assert_eq!(names("attributes:fur", "run"), ["fur=brown", "fur=gray"]);
+    assert_eq!(names("attributes:fur, smiling", "two"), ["smiling", "fur=brown", "fur=gray"]);
     assert_eq!(names("attributes:id,split", "ids").len(), 24 + 2);
     // The resumed run and the samples have the same ones.
     dir.ok(&["train", "--resume", "run", "--steps", "3"]);
     let draw = |fur: &str| drawn(&dir, &["--count", "2", "--attr", fur]);
-    assert_ne!(draw("fur=brown"), draw("fur=grey"));
+    assert_ne!(draw("fur=brown"), draw("fur=gray"));
     sample_refused(
         &dir,
         1,
         &["--attr", "smiling=1"],
-        &["\"smiling=1\"", "fur=brown, fur=grey", "--attr"],
+        &["\"smiling=1\"", "fur=brown, fur=gray", "--attr"],
     );
     let unknown = training(&["--condition", "attributes:fur,hair", "--out", "x"]);
     dir.refused(1, &unknown, &["no attribute \"hair\"", "id, code, split, smiling, fur, height"]);
@@ -261,7 +261,7 @@ fn truncated_latents_stay_within_their_bound() {
 }
 
 #[test]
-fn a_run_that_goes_on_keeps_its_tricks() {
+fn a_resumed_run_keeps_its_options() {
     let dir = TestDir::new();
     dir.train(&["--steps", "2", "--loss", "hinge", "--out", "run"]);
     for flags in [
@@ -287,7 +287,7 @@ fn a_run_that_goes_on_keeps_its_tricks() {
 fn the_paper_s_recipe_is_augmented_only_by_force() {
     let dir = TestDir::new();
     let paper = |args: &[&'static str]| {
-        [&["train", "--data", "pictures", "--recipe", "paper", "--image", "16", "--dry-run"], args]
+        [&["train", "--data", "photos", "--recipe", "paper", "--image", "16", "--dry-run"], args]
             .concat()
     };
     dir.ok(&paper(&[]));
@@ -298,11 +298,11 @@ fn the_paper_s_recipe_is_augmented_only_by_force() {
 }
 
 #[test]
-fn conditions_that_the_data_do_not_offer_are_refused() {
+fn conditions_that_the_dataset_lacks_are_refused() {
     let dir = TestDir::new();
     let condition = |kind: &'static str| TestDir::training(&["--condition", kind, "--out", "run"]);
-    dir.refused(1, &condition("class"), &["pictures", "no labels", "condition"]);
-    dir.refused(1, &condition("attributes"), &["pictures", "no attributes", "attributes.csv"]);
+    dir.refused(1, &condition("class"), &["photos", "no labels", "condition"]);
+    dir.refused(1, &condition("attributes"), &["photos", "no attributes", "attributes.csv"]);
     dir.refused(
         2,
         &condition("clas"),
@@ -311,14 +311,14 @@ fn conditions_that_the_data_do_not_offer_are_refused() {
     // So does a recipe with classes, unless it is used with --condition none.
     dir.refused(
         1,
-        &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"],
+        &["train", "--data", "photos", "--recipe", "newmu-mnist", "--out", "run"],
         &["no labels"],
     );
     assert!(!dir.path("run").exists());
 }
 
 #[test]
-fn generators_come_with_the_program() {
+fn generators_ship_with_the_program() {
     let dir = TestDir::new();
     dir.ok(&[
         "sample",
@@ -337,7 +337,7 @@ fn generators_come_with_the_program() {
     let values = images.into_f32().unwrap();
     let mean = |rows: std::ops::Range<usize>| {
         let pixels =
-            values.chunks(28 * 28).flat_map(|picture| &picture[rows.start * 28..rows.end * 28]);
+            values.chunks(28 * 28).flat_map(|image| &image[rows.start * 28..rows.end * 28]);
         pixels.sum::<f32>() / (4 * 28 * rows.len()) as f32
     };
     assert!(
@@ -354,10 +354,10 @@ fn generators_come_with_the_program() {
         read_state_dict(&dir.path("people.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [8, 64, 64, 3]);
     let values = images.into_f32().unwrap();
-    let pictures: Vec<&[f32]> = values.chunks(64 * 64 * 3).collect();
+    let samples: Vec<&[f32]> = values.chunks(64 * 64 * 3).collect();
     let part = |from: usize, to: usize| {
-        let pixels = pictures.iter().flat_map(|picture| {
-            (from..to).flat_map(|y| &picture[(y * 64 + from) * 3..(y * 64 + to) * 3])
+        let pixels = samples.iter().flat_map(|image| {
+            (from..to).flat_map(|y| &image[(y * 64 + from) * 3..(y * 64 + to) * 3])
         });
         pixels.sum::<f32>() / (8 * (to - from).pow(2) * 3) as f32
     };
@@ -365,11 +365,11 @@ fn generators_come_with_the_program() {
     let apart = |a: &[f32], b: &[f32]| {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32
     };
-    assert!((0..8).all(|i| (0..i).all(|j| apart(pictures[i], pictures[j]) > 0.05)));
+    assert!((0..8).all(|i| (0..i).all(|j| apart(samples[i], samples[j]) > 0.05)));
 }
 
 #[test]
-fn a_generator_to_give_away_draws_what_its_run_draws() {
+fn an_exported_generator_samples_as_its_run() {
     let dir = zoo();
     dir.ok(&training(&["--condition", "class", "--out", "run", "--ema", "0.9"]));
     let whole = drawn(&dir, &["--class", "1", "--count", "5"]);

@@ -1,13 +1,13 @@
-//! `dcgan data`, and the flags that say what pictures become.
+//! `dcgan data`, and the flags of preprocessing.
 
-use crate::common::{Ended, TestDir, files, logged_steps, pictures};
+use crate::common::{Ended, TestDir, files, logged_steps, write_images};
 use image::GenericImageView;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
 #[test]
-fn sets_are_listed_with_where_they_are() {
+fn datasets_are_listed_with_their_folders() {
     let dir = TestDir::new();
     let text = dir.ok(&["data", "list"]).out;
     for part in [
@@ -34,11 +34,11 @@ fn sets_are_listed_with_where_they_are() {
 }
 
 #[test]
-fn info_tells_sizes_classes_and_bad_pictures() {
+fn info_reports_sizes_classes_and_bad_images() {
     let dir = TestDir::new();
-    pictures(&dir.path("pets/cats"), 3);
-    pictures(&dir.path("pets/dogs"), 4);
-    image::GrayImage::new(5, 9).save(dir.path("pets/dogs/grey.png")).unwrap();
+    write_images(&dir.path("pets/cats"), 3);
+    write_images(&dir.path("pets/dogs"), 4);
+    image::GrayImage::new(5, 9).save(dir.path("pets/dogs/gray.png")).unwrap();
     fs::write(dir.path("pets/dogs/bad.png"), "nothing").unwrap();
     let ended = dir.ok(&["data", "info", "pets"]);
     for part in [
@@ -62,14 +62,14 @@ fn info_tells_sizes_classes_and_bad_pictures() {
     dir.refused(1, &["data", "info", "nowhere"], &["no data at \"nowhere\""]);
 }
 
-/// The pixels of a grid's first picture, at the given side.
+/// The pixels of a grid's first image, at the given side.
 fn first(dir: &TestDir, file: &str, side: u32) -> Vec<u8> {
     let grid = image::open(dir.path(file)).unwrap();
     grid.view(2, 2, side, side).to_image().into_raw()
 }
 
 #[test]
-fn a_preview_shows_what_a_run_would_see() {
+fn a_preview_shows_the_images_that_a_run_trains_on() {
     let dir = TestDir::new();
     let preview = |args: &[&str]| -> Ended { dir.ok(&[&["data", "preview"], args].concat()) };
     let ended = preview(&["emoji", "--grid", "emoji.png"]);
@@ -91,7 +91,7 @@ fn a_preview_shows_what_a_run_would_see() {
         "emoji.png",
         "--force",
         "--background",
-        "grey",
+        "gray",
         "--count",
         "3",
         "--columns",
@@ -99,16 +99,15 @@ fn a_preview_shows_what_a_run_would_see() {
     ]);
     assert_eq!(image::open(dir.path("emoji.png")).unwrap().dimensions(), (2 * 66 + 2, 2 * 66 + 2));
     assert_eq!(first(&dir, "emoji.png", 64)[..3], [128; 3]);
-    preview(&["fashion", "--grid", "grey.png", "--split", "test"]);
-    assert!(image::open(dir.path("grey.png")).unwrap().color() == image::ColorType::L8);
-    // The same seed, other batches: the first pictures of the longer one are those of the shorter
-    // one.
-    preview(&["pictures", "--grid", "a.png", "--image", "64", "--count", "4", "--seed", "7"]);
-    preview(&["pictures", "--grid", "b.png", "--image", "64", "--count", "40", "--seed", "7"]);
-    preview(&["pictures", "--grid", "c.png", "--image", "64", "--count", "40", "--seed", "8"]);
+    preview(&["fashion", "--grid", "gray.png", "--split", "test"]);
+    assert!(image::open(dir.path("gray.png")).unwrap().color() == image::ColorType::L8);
+    // The same seed with other batches: the larger grid begins with the smaller one.
+    preview(&["photos", "--grid", "a.png", "--image", "64", "--count", "4", "--seed", "7"]);
+    preview(&["photos", "--grid", "b.png", "--image", "64", "--count", "40", "--seed", "7"]);
+    preview(&["photos", "--grid", "c.png", "--image", "64", "--count", "40", "--seed", "8"]);
     assert!(first(&dir, "a.png", 64) == first(&dir, "b.png", 64));
     assert!(first(&dir, "c.png", 64) != first(&dir, "b.png", 64));
-    // What is cut, and by what it is made larger, can be seen.
+    // The crop and the filter change the pixels.
     for (name, flags) in [
         ("cut", &["--crop", "8"][..]),
         ("less", &["--min-side", "100"]),
@@ -117,7 +116,7 @@ fn a_preview_shows_what_a_run_would_see() {
         preview(
             &[
                 &[
-                    "pictures",
+                    "photos",
                     "--image",
                     "64",
                     "--count",
@@ -133,9 +132,9 @@ fn a_preview_shows_what_a_run_would_see() {
         );
         assert!(first(&dir, name_of(name), 64) != first(&dir, "a.png", 64), "{name}");
     }
-    // Of 40 pictures some are mirrored, and some are not.
+    // Some of the 40 images are mirrored, and some are not.
     preview(&[
-        "pictures", "--grid", "d.png", "--image", "64", "--count", "40", "--seed", "7", "--flip",
+        "photos", "--grid", "d.png", "--image", "64", "--count", "40", "--seed", "7", "--flip",
     ]);
     let [plain, mirrored] = ["b.png", "d.png"].map(|file| image::open(dir.path(file)).unwrap());
     let cells = |k: u32| (2 + k % 8 * 66, 2 + k / 8 * 66);
@@ -157,10 +156,10 @@ fn name_of(name: &str) -> &'static str {
 }
 
 #[test]
-fn previews_that_cannot_be_are_refused() {
+fn impossible_previews_are_refused() {
     let dir = TestDir::new();
     let refused = |code, args: &[&str], parts: &[&str]| {
-        dir.refused(code, &[&["data", "preview", "pictures"], args].concat(), parts)
+        dir.refused(code, &[&["data", "preview", "photos"], args].concat(), parts)
     };
     refused(2, &["--grid", "x.jpg"], &["--grid x.jpg", ".png"]);
     refused(1, &["--grid", "none/x.png"], &["there is no folder \"none\""]);
@@ -174,11 +173,11 @@ fn previews_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_prepared_file_is_learned_like_what_it_was_made_of() {
+fn a_packed_file_trains_like_its_source() {
     let dir = TestDir::new();
     let flags = ["--image", "16", "--crop", "14", "--background", "white", "--filter", "bicubic"];
     fn prepare<'a>(args: &[&'a str]) -> Vec<&'a str> {
-        [&["data", "prepare", "pictures", "--out", "set.dcgan"], args].concat()
+        [&["data", "prepare", "photos", "--out", "set.dcgan"], args].concat()
     }
     let ended = dir.ok(&prepare(&flags));
     assert!(ended.out.contains("wrote set.dcgan: 40 images of 16x16x3"), "{}", ended.out);
@@ -189,8 +188,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
             .count(),
         1
     );
-    // The same networks from either, to the bit, mirrored or not; and a run may go on with the
-    // other.
+    // Both give the same networks, to the bit, mirrored or not; and a run may resume with the other.
     let train = |data: &str, args: &[&str], out: &str| {
         let flags =
             ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
@@ -206,7 +204,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
             bytes[start..].to_vec()
         };
         let source =
-            train("pictures", &[&flags[..], flip].concat(), &format!("source{}", flip.len()));
+            train("photos", &[&flags[..], flip].concat(), &format!("source{}", flip.len()));
         let packed = train(
             "set.dcgan",
             &[&["--recipe", "torch"], flip].concat(),
@@ -218,7 +216,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
         }
     }
     dir.ok(&["data", "preview", "set.dcgan", "--grid", "packed.png"]);
-    dir.ok(&[&["data", "preview", "pictures", "--grid", "source.png"], &flags[..]].concat());
+    dir.ok(&[&["data", "preview", "photos", "--grid", "source.png"], &flags[..]].concat());
     assert_eq!(
         fs::read(dir.path("packed.png")).unwrap(),
         fs::read(dir.path("source.png")).unwrap()
@@ -227,7 +225,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     for part in ["train split: 40 images", "packed with", "crop [14,14]", "16x16: 40"] {
         assert!(info.contains(part), "{part:?} is not in {info}");
     }
-    // What is done is done, and what is there stays.
+    // A finished file is not packed again, and an existing one is not replaced.
     let cut = ["train", "--data", "set.dcgan", "--image", "16", "--crop", "10"];
     dir.refused(2, &cut, &["--crop: the packed file", "prepare another"]);
     dir.refused(2, &prepare(&["--flip", "--force"]), &["--flip: ", "dcgan train"]);
@@ -235,7 +233,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     let before = fs::read(dir.path("set.dcgan")).unwrap();
     dir.ok(&prepare(&["--image", "16", "--force"]));
     assert!(fs::read(dir.path("set.dcgan")).unwrap() != before);
-    // What an interrupted call left is gone on with.
+    // The file of an interrupted call is continued.
     let whole = fs::read(dir.path("set.dcgan")).unwrap();
     fs::remove_file(dir.path("set.dcgan")).unwrap();
     fs::write(dir.path("set.dcgan.part"), &whole[..whole.len() / 2]).unwrap();
@@ -244,13 +242,13 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     assert!(fs::read(dir.path("set.dcgan")).unwrap() == whole);
     dir.refused(
         1,
-        &["data", "prepare", "pictures", "--out", "no/where"],
+        &["data", "prepare", "photos", "--out", "no/where"],
         &["there is no folder \"no\""],
     );
 }
 
 #[test]
-fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
+fn a_fetched_dataset_has_a_name_and_attributes() {
     let dir = TestDir::new();
     let cifar = dir.path("datasets/cifar-10/cifar-10-batches-bin");
     fs::create_dir_all(&cifar).unwrap();
@@ -273,16 +271,16 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     let row = |(k, path): (usize, &std::path::PathBuf)| {
         format!("{},{},{k}\n", path.file_name().unwrap().to_str().unwrap(), k % 2)
     };
-    let rows: String = files(&dir.path("pictures")).iter().enumerate().map(row).collect();
+    let rows: String = files(&dir.path("photos")).iter().enumerate().map(row).collect();
     let table = format!("file,smiles,age\n{rows}");
-    fs::write(dir.path("pictures/attributes.csv"), table).unwrap();
-    let info = dir.ok(&["data", "info", "pictures"]).out;
+    fs::write(dir.path("photos/attributes.csv"), table).unwrap();
+    let info = dir.ok(&["data", "info", "photos"]).out;
     assert!(
         info.contains("attribute smiles  yes: 20, no: 20")
             && info.contains("attribute age  0 to 39"),
         "{info}"
     );
-    let info = dir.ok(&["data", "info", "pictures", "--json"]).json();
+    let info = dir.ok(&["data", "info", "photos", "--json"]).json();
     assert_eq!(
         info[0]["attributes"][1],
         serde_json::json!({ "name": "age", "least": 0.0, "largest": 39.0 })
@@ -290,7 +288,7 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
 }
 
 #[test]
-fn what_pictures_become_is_kept_in_the_run() {
+fn preprocessing_is_kept_in_the_run() {
     let dir = TestDir::new();
     let flags = ["--crop", "16x14", "--filter", "bicubic", "--flip", "--background", "white"];
     dir.train(&[&["--steps", "2", "--out", "run"], &flags[..]].concat());
@@ -300,7 +298,7 @@ fn what_pictures_become_is_kept_in_the_run() {
     {
         assert!(config.contains(line), "{line} is not in {config}");
     }
-    // The same again is fine, and so is none of it; something else is another run.
+    // The same flags or none resume the run; other flags are refused.
     dir.train(&[&["--resume", "run", "--steps", "3"], &flags[..]].concat());
     dir.ok(&["train", "--resume", "run", "--steps", "4"]);
     for (flags, part) in [
@@ -311,7 +309,7 @@ fn what_pictures_become_is_kept_in_the_run() {
     ] {
         dir.refused(2, &[&["train", "--resume", "run", "--steps", "9"], flags].concat(), &[part]);
     }
-    // A recipe may ask for mirroring, and a flag may not want it.
+    // A recipe may enable mirroring, and a flag disable it.
     fs::write(dir.path("mirrored.toml"), "base = \"torch\"\n[image]\nflip = true\n").unwrap();
     for (flags, wanted) in [
         (&["--recipe", "mirrored.toml"][..], true),
@@ -325,14 +323,14 @@ fn what_pictures_become_is_kept_in_the_run() {
 }
 
 #[test]
-fn a_recipe_says_what_pictures_become_unless_flags_do() {
+fn a_recipe_sets_preprocessing_and_flags_override_it() {
     let dir = TestDir::new();
     let keys = "crop = [16, 14]\nfilter = \"bicubic\"\nbackground = \"ff8000\"\nfit = \"pad\"";
     fs::write(dir.path("own.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
     fs::write(dir.path("near.toml"), "base = \"torch\"\n[image]\nmin_side = 96\n").unwrap();
     let preview = |grid: &str, args: &[&str]| {
         dir.ok(&[
-            &["data", "preview", "pictures", "--image", "64", "--count", "4", "--grid", grid],
+            &["data", "preview", "photos", "--image", "64", "--count", "4", "--grid", grid],
             args,
         ]
         .concat());
@@ -345,20 +343,20 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
     assert!(
         preview("d.png", &["--recipe", "near.toml"]) == preview("e.png", &["--min-side", "96"])
     );
-    // A flag has the last word.
+    // A flag overrides the recipe.
     let other = ["--crop", "10", "--filter", "box", "--background", "white", "--fit", "stretch"];
     assert!(
         preview("f.png", &[&["--recipe", "own.toml"], &other[..]].concat())
             == preview("g.png", &other)
     );
-    // So it is in a prepared file, which needs no recipe any more, and in a run, whose checkpoint
-    // keeps it.
+    // The same holds in a packed file, which needs the recipe no more, and in a run, whose
+    // checkpoint keeps it.
     let prepare = |out: &str, args: &[&str]| {
-        dir.ok(&[&["data", "prepare", "pictures", "--image", "16", "--out", out], args].concat());
+        dir.ok(&[&["data", "prepare", "photos", "--image", "16", "--out", out], args].concat());
         fs::read(dir.path(out)).unwrap()
     };
     assert!(prepare("a.dcgan", &["--recipe", "own.toml"]) == prepare("b.dcgan", &flags));
-    for (data, recipe) in [("pictures", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")]
+    for (data, recipe) in [("photos", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")]
     {
         let out = format!("{data}-{recipe}");
         let small = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1"];
@@ -386,8 +384,8 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
             assert_eq!(recipes.contains(line), recipe == "own.toml", "{line:?}: {recipes}");
         }
     }
-    dir.ok(&["train", "--resume", "pictures-own.toml", "--steps", "2"]);
-    // What cannot be is one line.
+    dir.ok(&["train", "--resume", "photos-own.toml", "--steps", "2"]);
+    // Invalid values are an error of one line.
     dir.refused(
         1,
         &["train", "--data", "a.dcgan", "--image", "16", "--recipe", "near.toml"],
@@ -395,7 +393,7 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
     );
     dir.refused(
         2,
-        &["train", "--data", "pictures", "--image", "128", "--recipe", "near.toml"],
+        &["train", "--data", "photos", "--image", "128", "--recipe", "near.toml"],
         &["min_side", "96", "from 128"],
     );
     for (keys, parts) in [
@@ -408,7 +406,7 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
         fs::write(dir.path("bad.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
         dir.refused(
             1,
-            &["train", "--data", "pictures", "--recipe", "bad.toml"],
+            &["train", "--data", "photos", "--recipe", "bad.toml"],
             &[&["bad.toml"], parts].concat(),
         );
     }
@@ -420,7 +418,7 @@ fn fixture(name: &str) -> String {
 }
 
 #[test]
-fn archives_and_databases_are_learned_where_they_lie() {
+fn archives_and_databases_are_trained_on_in_place() {
     let dir = TestDir::new();
     let lsun = format!("lsun:{}", fixture("lsun"));
     for (data, out) in [(fixture("archives/tree.zip"), "zip"), (lsun, "lsun")] {
@@ -433,16 +431,16 @@ fn archives_and_databases_are_learned_where_they_lie() {
     }
 }
 
-/// A folder of pictures in two classes, one of which has a name that is not UTF-8, as has a picture
-/// of the other; `None` where the file system has no such names.
+/// A folder of images in two classes. One class and one image of the other have names that are not
+/// UTF-8; `None` where the file system has no such names.
 #[cfg(unix)]
 fn oddly_named(dir: &TestDir) -> Option<()> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    pictures(&dir.path("odd/plain"), 12);
+    write_images(&dir.path("odd/plain"), 12);
     let class = dir.path("odd").join(OsStr::from_bytes(b"caf\xE9"));
     fs::create_dir(&class).ok()?;
-    for entry in files(&dir.path("pictures")).iter().take(12) {
+    for entry in files(&dir.path("photos")).iter().take(12) {
         fs::copy(entry, class.join(entry.file_name().unwrap())).unwrap();
     }
     fs::rename(
@@ -454,7 +452,7 @@ fn oddly_named(dir: &TestDir) -> Option<()> {
 
 #[cfg(unix)]
 #[test]
-fn names_that_are_not_utf8_are_learned_or_named() {
+fn names_that_are_not_utf8_are_read_or_refused() {
     let dir = TestDir::new();
     let Some(()) = oddly_named(&dir) else { return };
     let info = dir.ok(&["data", "info", "odd"]);
@@ -482,7 +480,7 @@ fn names_that_are_not_utf8_are_learned_or_named() {
     dir.ok(&["data", "preview", "odd", "--image", "16", "--grid", "odd.png"]);
     let ended = dir.ok(&["data", "prepare", "odd", "--image", "16", "--out", "odd.dcgan"]);
     assert!(ended.out.contains("24 images"), "{}", ended.out);
-    // Copies would have other names than the file system's.
+    // Copies would have other names than the originals.
     dir.refused(
         1,
         &["data", "split", "odd", "--out", "divided"],
@@ -492,7 +490,7 @@ fn names_that_are_not_utf8_are_learned_or_named() {
 }
 
 #[test]
-fn emoji_are_learned_with_defaults_that_suit_them() {
+fn emoji_have_defaults_of_their_own() {
     let dir = TestDir::new();
     let ended = dir.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([64, 64, 3]), "{}", ended.out);
@@ -508,7 +506,7 @@ fn emoji_are_learned_with_defaults_that_suit_them() {
 }
 
 #[test]
-fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
+fn fetching_needs_a_known_dataset_and_its_files() {
     let dir = TestDir::new();
     let fetch = |args: &[&str]| {
         [&["data", "fetch"], args].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -524,31 +522,31 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     );
     let ended = dir.ok(&["data", "fetch", "fashion"]);
     assert!(ended.out.contains("fashion-mnist is here already"), "{}", ended.out);
-    // A server on this machine that has a page for everything.
+    // A local server that answers every request with a page.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mirror = format!("http://{}/mnist", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let asked = BufReader::new(&stream).lines().next().unwrap().unwrap();
+        let request = BufReader::new(&stream).lines().next().unwrap().unwrap();
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlogin")
             .unwrap();
-        asked
+        request
     });
     refused(
         &["mnist", "--out", "sets", "--mirror", &mirror],
         &["5 bytes where the set has 9912422", "--mirror"],
     );
     assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
-    // What is locked while a set comes stays.
+    // A folder that is locked by another fetch is left alone.
     assert_eq!(files(&dir.path("sets/mnist")), [dir.path("sets/mnist/.lock")]);
 }
 
 #[test]
-fn faces_are_cut_out_of_pictures() {
+fn faces_are_cropped_from_images() {
     let dir = TestDir::new();
-    fs::write(dir.path("pictures/bad.png"), "nothing").unwrap();
-    let ended = dir.ok(&["data", "faces", "pictures", "--out", "faces"]);
+    fs::write(dir.path("photos/bad.png"), "nothing").unwrap();
+    let ended = dir.ok(&["data", "faces", "photos", "--out", "faces"]);
     assert!(
         ended.out.contains("0 faces in 41 images (40 without a face, 1 unreadable)"),
         "{}",
@@ -556,25 +554,25 @@ fn faces_are_cut_out_of_pictures() {
     );
     assert!(ended.err.starts_with("warning: cannot decode \"bad.png\""), "{}", ended.err);
     assert_eq!(files(&dir.path("faces")), [dir.path("faces/faces.csv")]);
-    dir.refused(1, &["data", "faces", "pictures", "--out", "faces"], &["\"faces\" is not empty"]);
+    dir.refused(1, &["data", "faces", "photos", "--out", "faces"], &["\"faces\" is not empty"]);
     dir.refused(1, &["data", "faces", "nowhere", "--out", "new"], &["no data at \"nowhere\""]);
     dir.refused(
         2,
-        &["data", "faces", "pictures", "--out", "new", "--min-size", "19"],
+        &["data", "faces", "photos", "--out", "new", "--min-size", "19"],
         &["--min-size", "19"],
     );
     dir.refused(
         1,
-        &["data", "faces", "pictures", "--out", "new", "--min-score", "0"],
+        &["data", "faces", "photos", "--out", "new", "--min-score", "0"],
         &["a score of 0"],
     );
     let model =
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/models/seeta_fd_frontal_v1.0.bin"))
             .unwrap();
     fs::write(dir.path("cut.bin"), &model[..50_000]).unwrap();
-    let with = |model| ["data", "faces", "pictures", "--out", "new", "--detector", model];
+    let with = |model| ["data", "faces", "photos", "--out", "new", "--detector", model];
     dir.refused(1, &with("cut.bin"), &["bad face detector \"cut.bin\": truncated"]);
-    dir.refused(1, &with("pictures/000.png"), &["bad face detector \"pictures/000.png\""]);
+    dir.refused(1, &with("photos/000.png"), &["bad face detector \"photos/000.png\""]);
     dir.refused(1, &with("none.bin"), &["cannot read \"none.bin\""]);
     assert!(!dir.path("new").exists());
     fs::write(dir.path("whole.bin"), model).unwrap();
@@ -582,9 +580,9 @@ fn faces_are_cut_out_of_pictures() {
 }
 
 #[test]
-fn folders_are_divided_into_splits() {
+fn folders_are_split() {
     let dir = TestDir::new();
-    let ended = dir.ok(&["data", "split", "pictures", "--out", "divided", "--test", "0.25"]);
+    let ended = dir.ok(&["data", "split", "photos", "--out", "divided", "--test", "0.25"]);
     assert!(ended.out.contains("30 training and 10 test images in divided"), "{}", ended.out);
     let counts: Vec<u64> = dir
         .ok(&["data", "info", "divided", "--json"])
@@ -595,17 +593,17 @@ fn folders_are_divided_into_splits() {
     assert_eq!(counts, [30, 10]);
     dir.refused(
         1,
-        &["data", "split", "pictures", "--out", "divided"],
+        &["data", "split", "photos", "--out", "divided"],
         &["\"divided\" is not empty"],
     );
     dir.refused(
         1,
-        &["data", "split", "pictures", "--out", "new", "--test", "1"],
+        &["data", "split", "photos", "--out", "new", "--test", "1"],
         &["a share of 1"],
     );
     dir.refused(
         1,
-        &["data", "split", "pictures", "--out", "new", "--group-by", "person"],
+        &["data", "split", "photos", "--out", "new", "--group-by", "person"],
         &["attributes.csv", "person"],
     );
     assert!(!dir.path("new").exists());

@@ -4,18 +4,18 @@ use crate::common::{Ended, TestDir, logged_steps, rows};
 use serde_json::Value;
 use std::path::Path;
 
-/// Twice twenty pictures, of two classes that anybody can tell, and a table of attributes that says
-/// the same, beside what a picture is for.
-fn labelled(folder: &Path) {
+/// Twenty images of each of two classes that are easy to distinguish, with a table of attributes
+/// that has the class and the split.
+fn write_labeled(folder: &Path) {
     let mut table = String::from("file,split,dark,shade\n");
     for (class, base) in [("dark", 30u8), ("light", 200)] {
         std::fs::create_dir_all(folder.join(class)).unwrap();
         for i in 0..20u8 {
-            let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+            let image = image::RgbImage::from_fn(16, 16, |x, y| {
                 let v = base + i + ((x * 7 + y * 3 + u32::from(i) * 11) % 16) as u8;
                 image::Rgb([v, v / 2 + i, v])
             });
-            picture.save(folder.join(class).join(format!("{i:02}.png"))).unwrap();
+            image.save(folder.join(class).join(format!("{i:02}.png"))).unwrap();
             let (split, shade) = (
                 if i % 5 == 0 { "test" } else { "train" },
                 if i % 2 == 0 { "even" } else { "odd" },
@@ -26,13 +26,13 @@ fn labelled(folder: &Path) {
     std::fs::write(folder.join("attributes.csv"), table).unwrap();
 }
 
-/// A dir with `labelled`, and what is kept kept in it.
+/// A folder with the dataset `labeled`; its cache is there, too.
 struct Lab(TestDir);
 
 impl Lab {
     fn new() -> Self {
         let dir = TestDir::new();
-        labelled(&dir.path("labelled"));
+        write_labeled(&dir.path("labeled"));
         Self(dir)
     }
 
@@ -58,13 +58,13 @@ impl Lab {
         self.ok(&[&["eval", "--json", "--image", "16"], args].concat()).json().remove(0)
     }
 
-    /// `train` on the labelled pictures.
+    /// `train` on the labeled images.
     #[track_caller]
     fn train(&self, args: &[&str]) -> Ended {
         let fixed = [
             "train",
             "--data",
-            "labelled",
+            "labeled",
             "--image",
             "16",
             "--width",
@@ -81,13 +81,13 @@ impl Lab {
 }
 
 #[test]
-fn a_feature_network_learns_is_kept_and_measures() {
+fn a_feature_network_is_trained_cached_and_used() {
     let lab = Lab::new();
     let learn = [
         "eval",
         "train-features",
         "--data",
-        "labelled",
+        "labeled",
         "--image",
         "16",
         "--epochs",
@@ -99,11 +99,11 @@ fn a_feature_network_learns_is_kept_and_measures() {
     assert_eq!((&made["split"], &made["tested_on"]), (&"held-out".into(), &4.into()));
     assert_eq!(made["outputs"], serde_json::json!(["dark", "light"]));
     let name = made["network"].as_str().unwrap().to_owned();
-    assert!(name.starts_with("labelled-cnn "), "{name}");
-    // The same again is the same network, bit by bit, and from the cache it is not trained again.
+    assert!(name.starts_with("labeled-cnn "), "{name}");
+    // A second call makes the same network bit by bit; from the cache, it is not trained again.
     let again = lab.ok(&[&learn[..], &["--out", "again.safetensors"]].concat()).json().remove(0);
     assert_eq!(again["network"], made["network"]);
-    // It is a checkpoint file, but of no GAN.
+    // It is a checkpoint file, but not of a GAN.
     lab.refused(
         1,
         &["sample", "--checkpoint", "again.safetensors", "--out", "x"],
@@ -124,7 +124,7 @@ fn a_feature_network_learns_is_kept_and_measures() {
 
     let all = [
         "--real",
-        "labelled",
+        "labeled",
         "--metrics",
         "fid,kid,pr,dc,is,nn",
         "--count",
@@ -132,7 +132,7 @@ fn a_feature_network_learns_is_kept_and_measures() {
         "--bootstrap",
         "20",
     ];
-    let same = lab.eval(&[&all[..], &["--fake", "labelled"]].concat());
+    let same = lab.eval(&[&all[..], &["--fake", "labeled"]].concat());
     assert_eq!(same["features"], name.as_str());
     let value = |report: &Value, key: &str| {
         report["metrics"][key]["value"].as_f64().unwrap_or_else(|| panic!("{key}: {report}"))
@@ -150,13 +150,13 @@ fn a_feature_network_learns_is_kept_and_measures() {
     assert_eq!(lab.eval(&[&all[..], &["--fake", "noise", "--no-cache"]].concat()), noise);
 
     let table = lab
-        .ok(&["eval", "--real", "labelled", "--fake", "noise", "--image", "16", "--count", "40"]);
+        .ok(&["eval", "--real", "labeled", "--fake", "noise", "--image", "16", "--count", "40"]);
     let line = table.out.lines().find(|line| line.contains("chet distance")).unwrap();
     assert!(line.contains(&format!("({name})")), "{line}");
     assert!(table.err.contains("no full rank"), "{}", table.err);
     let pixels = lab.eval(&[
         "--real",
-        "labelled",
+        "labeled",
         "--fake",
         "noise",
         "--features",
@@ -170,13 +170,13 @@ fn a_feature_network_learns_is_kept_and_measures() {
 }
 
 #[test]
-fn attributes_are_learned_too() {
+fn a_feature_network_learns_attributes() {
     let lab = Lab::new();
     let learn = [
         "eval",
         "train-features",
         "--data",
-        "labelled",
+        "labeled",
         "--image",
         "16",
         "--attributes",
@@ -189,9 +189,9 @@ fn attributes_are_learned_too() {
     let out = lab.ok(&[&learn[..], &["--out", "a.safetensors", "--grid", "a.png"]].concat()).out;
     assert!(lab.0.path("a.png").exists() && out.contains("wrote a.png"), "{out}");
     assert!(out.contains("dark: 100.00 % of 4 held-out images correct"), "{out}");
-    // Its outputs are no classes, so that there is no inception score.
+    // Its outputs are not classes, so there is no inception score.
     let args =
-        ["--real", "labelled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];
+        ["--real", "labeled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];
     assert!(lab.eval(&args)["metrics"].get("inception_score").is_none());
     lab.refused(
         1,
@@ -201,7 +201,7 @@ fn attributes_are_learned_too() {
 }
 
 #[test]
-fn checkpoints_are_measured_in_the_proportions_of_the_set() {
+fn checkpoints_are_evaluated_in_the_dataset_s_proportions() {
     let lab = Lab::new();
     lab.train(&["--steps", "6", "--out", "run", "--condition", "class"]);
     let report = lab.eval(&["--fake", "run", "--count", "30", "--bootstrap", "0"]);
@@ -210,7 +210,7 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
         (&"real".into(), &30.into()),
         "{report}"
     );
-    assert!(report["real"].as_str().unwrap().ends_with("labelled (train)"), "{report}");
+    assert!(report["real"].as_str().unwrap().ends_with("labeled (train)"), "{report}");
     assert_eq!(
         lab.eval(&[
             "--fake",
@@ -263,8 +263,7 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
             && early["features"] != report["features"],
         "{early}"
     );
-    // What was compared, as a picture: 16 pixels four times as large, in frames, twelve in each of
-    // three rows.
+    // The sheet has three rows of twelve images of 16 pixels, enlarged fourfold, in frames.
     let grid = [
         "--fake",
         "plain",
@@ -284,10 +283,10 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
 }
 
 #[test]
-fn a_run_that_could_not_be_measured_does_not_begin() {
+fn a_run_that_could_not_be_evaluated_does_not_start() {
     let lab = Lab::new();
     let train = [
-        "train", "--data", "labelled", "--image", "16", "--width", "2", "--batch", "8", "--steps",
+        "train", "--data", "labeled", "--image", "16", "--width", "2", "--batch", "8", "--steps",
         "4", "--out", "run",
     ];
     let refused = |code, args: &[&str], parts: &[&str]| {
@@ -306,7 +305,7 @@ fn a_run_that_could_not_be_measured_does_not_begin() {
     );
     let attributes = [
         "--data",
-        "labelled",
+        "labeled",
         "--image",
         "16",
         "--attributes",
@@ -319,12 +318,12 @@ fn a_run_that_could_not_be_measured_does_not_begin() {
     refused(
         2,
         &["--eval-metrics", "fid,is", "--eval-features", "a.safetensors"],
-        &["--eval-metrics is", "labelled-attributes"],
+        &["--eval-metrics is", "labeled-attributes"],
     );
 }
 
 #[test]
-fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
+fn memorization_is_evaluated_in_a_run_and_values_keep_their_sign() {
     let lab = Lab::new();
     let measured = ["--eval-every", "2", "--eval-count", "20", "--steps", "4", "--json"];
     let run = lab.train(&[&measured[..], &["--eval-metrics", "nn,kid", "--out", "run"]].concat());
@@ -332,7 +331,7 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
         run.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
     assert_eq!(evaluated.len(), 2);
     let of = |event: &Value, name: &str| event["metrics"][name].as_f64().unwrap();
-    // The best is the one nearest to what is expected of new pictures.
+    // The best is the one nearest to the value expected of new images.
     let off =
         |event: &Value| (of(event, "eval/memorized") - of(event, "eval/memorized_real")).abs();
     let best = &run.event("finished")["best"];
@@ -346,15 +345,15 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
         evaluated.iter().any(|event| best["value"] == event["metrics"]["eval/memorized"]),
         "{best}"
     );
-    // Every figure with its features.
+    // Every value has the name of its features.
     let name = evaluated[0]["features"].as_str().unwrap();
-    assert!(name.starts_with("labelled-cnn "), "{name}");
+    assert!(name.starts_with("labeled-cnn "), "{name}");
     for row in rows(&lab.0.path("run")) {
         assert_eq!(row.get("eval/by").is_some(), row.get("eval/kernel").is_some(), "{row}");
         assert!(row.get("eval/by").is_none_or(|by| by == name), "{row}");
     }
-    // The first that was asked for decides, and people see it as it is: a kernel distance may be
-    // below 0.
+    // The first metric decides, and its value is printed with its sign: a kernel distance may be
+    // negative.
     let text =
         lab.train(&[&measured[..6], &["--eval-metrics", "kid,fid", "--out", "plain"]].concat()).out;
     let last = rows(&lab.0.path("plain")).pop().unwrap()["eval/kernel"].as_f64().unwrap();
@@ -374,27 +373,27 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_told_in_a_line() {
+fn impossible_evaluations_are_an_error_of_one_line() {
     let lab = Lab::new();
     lab.ok(&[
-        "train", "--data", "pictures", "--image", "16", "--width", "2", "--batch", "8", "--steps",
+        "train", "--data", "photos", "--image", "16", "--width", "2", "--batch", "8", "--steps",
         "2", "--out", "run",
     ]);
-    lab.refused(1, &["eval", "--fake", "run"], &["\"pictures\" has no labels", "pixels"]);
+    lab.refused(1, &["eval", "--fake", "run"], &["\"photos\" has no labels", "pixels"]);
     lab.refused(
         1,
-        &["eval", "train-features", "--data", "pictures", "--image", "16"],
+        &["eval", "train-features", "--data", "photos", "--image", "16"],
         &["has no labels"],
     );
     lab.refused(
         1,
-        &["eval", "train-features", "--data", "pictures", "--image", "16", "--attributes"],
+        &["eval", "train-features", "--data", "photos", "--image", "16", "--attributes"],
         &["no binary attributes", "--attributes"],
     );
     lab.refused(2, &["eval", "--fake", "noise"], &["--real: name the real images"]);
     lab.refused(
         2,
-        &["eval", "--fake", "model:cats", "--real", "labelled"],
+        &["eval", "--fake", "model:cats", "--real", "labeled"],
         &["model:cats", "fashion"],
     );
     lab.refused(1, &["eval", "--fake", "run", "--features", "run/config.toml"], &["config.toml"]);
@@ -408,7 +407,7 @@ fn what_cannot_be_measured_is_told_in_a_line() {
         "eval",
         "train-features",
         "--data",
-        "labelled",
+        "labeled",
         "--image",
         "16",
         "--epochs",
@@ -421,7 +420,7 @@ fn what_cannot_be_measured_is_told_in_a_line() {
         "--fake",
         "noise",
         "--real",
-        "labelled",
+        "labeled",
         "--image",
         "32",
         "--features",
@@ -435,13 +434,13 @@ fn what_cannot_be_measured_is_told_in_a_line() {
     );
     lab.refused(
         2,
-        &["train", "--data", "labelled", "--eval-count", "20"],
+        &["train", "--data", "labeled", "--eval-count", "20"],
         &["--eval-count", "--eval-every"],
     );
 }
 
 #[test]
-fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
+fn an_evaluated_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     let lab = Lab::new();
     let measured = [
         "--eval-every",
@@ -466,8 +465,8 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     let best = evaluated.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
     let finished = whole.event("finished");
     assert_eq!((&finished["best"]["step"], &finished["last"]["step"]), (&best["step"], &8.into()));
-    assert!(finished["best"]["by"].as_str().unwrap().contains("labelled-cnn "), "{finished}");
-    // The best one is there beside the newest.
+    assert!(finished["best"]["by"].as_str().unwrap().contains("labeled-cnn "), "{finished}");
+    // The best checkpoint is kept with the newest.
     let mut kept = vec![best["step"].as_u64().unwrap(), 8];
     kept.dedup();
     let names = |run: &str| -> Vec<String> {
@@ -481,12 +480,12 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
         names("whole"),
         kept.iter().map(|step| format!("step-{step:08}.safetensors")).collect::<Vec<_>>()
     );
-    // Logged every five steps, where it was measured, and at the end.
+    // Rows are logged every five steps, at evaluations, and at the end.
     let run = lab.0.path("whole");
     assert_eq!(logged_steps(&run), [2, 4, 5, 6, 8]);
     assert!(rows(&run).iter().all(|row| row.get("eval/frechet").is_some() == (row["step"] != 5)));
 
-    // The same in two parts, and beside a run that is not measured.
+    // The same in two parts, and in a run that is not evaluated.
     lab.train(&[&measured[..8], &["--steps", "5", "--out", "parts"]].concat());
     lab.ok(&["train", "--resume", "parts", "--steps", "8", "--device", "cpu"]);
     lab.train(&["--keep", "1", "--checkpoint-every", "3", "--steps", "8", "--out", "unmeasured"]);
@@ -497,13 +496,13 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     };
     let [whole, parts, unmeasured] = ["whole", "parts", "unmeasured"].map(sampled);
     assert!(whole == parts && whole == unmeasured);
-    let figures = |run: &str| -> Vec<(u64, Value)> {
+    let values = |run: &str| -> Vec<(u64, Value)> {
         let steps = rows(&lab.0.path(run))
             .into_iter()
             .filter(|row| row["step"].as_u64().unwrap().is_multiple_of(2));
         steps.map(|row| (row["step"].as_u64().unwrap(), row["eval/frechet"].clone())).collect()
     };
-    assert_eq!(figures("whole"), figures("parts"));
+    assert_eq!(values("whole"), values("parts"));
     lab.refused(
         2,
         &["train", "--resume", "whole", "--eval-every", "3"],

@@ -18,7 +18,7 @@ fn text(path: &Path) -> &str {
 const TORCH64: [&str; 7] = ["import", "--recipe", "torch", "--width", "4", "--latent", "8"];
 
 #[test]
-fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
+fn pytorch_weights_sample_as_in_pytorch_and_export_unchanged() {
     let dir = TestDir::new();
     let (g, d) = (golden("torch64-g.safetensors"), golden("torch64-d.safetensors"));
     dir.ok(&[
@@ -71,7 +71,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
         fs::read(dir.path("back/generator.safetensors")).unwrap() == old
             && dir.path("alone.safetensors").exists()
     );
-    // It can start a run, but there is none to resume.
+    // It can initialize a run, but it has no state to resume.
     for named in ["run", "run/checkpoints/step-00000000.safetensors"] {
         let ended = dir.run(&["train", "--resume", named]);
         ended.refused(1, &["holds no training state", "train --init-from"]);
@@ -86,7 +86,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
         "--init-from",
         "run",
         "--data",
-        "pictures",
+        "photos",
         "--batch",
         "4",
         "--steps",
@@ -137,7 +137,7 @@ fn trained_weights_survive_export_and_import() {
 }
 
 #[test]
-fn weights_that_are_not_the_recipes_are_refused_by_name() {
+fn weights_of_another_recipe_are_refused_by_name() {
     let dir = TestDir::new();
     let g = golden("torch64-g.safetensors");
     let import = |args: &[&str], parts: &[&str]| {
@@ -164,17 +164,17 @@ fn weights_that_are_not_the_recipes_are_refused_by_name() {
     dir.refused(1, &["import", "--recipe", "newmu-svhn", "gone", "--out", "x"], &["gone"]);
     dir.refused(
         1,
-        &["import", "--recipe", "newmu-svhn", "pictures", "--out", "x"],
+        &["import", "--recipe", "newmu-svhn", "photos", "--out", "x"],
         &["200_gen_params.jl_01.npy"],
     );
     dir.refused(2, &["import", "--recipe", "newmu-svhn", "--out", "x"], &["folder"]);
-    dir.refused(2, &["import", "--recipe", "torch", "pictures", "--out", "x"], &["--generator"]);
+    dir.refused(2, &["import", "--recipe", "torch", "photos", "--out", "x"], &["--generator"]);
     dir.refused(2, &["import", "--recipe", "torch", "--out", "x"], &["--generator"]);
     assert!(!dir.path("x").exists());
 }
 
 #[test]
-fn the_authors_networks_draw_house_numbers() {
+fn the_authors_networks_generate_house_numbers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/newmu-svhn");
     if !folder.is_dir() {
         eprintln!(

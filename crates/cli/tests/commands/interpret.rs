@@ -7,14 +7,14 @@ use std::path::PathBuf;
 fn trained() -> TestDir {
     let dir = TestDir::new();
     // Wide enough that some weights of a regression have either sign.
-    let networks = ["--data", "pictures", "--image", "16", "--width", "8", "--batch", "8"];
+    let networks = ["--data", "photos", "--image", "16", "--width", "8", "--batch", "8"];
     dir.ok(&[&["train"], &networks[..], &["--steps", "3", "--out", "run"]].concat());
     dir
 }
 
 fn size(dir: &TestDir, name: &str) -> (u32, u32) {
-    let picture = image::open(dir.path(name)).unwrap();
-    (picture.width(), picture.height())
+    let image = image::open(dir.path(name)).unwrap();
+    (image.width(), image.height())
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn filters_of_both_networks_are_drawn() {
     // Eight filters of 4×4, 16 times as large, and the gaps.
     assert_eq!(size(&dir, "d.png"), (8 * 66 + 2, 66 + 2));
     let more = ["--network", "generator", "--columns", "2", "--each", "--json", "--grid", "g.png"];
-    let told = dir.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
-    assert_eq!(told["shape"], serde_json::json!([8, 4, 4, 3]));
-    assert_eq!(told["norms"].as_array().unwrap().len(), 8);
+    let report = dir.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
+    assert_eq!(report["shape"], serde_json::json!([8, 4, 4, 3]));
+    assert_eq!(report["norms"].as_array().unwrap().len(), 8);
     assert_eq!(size(&dir, "g.png"), (2 * 66 + 2, 4 * 66 + 2));
     dir.refused(1, &command, &["d.png", "--force"]);
     dir.ok(&[&command[..], &["--force"]].concat());
@@ -46,14 +46,14 @@ fn filters_of_both_networks_are_drawn() {
 }
 
 #[test]
-fn guided_gradients_are_drawn_and_told() {
+fn guided_gradients_are_drawn_and_reported() {
     let dir = trained();
     let command = [
         "guided",
         "--checkpoint",
         "run",
         "--data",
-        "pictures",
+        "photos",
         "--maps",
         "2",
         "--top",
@@ -62,33 +62,33 @@ fn guided_gradients_are_drawn_and_told() {
         "cpu",
     ];
     let text = dir.ok(&[&command[..], &["--grid", "guided.png"]].concat()).out;
-    for part in ["40 images of pictures", "selectivity", "wrote guided.png"] {
+    for part in ["40 images of photos", "selectivity", "wrote guided.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let (width, height) = size(&dir, "guided.png");
     assert!(width > height, "7 columns, 4 rows");
-    let told = |args: &[&str]| {
+    let report = |args: &[&str]| {
         let all = [&command[..], &["--json", "--force", "--grid", "guided.png"], args].concat();
         dir.ok(&all).json()
     };
-    let objects = told(&[]);
-    assert_eq!(objects.len(), 6, "a layer, two features of two networks, a picture");
+    let objects = report(&[]);
+    assert_eq!(objects.len(), 6, "a layer, two features of two networks, an image");
     let drawn = fs::read(dir.path("guided.png")).unwrap();
     let top = objects[1]["top"].as_array().unwrap();
     assert!(
         top.len() == 3 && top[0]["response"].as_f64() >= top[2]["response"].as_f64(),
         "{top:?}"
     );
-    assert_eq!(objects, told(&[]));
+    assert_eq!(objects, report(&[]));
     assert_eq!(drawn, fs::read(dir.path("guided.png")).unwrap());
-    // Another seed is another network beside the same trained one.
-    let other = told(&["--seed", "1"]);
+    // Another seed makes another random network; the trained one is the same.
+    let other = report(&["--seed", "1"]);
     assert_eq!(objects[1..3], other[1..3]);
     assert_ne!(objects[3..5], other[3..5]);
     let grid = ["--grid", "x.png"];
     dir.refused(
         1,
-        &[&command[..4], &["pictures", "--maps", "99"], &grid].concat(),
+        &[&command[..4], &["photos", "--maps", "99"], &grid].concat(),
         &["99 features", "main."],
     );
     dir.refused(2, &[&command[..], &["--image", "32"], &grid].concat(), &["16x16x3"]);
@@ -100,7 +100,7 @@ fn guided_gradients_are_drawn_and_told() {
 }
 
 #[test]
-fn maps_are_forgotten_and_told() {
+fn feature_maps_are_dropped_and_reported() {
     let dir = trained();
     let boxes: String = (0..20).map(|i| format!("{i},0,0,8,8\n")).collect();
     fs::write(dir.path("boxes.csv"), format!("sample,x0,y0,x1,y1\n{boxes}")).unwrap();
@@ -122,16 +122,16 @@ fn maps_are_forgotten_and_told() {
     }
     // 16×16, four times as large: five columns, six rows.
     assert_eq!(size(&dir, "forgotten.png"), (5 * 66 + 2, 6 * 66 + 2));
-    let told = |args: &[&str]| {
-        dir.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forgotten")
+    let report = |args: &[&str]| {
+        dir.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forget")
     };
-    let first = told(&[]);
-    assert_eq!(first, told(&[]));
+    let first = report(&[]);
+    assert_eq!(first, report(&[]));
     let dropped = first["dropped"].as_array().unwrap().len() as u64;
     assert!(dropped > 0 && dropped < first["maps"].as_u64().unwrap(), "{first}");
     assert_eq!(first["rates"], serde_json::Value::Null);
     let layer = first["layer"].as_str().unwrap();
-    assert_eq!(first, told(&["--layer", layer]));
+    assert_eq!(first, report(&["--layer", layer]));
     dir.refused(
         1,
         &[&command[..], &grid, &["--force", "--layer", "main.99"]].concat(),
@@ -154,10 +154,10 @@ fn maps_are_forgotten_and_told() {
     dir.refused(1, &fashion, &["--class"]);
 }
 
-/// The brighter and the darker half of a generator's own pictures, and a network that tells them
-/// apart: so the generator makes both, and the network can say where and how often.
+/// The brighter and the darker half of a generator's own images are two classes, so the generator
+/// makes both, and a network trained on them detects each.
 #[test]
-fn a_class_is_found_and_judged() {
+fn a_class_is_detected_and_dropped() {
     let dir = trained();
     dir.ok(&["sample", "--checkpoint", "run", "--count", "80", "--seed", "5", "--out", "drawn"]);
     let mut drawn: Vec<(u64, PathBuf)> = files(&dir.path("drawn"))
@@ -187,7 +187,7 @@ fn a_class_is_found_and_judged() {
         "--device",
         "cpu",
         "--out",
-        "judge.safetensors",
+        "classifier.safetensors",
     ];
     dir.ok(&features);
     let command = [
@@ -199,7 +199,7 @@ fn a_class_is_found_and_judged() {
         "--object",
         "bright",
         "--classifier",
-        "judge.safetensors",
+        "classifier.safetensors",
         "--num-positives",
         "12",
     ];
@@ -217,19 +217,19 @@ fn a_class_is_found_and_judged() {
         "--grid",
         "bright.png",
     ];
-    let told = dir.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");
+    let report = dir.ok(&[&command[..], &others, &["--json"]].concat()).event("forget");
     assert_eq!(
-        (told["object"].as_str(), told["rates"]["controls"].as_array().unwrap().len()),
+        (report["object"].as_str(), report["rates"]["controls"].as_array().unwrap().len()),
         (Some("bright"), 3)
     );
-    let before = told["rates"]["before"].as_f64().unwrap();
+    let before = report["rates"]["before"].as_f64().unwrap();
     assert!(
         before > 0.0
             && before < 1.0
-            && told["rates"]["after"].as_f64().is_some_and(|after| after != before),
-        "{told}"
+            && report["rates"]["after"].as_f64().is_some_and(|after| after != before),
+        "{report}"
     );
-    assert!((1..=12).contains(&told["boxes"].as_u64().unwrap()), "{told}");
+    assert!((1..=12).contains(&report["boxes"].as_u64().unwrap()), "{report}");
     let text = dir.ok(&[&command[..], &others, &["--force"]].concat()).out;
     assert!(text.contains("detects bright in"), "{text}");
     let unknown = [
@@ -239,7 +239,7 @@ fn a_class_is_found_and_judged() {
         "--object",
         "round",
         "--classifier",
-        "judge.safetensors",
+        "classifier.safetensors",
         "--grid",
         "x.png",
     ];

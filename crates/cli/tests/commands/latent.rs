@@ -1,21 +1,21 @@
-//! Experiments in latent space, and pictures that remember how they were drawn.
+//! Experiments in latent space, and images with the metadata to reproduce them.
 
-use crate::common::{TestDir, files, pictures};
+use crate::common::{TestDir, files, write_images};
 use runs::read_state_dict;
 use std::fs;
 
-/// A run of a tiny generator, conditioned on nothing.
+/// A run of a tiny unconditional generator.
 fn trained() -> TestDir {
     let dir = TestDir::new();
     dir.train(&["--steps", "3", "--out", "run"]);
     dir
 }
 
-/// A run of one conditioned on three classes.
+/// A run of a tiny generator with three classes.
 fn zoo() -> TestDir {
     let dir = TestDir::new();
     for name in ["cat", "dog", "owl"] {
-        pictures(&dir.path(&format!("zoo/{name}")), 8);
+        write_images(&dir.path(&format!("zoo/{name}")), 8);
     }
     let flags = [
         "--image",
@@ -37,10 +37,10 @@ fn zoo() -> TestDir {
 
 #[track_caller]
 fn redrawn(dir: &TestDir, image: &str) {
-    let [told] = &dir.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..] else {
+    let [report] = &dir.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..] else {
         panic!("not one object")
     };
-    assert_eq!((&told["equal"], &told["differing"]), (&true.into(), &0.into()), "{image}");
+    assert_eq!((&report["equal"], &report["differing"]), (&true.into(), &0.into()), "{image}");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_walk_is_measured_and_drawn() {
     assert_ne!(straight["mean"], round["mean"]);
     assert_eq!(round, json(&[]), "latents are normal, and the seed is the same");
     assert_ne!(round["mean"], json(&["--seed", "1"])["mean"]);
-    // The last picture of a row is the first of the next.
+    // The last image of a row is the first of the next.
     let rows: Vec<Vec<u8>> = (0..3)
         .flat_map(|row| [(row, 0), (row, 3)])
         .map(|(row, column)| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes())
@@ -96,7 +96,7 @@ fn a_walk_leads_from_class_to_class() {
 }
 
 #[test]
-fn pictures_are_drawn_again_from_what_they_say() {
+fn images_are_reproduced_from_their_metadata() {
     let dir = trained();
     let sample = ["sample", "--checkpoint", "run"];
     for (i, flags) in [
@@ -136,7 +136,7 @@ fn pictures_are_drawn_again_from_what_they_say() {
     };
     assert_eq!(origin["samples"]["latents"][0]["seed"], 3);
 
-    // A pixel that was touched, and a picture that says nothing.
+    // A changed pixel, and an image without metadata.
     let (image, texts) = runs::grid::read_png(&dir.path("grid0.png")).unwrap();
     assert!(texts["Software"].starts_with("dcgan "), "{texts:?}");
     let mut touched = image.to_rgb8();
@@ -152,17 +152,17 @@ fn pictures_are_drawn_again_from_what_they_say() {
     assert_eq!(image::open(dir.path("again.png")).unwrap(), image);
     dir.refused(
         1,
-        &["reproduce", "pictures/000.png", "--checkpoint", "run"],
+        &["reproduce", "photos/000.png", "--checkpoint", "run"],
         &["000.png", "no metadata that say how it was generated"],
     );
-    dir.refused(1, &["info", "pictures/000.png"], &["000.png", "no metadata"]);
+    dir.refused(1, &["info", "photos/000.png"], &["000.png", "no metadata"]);
     dir.refused(2, &["reproduce", "grid0.png"], &["--checkpoint", "step 3"]);
     fs::write(dir.path("broken.png"), "x").unwrap();
     dir.refused(1, &["reproduce", "broken.png", "--checkpoint", "run"], &["broken.png", "as PNG"]);
 }
 
 #[test]
-fn another_checkpoint_draws_again_only_by_force() {
+fn another_checkpoint_reproduces_only_by_force() {
     let dir = trained();
     dir.train(&["--steps", "3", "--seed", "5", "--out", "other"]);
     dir.ok(&["sample", "--checkpoint", "run", "--count", "2", "--grid", "grid.png"]);
@@ -191,7 +191,7 @@ fn another_checkpoint_draws_again_only_by_force() {
 }
 
 #[test]
-fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
+fn arithmetic_by_index_by_seed_and_by_attribute() {
     let dir = trained();
     let arithmetic = |args: &[&'static str]| {
         [&["arithmetic", "--checkpoint", "run", "--candidates", "60"], args].concat()
@@ -220,9 +220,9 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     let same = image::open(dir.path("same.png")).unwrap();
     let cell =
         |column: u32, row: u32| same.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
-    let (centre, c) = (cell(4, 1), cell(0, 2));
-    let off = centre.iter().zip(&c).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-    assert!(off <= 1 && cell(3, 0) == centre && cell(0, 0) != c, "{off}");
+    let (center, c) = (cell(4, 1), cell(0, 2));
+    let off = center.iter().zip(&c).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(off <= 1 && cell(3, 0) == center && cell(0, 0) != c, "{off}");
 
     let seen = arithmetic(&[
         "--a",
@@ -239,30 +239,30 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
         "20",
         "--json",
     ]);
-    let [told] = &dir.ok(&seen).json()[..] else { panic!("not one object") };
-    assert_eq!(told["a"]["exemplars"].as_array().unwrap().len(), 2);
-    let draws = told["verdict"]["draws"].as_array().unwrap();
+    let [report] = &dir.ok(&seen).json()[..] else { panic!("not one object") };
+    assert_eq!(report["a"]["exemplars"].as_array().unwrap().len(), 2);
+    let draws = report["check"]["draws"].as_array().unwrap();
     assert_eq!((&draws[0]["exemplars"], &draws[1]["exemplars"]), (&1.into(), &2.into()));
     assert_eq!(
-        (&draws[0]["result"]["of"], &draws[1]["with_neighbours"]["of"]),
+        (&draws[0]["result"]["of"], &draws[1]["with_neighbors"]["of"]),
         (&20.into(), &180.into())
     );
-    assert_eq!(told["verdict"]["chance"]["of"], 60);
-    // Nine pictures of a trial are no nine trials; a single result has no interval.
+    assert_eq!(report["check"]["chance"]["of"], 60);
+    // The nine images of a trial count as one; a single result has no interval.
     let [one, mean] =
-        [0, 1].map(|i| draws[i]["with_neighbours"]["interval"].as_array().unwrap().clone());
-    assert!(one[0].as_f64() <= one[1].as_f64() && mean[0].as_f64() <= mean[1].as_f64(), "{told}");
-    assert!(told["verdict"]["figure"]["result"]["interval"].is_null(), "{told}");
-    // Normal latents: one is about as long as √latent, three of single exemplars √3 times, of means
-    // of two √1.5 times.
+        [0, 1].map(|i| draws[i]["with_neighbors"]["interval"].as_array().unwrap().clone());
+    assert!(one[0].as_f64() <= one[1].as_f64() && mean[0].as_f64() <= mean[1].as_f64(), "{report}");
+    assert!(report["check"]["figure"]["result"]["interval"].is_null(), "{report}");
+    // The norm of a normal latent is about √latent, that of A − B + C √3 times as large, and with
+    // means of two exemplars √1.5 times.
     for (length, wanted) in [
-        (&told["verdict"]["length"], 1.0f64),
+        (&report["check"]["length"], 1.0f64),
         (&draws[0]["length"], 3.0),
         (&draws[1]["length"], 1.5),
     ] {
-        assert!((length.as_f64().unwrap() - wanted.sqrt()).abs() < 0.15, "{told}");
+        assert!((length.as_f64().unwrap() - wanted.sqrt()).abs() < 0.15, "{report}");
     }
-    assert_eq!(dir.ok(&seen).json()[0], *told, "the same seed");
+    assert_eq!(dir.ok(&seen).json()[0], *report, "the same seed");
 
     dir.refused(2, &arithmetic(&["--a", "60", "--b", "1", "--c", "2"]), &["--a 60", "0 to 59"]);
     dir.refused(
@@ -289,7 +289,7 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
 }
 
 #[test]
-fn another_network_may_judge() {
+fn another_network_may_evaluate() {
     let dir = zoo();
     for (file, seed) in [("one.safetensors", "1"), ("two.safetensors", "2")] {
         let learn = ["eval", "train-features", "--data", "zoo", "--image", "16", "--epochs", "1"];
@@ -310,23 +310,23 @@ fn another_network_may_judge() {
     ];
     let by = |command: &str, more: &[&str]| {
         let start = if command == "turn" { vec![] } else { vec!["--c", "4,5"] };
-        let told = dir
+        let report = dir
             .ok(&[&[command, "--checkpoint", "run"], &numbers[..], &start, more].concat())
             .json()
             .remove(0);
-        if command == "turn" { told["by"].clone() } else { told["verdict"]["by"].clone() }
+        if command == "turn" { report["by"].clone() } else { report["check"]["by"].clone() }
     };
     let score = ["--classifier", "one.safetensors"];
     for command in ["arithmetic", "turn"] {
-        let [picks, judges] =
+        let [picks, evaluator] =
             [&score[..], &[&score[..], &["--eval-classifier", "two.safetensors"]].concat()]
                 .map(|more| by(command, more));
         assert!(
             picks.as_str().unwrap().starts_with("zoo-cnn ")
-                && judges.as_str().unwrap().starts_with("zoo-cnn "),
-            "{picks} {judges}"
+                && evaluator.as_str().unwrap().starts_with("zoo-cnn "),
+            "{picks} {evaluator}"
         );
-        assert_ne!(picks, judges);
+        assert_ne!(picks, evaluator);
     }
     dir.refused(
         2,
@@ -351,8 +351,8 @@ fn another_network_may_judge() {
 fn conditions_go_through_the_same_arithmetic() {
     let dir = zoo();
     let flags = ["--candidates", "4", "--class", "all", "--noise", "0", "--grid", "a.png"];
-    // The first of each class share a latent: cat − dog + owl in conditions, nothing but it in
-    // latents.
+    // The first candidates of all classes share a latent, so the conditions are cat − dog + owl and
+    // the latent is unchanged.
     dir.ok(&[
         &["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "0", "--c", "8"],
         &flags[..],
@@ -381,7 +381,7 @@ fn conditions_go_through_the_same_arithmetic() {
 }
 
 #[test]
-fn pictures_turn_along_an_axis() {
+fn images_turn_along_an_axis() {
     let dir = trained();
     let turn =
         ["turn", "--checkpoint", "run", "--candidates", "40", "--rows", "2", "--columns", "5"];
@@ -394,7 +394,7 @@ fn pictures_turn_along_an_axis() {
         .out;
     assert!(text.contains("-1.00") && text.contains("of 30"), "{text}");
     redrawn(&dir, "turn.png");
-    // The middle is the picture as it was: the first latents behind the candidates.
+    // The middle column is the unchanged image: the first latents after the candidates.
     dir.ok(&[
         "sample",
         "--checkpoint",
@@ -421,7 +421,7 @@ fn pictures_turn_along_an_axis() {
 }
 
 #[test]
-fn the_latent_of_a_drawn_picture_is_found() {
+fn the_latent_of_a_sample_is_recovered() {
     let dir = TestDir::new();
     dir.ok(&[
         "sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4",
@@ -445,8 +445,8 @@ fn the_latent_of_a_drawn_picture_is_found() {
         ]
         .concat()
     };
-    let told = |args: &[&'static str]| dir.ok(&invert(args)).json().pop().unwrap();
-    let error = |args: &[&'static str]| told(args)["error"].as_f64().unwrap();
+    let report = |args: &[&'static str]| dir.ok(&invert(args)).json().pop().unwrap();
+    let error = |args: &[&'static str]| report(args)["error"].as_f64().unwrap();
     let first = error(&["--class", "Sneaker", "--steps", "1"]);
     let found =
         ["--class", "Sneaker", "--steps", "1000", "--out", "z.safetensors", "--grid", "pair.png"];
@@ -458,14 +458,14 @@ fn the_latent_of_a_drawn_picture_is_found() {
         (&latent["latents"].shape[..1], &latent["condition"].shape[..]),
         (&[1][..], &[1, 10][..])
     );
-    // sample draws from it what the pair shows on the right.
+    // `sample` draws the right half of the pair from it.
     let again = ["--latents", "z.safetensors", "--condition", "z.safetensors", "--grid", "one.png"];
     dir.ok(&[&["sample", "--model", "fashion"], &again[..]].concat());
     let (pair, one) =
         (image::open(dir.path("pair.png")).unwrap(), image::open(dir.path("one.png")).unwrap());
     assert_eq!(pair.crop_imm(2 + 58, 2, 56, 56), one.crop_imm(2, 2, 56, 56));
-    // Of all classes its own comes nearest.
-    let best = told(&["--class", "all", "--steps", "200"]);
+    // Of all classes, the image's own gives the smallest error.
+    let best = report(&["--class", "all", "--steps", "200"]);
     let kept = usize::try_from(best["best"].as_u64().unwrap()).unwrap();
     assert_eq!(
         (best["starts"].as_array().unwrap().len(), &best["starts"][kept]["condition"]),
@@ -505,7 +505,7 @@ fn the_discriminator_s_features_take_part() {
 }
 
 #[test]
-fn pictures_are_completed_enlarged_and_cleaned() {
+fn images_are_inpainted_enlarged_and_denoised() {
     let dir = TestDir::new();
     dir.ok(&[
         "sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4",
@@ -518,26 +518,26 @@ fn pictures_are_completed_enlarged_and_cleaned() {
         ];
         [&["restore", "drawn/00000.png"], &flags[..], args].concat()
     };
-    let told = |task, args: &[&'static str]| {
+    let report = |task, args: &[&'static str]| {
         dir.ok(&restore(task, &[&["--json"], args].concat())).json().pop().unwrap()
     };
     let whole = image::open(dir.path("drawn/00000.png")).unwrap();
 
     let filled =
-        told("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--out", "z.safetensors"]);
-    let better = |told: &serde_json::Value| {
-        told["psnr"]["restored"].as_f64() > told["psnr"]["without a generator"].as_f64()
+        report("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--out", "z.safetensors"]);
+    let better = |report: &serde_json::Value| {
+        report["psnr"]["restored"].as_f64() > report["psnr"]["without a generator"].as_f64()
     };
     assert!(better(&filled), "{filled}");
     assert!(dir.ok(&["reproduce", "filled.png"]).out.contains("all pixels are equal"));
     let restored = image::open(dir.path("whole.png")).unwrap();
     assert_eq!(restored.crop_imm(0, 0, 28, 7), whole.crop_imm(0, 0, 28, 7), "what is known stays");
     assert_ne!(restored, whole);
-    // A mask of one's own: the left half is missing, and nothing tells how well it was filled.
+    // With a mask file the original is unknown, so there is no PSNR.
     let mask =
         image::GrayImage::from_fn(28, 28, |x, _| image::Luma([if x < 14 { 255 } else { 0 }]));
     mask.save(dir.path("mask.png")).unwrap();
-    assert!(told("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
+    assert!(report("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
     image::GrayImage::from_pixel(28, 28, image::Luma([255])).save(dir.path("mask.png")).unwrap();
     dir.refused(
         1,
@@ -547,28 +547,28 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     dir.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
 
     let large =
-        told("superres", &["--factor", "4", "--discriminator-weight", "0", "--grid", "large.png"]);
+        report("superres", &["--factor", "4", "--discriminator-weight", "0", "--grid", "large.png"]);
     assert!(better(&large), "{large}");
-    // A picture that is small already is taken as it is.
+    // A small image is used as it is.
     whole
         .resize_exact(7, 7, image::imageops::FilterType::Triangle)
         .save(dir.path("drawn/00000.png"))
         .unwrap();
-    assert!(told("superres", &["--factor", "4"])["psnr"]["restored"].is_null());
+    assert!(report("superres", &["--factor", "4"])["psnr"]["restored"].is_null());
     dir.refused(1, &restore("superres", &["--factor", "3"]), &["factor 3", "28x28", "--factor"]);
     whole.save(dir.path("drawn/00000.png")).unwrap();
 
-    let clean = told("denoise", &["--noise", "40", "--grid", "clean.png"]);
+    let clean = report("denoise", &["--noise", "40", "--grid", "clean.png"]);
     assert!(better(&clean), "{clean}");
     assert!(dir.ok(&["reproduce", "clean.png"]).out.contains("all pixels are equal"));
-    assert_eq!(clean, told("denoise", &["--noise", "40"]), "the same seed");
+    assert_eq!(clean, report("denoise", &["--noise", "40"]), "the same seed");
 }
 
 #[test]
-fn the_discriminator_has_a_say_in_what_is_missing() {
+fn the_discriminator_s_loss_changes_missing_pixels() {
     let dir = trained();
     dir.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
-    let told = |critic: &'static [&'static str]| {
+    let report = |critic: &'static [&'static str]| {
         let flags = ["--task", "inpaint", "--steps", "40", "--starts", "2", "--json"];
         dir.ok(
             &[&["restore", "drawn/00000.png", "--checkpoint", "run"], &flags[..], critic].concat()
@@ -577,8 +577,8 @@ fn the_discriminator_has_a_say_in_what_is_missing() {
         .pop()
         .unwrap()
     };
-    assert_ne!(told(&["--discriminator-weight", "0"]), told(&["--discriminator-weight", "0.1"]));
-    assert_eq!(told(&[]), told(&["--discriminator-weight", "0.0003"]));
+    assert_ne!(report(&["--discriminator-weight", "0"]), report(&["--discriminator-weight", "0.1"]));
+    assert_eq!(report(&[]), report(&["--discriminator-weight", "0.0003"]));
     dir.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     dir.refused(
         1,

@@ -5,14 +5,14 @@ use serde_json::json;
 use std::fs;
 
 #[test]
-fn info_tells_what_a_checkpoint_holds() {
+fn info_reports_the_contents_of_a_checkpoint() {
     let dir = TestDir::new();
     dir.train(&["--steps", "2", "--out", "run", "--ema", "0.5"]);
     let text = dir.ok(&["info", "run"]).out;
     for part in [
         "step            2",
         "torch",
-        "pictures",
+        "photos",
         "ema.main.0.weight",
         "Generator",
         "[init]",
@@ -54,9 +54,9 @@ fn runs_are_listed_and_compared() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.len() == 7 && lines.iter().all(|line| line.chars().count() <= 120), "{text}");
     for (line, name, parts) in [
-        (1, "0001-pictures-torch", &["finished", "2/2"][..]),
+        (1, "0001-photos-torch", &["finished", "2/2"][..]),
         (2, "0002-other", &["finished", "3/3"]),
-        (5, "0001-pictures-torch", &["torch", "pictures", "16x16x3", "8", "0.0002"]),
+        (5, "0001-photos-torch", &["torch", "photos", "16x16x3", "8", "0.0002"]),
         (6, "0002-other", &["torch"]),
     ] {
         assert!(
@@ -83,11 +83,11 @@ fn runs_are_listed_and_compared() {
     );
     assert!(
         first["seconds"].as_f64() > Some(0.0)
-            && first["data"].as_str().unwrap().ends_with("pictures"),
+            && first["data"].as_str().unwrap().ends_with("photos"),
         "{first}"
     );
     // A run that stopped early, and one with damaged settings.
-    let config = dir.path("runs/0001-pictures-torch/config.toml");
+    let config = dir.path("runs/0001-photos-torch/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replacen("steps = 2", "steps = 9", 1)).unwrap();
     fs::write(dir.path("runs/0002-other/config.toml"), "steps = [").unwrap();
@@ -105,7 +105,7 @@ fn runs_are_listed_and_compared() {
 }
 
 #[test]
-fn a_shown_recipe_is_a_recipe() {
+fn a_printed_recipe_can_be_used() {
     let dir = TestDir::new();
     let list = dir.ok(&["recipes"]).out;
     for name in ["small", "torch", "paper", "newmu-svhn"] {
@@ -116,7 +116,7 @@ fn a_shown_recipe_is_a_recipe() {
 }
 
 #[test]
-fn help_is_there_for_all() {
+fn every_command_has_help() {
     let dir = TestDir::new();
     for command in
         ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export", "toy"]

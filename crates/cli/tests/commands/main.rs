@@ -1,5 +1,5 @@
-//! The program's commands, run as a user runs them; one test program, for each would link
-//! everything again.
+//! The program's commands, run as a user runs them, in one test binary: each binary links all
+//! crates again.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,26 +1,26 @@
 //! `dcgan dedup` and `dcgan nearest`.
 
-use crate::common::{TestDir, files, pictures};
+use crate::common::{TestDir, files, write_images};
 use std::fs;
 
 #[test]
-fn duplicates_are_found_told_and_left_out() {
+fn duplicates_are_found_reported_and_left_out() {
     let dir = TestDir::new();
     // Two copies under other names, one of them in a sub-folder.
-    fs::copy(dir.path("pictures/003.png"), dir.path("pictures/copy.png")).unwrap();
-    fs::create_dir(dir.path("pictures/more")).unwrap();
-    fs::copy(dir.path("pictures/017.png"), dir.path("pictures/more/017.png")).unwrap();
-    fs::write(dir.path("pictures/attributes.csv"), table(&dir)).unwrap();
-    let dedup = ["dedup", "pictures", "--epochs", "30", "--device", "cpu"];
+    fs::copy(dir.path("photos/003.png"), dir.path("photos/copy.png")).unwrap();
+    fs::create_dir(dir.path("photos/more")).unwrap();
+    fs::copy(dir.path("photos/017.png"), dir.path("photos/more/017.png")).unwrap();
+    fs::write(dir.path("photos/attributes.csv"), table(&dir)).unwrap();
+    let dedup = ["dedup", "photos", "--epochs", "30", "--device", "cpu"];
     let run = |args: &[&str]| dir.ok(&[&dedup[..], args].concat());
-    let told =
+    let report =
         run(&["--json", "--out", "clean", "--groups", "groups.json", "--grid", "groups.png"])
             .json()
             .remove(0);
     let groups: Vec<serde_json::Value> =
         serde_json::from_slice(&fs::read(dir.path("groups.json")).unwrap()).unwrap();
-    let left_out = told["left_out"].as_u64().unwrap();
-    assert!(left_out >= 2 && told["pictures"] == 42, "{told}");
+    let left_out = report["left_out"].as_u64().unwrap();
+    assert!(left_out >= 2 && report["images"] == 42, "{report}");
     for (kept, copy) in [("003.png", "copy.png"), ("017.png", "more/017.png")] {
         let group = groups.iter().find(|group| {
             group["kept"] == kept || group["left_out"].as_array().unwrap().contains(&kept.into())
@@ -37,13 +37,13 @@ fn duplicates_are_found_told_and_left_out() {
     assert_eq!(rows.lines().count() as u64, 1 + 42 - left_out);
     assert_eq!(files(&dir.path("clean")).len() as u64, 1 + 42 - left_out);
     assert!(image::open(dir.path("groups.png")).unwrap().width() > 100);
-    // The same seed finds the same; as a list, too.
-    assert_eq!(run(&["--json", "--out", "clean.txt"]).json()[0], told);
+    // The same seed finds the same duplicates, also as a list.
+    assert_eq!(run(&["--json", "--out", "clean.txt"]).json()[0], report);
     assert_eq!(
         fs::read_to_string(dir.path("clean.txt")).unwrap().lines().count() as u64,
         42 - left_out
     );
-    // A wider radius finds no fewer.
+    // A wider radius finds at least as many.
     assert!(run(&["--json", "--radius", "6"]).json()[0]["left_out"].as_u64().unwrap() >= left_out);
     let text = run(&[]).out;
     assert!(
@@ -57,7 +57,7 @@ fn duplicates_are_found_told_and_left_out() {
         &[&dedup[..], &["--out", "clean", "--force"]].concat(),
         &["\"clean\" is an existing folder"],
     );
-    // What a command left that was cut off is no set, and is not taken for one.
+    // The unfinished folder of an interrupted command is refused as a dataset.
     assert!(!dir.path("clean.partial").exists());
     fs::create_dir(dir.path("other.partial")).unwrap();
     dir.refused(
@@ -68,26 +68,26 @@ fn duplicates_are_found_told_and_left_out() {
 }
 
 #[test]
-fn sets_without_files_are_written_as_pictures() {
+fn datasets_without_files_are_written_as_images() {
     let dir = TestDir::new();
     for class in ["cat", "dog"] {
-        pictures(&dir.path(&format!("zoo/{class}")), 12);
+        write_images(&dir.path(&format!("zoo/{class}")), 12);
     }
     dir.ok(&["data", "prepare", "zoo", "--image", "32", "--channels", "3", "--out", "zoo.dcgan"]);
     let dedup = ["dedup", "zoo.dcgan", "--epochs", "30", "--device", "cpu", "--json"];
-    let told = dir.ok(&[&dedup[..], &["--out", "clean"]].concat()).json().remove(0);
-    // The dogs are the cats.
-    let stay = 24 - told["left_out"].as_u64().unwrap();
-    assert!(stay <= 12, "{told}");
+    let report = dir.ok(&[&dedup[..], &["--out", "clean"]].concat()).json().remove(0);
+    // Both classes have the same images.
+    let stay = 24 - report["left_out"].as_u64().unwrap();
+    assert!(stay <= 12, "{report}");
     let kept: Vec<_> = files(&dir.path("clean")).iter().flat_map(|folder| files(folder)).collect();
     assert_eq!(kept.len() as u64, stay);
     assert!(dir.path("clean/cat").is_dir() && !dir.path("clean.partial").exists());
-    let picture = image::open(&kept[0]).unwrap();
-    assert_eq!((picture.width(), picture.height()), (32, 32));
+    let image = image::open(&kept[0]).unwrap();
+    assert_eq!((image.width(), image.height()), (32, 32));
 }
 
 #[test]
-fn a_set_without_duplicates_has_no_picture_of_them() {
+fn a_dataset_without_duplicates_has_no_sheet() {
     let dir = TestDir::new();
     fs::create_dir(dir.path("noise")).unwrap();
     for i in 0..6u32 {
@@ -117,7 +117,7 @@ fn a_set_without_duplicates_has_no_picture_of_them() {
 }
 
 fn table(dir: &TestDir) -> String {
-    let root = dir.path("pictures");
+    let root = dir.path("photos");
     let mut text = String::from("file,number\n");
     for file in
         files(&root).into_iter().chain(files(&root.join("more"))).filter(|file| file.is_file())
@@ -129,7 +129,7 @@ fn table(dir: &TestDir) -> String {
 }
 
 #[test]
-fn samples_are_shown_beside_their_neighbours() {
+fn samples_are_shown_with_their_neighbors() {
     let dir = TestDir::new();
     dir.train(&["--steps", "3", "--out", "run"]);
     let command = [
@@ -148,8 +148,8 @@ fn samples_are_shown_beside_their_neighbours() {
     let text = dir.ok(&command).out;
     assert!(text.contains("small transforms") && text.contains("nearest in features"), "{text}");
     let sheet = image::open(dir.path("near.png")).unwrap().to_rgb8();
-    // Cells of 64 pixels with frames of 3 and lines of 1: a sample, two neighbours in pixels, two
-    // in features.
+    // Cells of 64 pixels with frames of 3 and lines of 1: a sample, two neighbors in pixels, two in
+    // features.
     assert_eq!(sheet.dimensions(), (5 * 71 + 1, 3 * 71 + 1));
     let frame = |column: u32| sheet.get_pixel(1 + column * 71, 1).0;
     assert_eq!((frame(0), frame(1), frame(2)), ([255; 3], frame(2), frame(1)));
@@ -175,7 +175,7 @@ fn samples_are_shown_beside_their_neighbours() {
         "--checkpoint",
         "g.safetensors",
         "--data",
-        "pictures",
+        "photos",
         "--grid",
         "alone.png",
         "--json",

@@ -1,10 +1,10 @@
 //! `dcgan features` and `dcgan linear-probe`.
 
-use crate::common::{TestDir, pictures};
+use crate::common::{TestDir, write_images};
 use runs::read_state_dict;
 use std::fs;
 
-/// A tiny trained run, and a labelled set with both parts: pictures of two kinds.
+/// A tiny trained run, and a labeled dataset of two classes with both splits.
 fn trained() -> TestDir {
     let dir = TestDir::new();
     dir.train(&["--steps", "3", "--out", "run"]);
@@ -13,12 +13,12 @@ fn trained() -> TestDir {
             let folder = dir.path(&format!("kinds/{part}/{class}"));
             fs::create_dir_all(&folder).unwrap();
             for i in 0..count {
-                let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+                let image = image::RgbImage::from_fn(16, 16, |x, y| {
                     let stripe = if class == "striped" && (x + i) % 4 < 2 { 60 } else { 0 };
                     let noise = (x * 37 + y * 59 + i * 83 + x * y * i) % 90;
                     image::Rgb([(40 + stripe + noise) as u8; 3])
                 });
-                picture.save(folder.join(format!("{i:02}.png"))).unwrap();
+                image.save(folder.join(format!("{i:02}.png"))).unwrap();
             }
         }
     }
@@ -26,7 +26,7 @@ fn trained() -> TestDir {
 }
 
 #[test]
-fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
+fn features_are_written_with_labels_whatever_the_count() {
     let dir = trained();
     let features = |out: &str, args: &[&str]| {
         let ended = dir.ok(&[
@@ -71,8 +71,8 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     }
     let (random, _) = features("random.safetensors", &["--untrained", "--seed", "4"]);
     assert_ne!(random["features"], all["features"]);
-    let (of_pictures, _) = features("pictures.safetensors", &["--bn-d", "images"]);
-    assert_ne!(of_pictures["features"], all["features"]);
+    let (of_images, _) = features("images.safetensors", &["--bn-d", "images"]);
+    assert_ne!(of_images["features"], all["features"]);
     let again = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "all.safetensors"];
     dir.refused(1, &again, &["all.safetensors", "--force"]);
     let over = [
@@ -95,7 +95,7 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
 }
 
 #[test]
-fn representations_are_compared_by_draws_of_labels() {
+fn representations_are_compared_over_draws_of_labels() {
     let dir = trained();
     let probe = [
         "linear-probe",
@@ -155,7 +155,7 @@ fn representations_are_compared_by_draws_of_labels() {
         ),
         "{same}"
     );
-    // All labels, once.
+    // All labels, in one draw.
     let all = dir.ok(&[
         &probe[..5],
         &["--protocol", "cifar10", "--validation", "40", "--json", "--representations", "d"],
@@ -165,7 +165,7 @@ fn representations_are_compared_by_draws_of_labels() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused() {
+fn impossible_comparisons_are_refused() {
     let dir = trained();
     let probe =
         ["linear-probe", "--checkpoint", "run", "--protocol", "fashion1000", "--device", "cpu"];
@@ -180,9 +180,9 @@ fn what_cannot_be_compared_is_refused() {
         &["\"plain\"", "--num-labels"],
     );
     refused(&["--data", "kinds"], &["10000", "120", "--validation"]);
-    refused(&["--data", "pictures"], &["test"]);
-    pictures(&dir.path("bare/train"), 12);
-    pictures(&dir.path("bare/test"), 12);
+    refused(&["--data", "photos"], &["test"]);
+    write_images(&dir.path("bare/train"), 12);
+    write_images(&dir.path("bare/test"), 12);
     refused(&["--data", "bare", "--validation", "4"], &["0 classes"]);
     dir.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     let features =

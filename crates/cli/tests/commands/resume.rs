@@ -1,4 +1,4 @@
-//! Runs that are interrupted, killed, lengthened and resumed.
+//! Runs that are interrupted, killed, extended and resumed.
 #![cfg(unix)]
 
 use crate::common::{Ended, TestDir, files, logged_steps, rows, signal, wait_for};
@@ -11,7 +11,7 @@ fn last_checkpoint(dir: &TestDir, run: &str) -> Vec<u8> {
 }
 
 #[test]
-fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
+fn an_interrupt_finishes_the_step_saves_and_names_the_command() {
     let dir = TestDir::new();
     for (name, run) in [("INT", "int"), ("TERM", "term")] {
         let child = dir.start(&["--steps", "1000000", "--out", run, "--log-every", "1"]);
@@ -43,7 +43,7 @@ fn interrupted_twice(dir: &TestDir, apart: Duration) -> Ended {
     let slow = [
         "train",
         "--data",
-        "pictures",
+        "photos",
         "--image",
         "64",
         "--width",
@@ -80,7 +80,7 @@ fn a_second_interrupt_ends_at_once() {
 /// As `timeout` does: a signal to the program and one to its group. Not at the same moment, because
 /// the system merges pending signals.
 #[test]
-fn an_interrupt_told_twice_is_one() {
+fn a_repeated_interrupt_counts_once() {
     let ended = interrupted_twice(&TestDir::new(), Duration::from_millis(20));
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(ended.out.contains("dcgan train --resume run"), "{}", ended.out);
@@ -88,7 +88,7 @@ fn an_interrupt_told_twice_is_one() {
 
 /// If a step takes several batches, an epoch has fewer steps, in a new and in a resumed run.
 #[test]
-fn epochs_are_passes_over_the_pictures() {
+fn epochs_are_passes_over_the_images() {
     let dir = TestDir::new();
     // Five batches.
     dir.train(&["--d-steps", "2", "--epochs", "1", "--out", "run", "--log-every", "1"]);
@@ -156,8 +156,7 @@ fn killed_at_any_instant_it_ends_the_same() {
         );
         if kills < 12 {
             if kills % 3 == 0 {
-                // At any time, mostly during start-up; but a run faster than the whole one must not
-                // escape.
+                // At any time, mostly during start-up; but before a fast run ends.
                 let (begun, wait) = (Instant::now(), Duration::from_micros(draw(micros / 2)));
                 while begun.elapsed() < wait && written() < STEPS - 60 {
                     std::thread::sleep(Duration::from_micros(200));
@@ -178,7 +177,7 @@ fn killed_at_any_instant_it_ends_the_same() {
         within += u32::from(!ended && (1..STEPS).contains(&written()));
     }
     eprintln!("{kills} kills, {within} of them between the first step and the last");
-    assert!(within > 1, "the kills came too early or too late to tell anything");
+    assert!(within > 1, "the kills came too early or too late");
     assert!(
         last_checkpoint(&dir, "whole") == last_checkpoint(&dir, "killed"),
         "after {kills} kills"
@@ -204,7 +203,7 @@ fn is_temporary(path: &Path) -> bool {
 }
 
 #[test]
-fn a_run_can_be_lengthened_and_its_rate_changed() {
+fn a_run_can_be_extended_and_its_learning_rate_changed() {
     let dir = TestDir::new();
     dir.train(&["--steps", "12", "--out", "whole"]);
     dir.train(&["--steps", "5", "--name", "parts"]);
@@ -229,7 +228,7 @@ fn a_run_can_be_lengthened_and_its_rate_changed() {
 }
 
 #[test]
-fn what_cannot_change_is_refused_by_name() {
+fn settings_that_cannot_change_are_refused_by_name() {
     let dir = TestDir::new();
     dir.train(&["--steps", "3", "--out", "run"]);
     let cases: &[(&[&str], &[&str])] = &[
@@ -257,12 +256,12 @@ fn what_cannot_change_is_refused_by_name() {
 }
 
 #[test]
-fn other_data_is_noticed_and_moved_data_found() {
+fn other_data_is_refused_and_moved_data_found() {
     let dir = TestDir::new();
     dir.train(&["--steps", "3", "--out", "run"]);
-    fs::rename(dir.path("pictures"), dir.path("moved")).unwrap();
+    fs::rename(dir.path("photos"), dir.path("moved")).unwrap();
     let resume = ["train", "--resume", "run", "--steps", "4"];
-    dir.refused(1, &resume, &["no data at", "pictures", "new location with --data"]);
+    dir.refused(1, &resume, &["no data at", "photos", "new location with --data"]);
     dir.ok(&[&resume[..], &["--data", "moved"]].concat());
     fs::remove_file(dir.path("moved/007.png")).unwrap();
     dir.refused(
@@ -273,7 +272,7 @@ fn other_data_is_noticed_and_moved_data_found() {
 }
 
 #[test]
-fn damaged_checkpoints_are_named_and_passed_over() {
+fn damaged_checkpoints_are_named_and_skipped() {
     let dir = TestDir::new();
     dir.train(&["--steps", "6", "--out", "run", "--checkpoint-every", "2", "--log-every", "1"]);
     let whole = last_checkpoint(&dir, "run");
@@ -297,7 +296,7 @@ fn damaged_checkpoints_are_named_and_passed_over() {
 }
 
 #[test]
-fn a_named_checkpoint_is_gone_back_to() {
+fn a_run_resumes_from_a_named_checkpoint() {
     let dir = TestDir::new();
     let settings =
         ["--log-every", "1", "--checkpoint-every", "2", "--sample-every", "2", "--keep", "9"];
@@ -355,7 +354,7 @@ fn a_run_killed_before_its_first_checkpoint_is_started_again() {
 }
 
 #[test]
-fn other_arithmetic_is_warned_of() {
+fn other_numerics_are_warned_of() {
     let dir = TestDir::new();
     dir.train(&["--steps", "2", "--out", "run"]);
     let mut resumed = dir.command(&["train", "--resume", "run", "--steps", "3"]);

@@ -13,7 +13,7 @@ fn trained() -> TestDir {
 }
 
 #[test]
-fn the_same_seed_draws_the_same_whatever_count_and_batch() {
+fn a_seed_gives_the_same_images_whatever_count_and_batch() {
     let dir = trained();
     let images = |name: &str, args: &[&str]| {
         dir.ok(&[&["sample", "--checkpoint", "run", "--out", name], args].concat());
@@ -42,7 +42,7 @@ fn the_same_seed_draws_the_same_whatever_count_and_batch() {
 }
 
 #[test]
-fn pictures_and_grids_are_written_and_never_over_others() {
+fn images_and_grids_are_written_and_never_overwrite() {
     let dir = trained();
     let command = [
         "sample",
@@ -60,8 +60,8 @@ fn pictures_and_grids_are_written_and_never_over_others() {
     dir.ok(&command);
     let drawn = files(&dir.path("drawn"));
     assert_eq!(drawn.len(), 5);
-    let picture = image::open(&drawn[4]).unwrap();
-    assert_eq!((picture.width(), picture.height(), picture.color().channel_count()), (16, 16, 3));
+    let image = image::open(&drawn[4]).unwrap();
+    assert_eq!((image.width(), image.height(), image.color().channel_count()), (16, 16, 3));
     let grid = image::open(dir.path("grid.png")).unwrap();
     assert!(grid.width() > grid.height(), "three columns, two rows");
 
@@ -74,7 +74,7 @@ fn pictures_and_grids_are_written_and_never_over_others() {
 }
 
 #[test]
-fn outputs_that_cannot_be_are_refused_before_drawing() {
+fn impossible_outputs_are_refused_before_sampling() {
     let dir = trained();
     let sample = ["sample", "--checkpoint", "run", "--count", "2"];
     for name in ["one.jpg", "one", "png"] {
@@ -93,15 +93,15 @@ fn outputs_that_cannot_be_are_refused_before_drawing() {
     }
     dir.refused(
         1,
-        &[&unread[..], &["--grid", "pictures/000.png/x.png"]].concat(),
-        &["\"pictures/000.png\" is not a folder"],
+        &[&unread[..], &["--grid", "photos/000.png/x.png"]].concat(),
+        &["\"photos/000.png\" is not a folder"],
     );
     assert!(!dir.path("none").exists());
     dir.ok(&[&sample[..], &["--grid", "UPPER.PNG"]].concat());
 }
 
 #[test]
-fn batch_statistics_never_come_from_a_picture_alone() {
+fn batch_statistics_never_come_from_a_single_image() {
     let dir = trained();
     let sample = |count: &str, name: &str| {
         let args = ["--count", count, "--batch", "4", "--out", name];

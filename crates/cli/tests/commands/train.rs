@@ -1,11 +1,11 @@
 //! `dcgan train`, from an empty folder to a finished run.
 
-use crate::common::{TestDir, files, logged_steps, pictures, rows};
+use crate::common::{TestDir, files, logged_steps, write_images, rows};
 use serde_json::json;
 use std::fs;
 
 #[test]
-fn a_run_leaves_everything_it_promises() {
+fn a_run_writes_all_of_its_files() {
     let dir = TestDir::new();
     let ended = dir.train(&[
         "--steps",
@@ -25,8 +25,8 @@ fn a_run_leaves_everything_it_promises() {
         ended.out.find(text).unwrap_or_else(|| panic!("{text:?} is not in {}", ended.out))
     };
     // The networks, the dataset, a line per logged step, and the next command.
-    assert!(at("Generator: latent vector 100 -> image 16x16x3") < at("Data: pictures, 40 images"));
-    assert!(at("Data: pictures, 40 images") < at("step 2/7  D loss"));
+    assert!(at("Generator: latent vector 100 -> image 16x16x3") < at("Data: photos, 40 images"));
+    assert!(at("Data: photos, 40 images") < at("step 2/7  D loss"));
     assert_eq!(ended.out.lines().filter(|line| line.starts_with("step ")).count(), 4);
     at("dcgan sample --checkpoint run");
     assert_eq!(ended.err, "");
@@ -67,7 +67,7 @@ fn json_is_one_object_per_event_and_nothing_else() {
     assert_eq!(ended.event("started")["steps"], 10);
     assert_eq!(ended.event("data")["images"], 40);
     let path = dir.path(ended.event("finished")["checkpoint"].as_str().unwrap());
-    assert!(path.is_file() && path.starts_with(dir.path("runs/0001-pictures-torch")), "{path:?}");
+    assert!(path.is_file() && path.starts_with(dir.path("runs/0001-photos-torch")), "{path:?}");
 }
 
 #[test]
@@ -127,17 +127,17 @@ fn defaults_follow_the_data() {
         (json!("newmu-mnist"), json!([28, 28, 1]), json!(234))
     );
     assert_eq!(
-        plan(&["--data", "pictures", "--batch", "20"]),
+        plan(&["--data", "photos", "--batch", "20"]),
         (json!("torch"), json!([64, 64, 3]), json!(50))
     );
     assert_eq!(
-        plan(&["--data", "pictures", "--batch", "20", "--channels", "4"]).1,
+        plan(&["--data", "photos", "--batch", "20", "--channels", "4"]).1,
         json!([64, 64, 4])
     );
 }
 
 #[test]
-fn a_small_picture_is_padded_and_a_large_one_cropped() {
+fn a_small_image_is_padded_and_a_large_one_cropped() {
     let dir = TestDir::new();
     let config = |name: &str, args: &[&str]| {
         dir.ok(&[&["train", "--out", name, "--steps", "1", "--batch", "4", "--width", "1"], args]
@@ -147,14 +147,14 @@ fn a_small_picture_is_padded_and_a_large_one_cropped() {
     assert!(config("pad", &["--image", "32"]).contains("fit = \"pad\""));
     assert!(config("same", &[]).contains("fit = \"crop\""));
     assert!(
-        config("told", &["--image", "32", "--fit", "stretch", "--background", "ff8000"])
+        config("set", &["--image", "32", "--fit", "stretch", "--background", "ff8000"])
             .contains("fit = \"stretch\"")
     );
-    assert!(config("folder", &["--data", "pictures", "--image", "32"]).contains("fit = \"crop\""));
+    assert!(config("folder", &["--data", "photos", "--image", "32"]).contains("fit = \"crop\""));
 }
 
 #[test]
-fn a_recipe_file_is_taken_and_flags_go_before_it() {
+fn flags_override_a_recipe_file() {
     let dir = TestDir::new();
     fs::write(
         dir.path("mine.toml"),
@@ -194,7 +194,7 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads_but_on_the_seed() {
+fn bits_depend_on_the_seed_and_not_on_threads() {
     let dir = TestDir::new();
     let last = |name: &str, args: &[&str]| {
         dir.train(&[&["--steps", "6", "--out", name], args].concat());
@@ -206,9 +206,9 @@ fn bits_do_not_depend_on_threads_but_on_the_seed() {
 }
 
 #[test]
-fn bad_pictures_are_skipped_and_named_up_to_five() {
+fn bad_images_are_skipped_and_named_up_to_five() {
     let dir = TestDir::new();
-    pictures(&dir.path("many"), 90);
+    write_images(&dir.path("many"), 90);
     for i in 0..7 {
         fs::write(dir.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
     }
@@ -235,7 +235,7 @@ fn a_new_run_starts_from_old_weights() {
     dir.ok(&[
         "train",
         "--data",
-        "pictures",
+        "photos",
         "--init-from",
         "old",
         "--steps",
@@ -251,10 +251,10 @@ fn a_new_run_starts_from_old_weights() {
     let name = "g.main.0.weight";
     assert_eq!(old[name], first[name]);
     let steps = first["adam_g.steps"].as_i64().map(<[i64]>::to_vec);
-    assert_eq!(steps, Some(vec![0]), "the optimiser begins anew");
+    assert_eq!(steps, Some(vec![0]), "the optimizer starts from zero");
     dir.refused(
         1,
-        &["train", "--data", "pictures", "--init-from", "old", "--width", "3", "--out", "x"],
+        &["train", "--data", "photos", "--init-from", "old", "--width", "3", "--out", "x"],
         &["--init-from old", "shape"],
     );
     assert!(!dir.path("x").exists());
@@ -287,9 +287,9 @@ fn sets_of_one_shape_choose_size_and_recipe() {
 
 /// A dataset smaller than the recipe's batch is trained on, with a hint on what to expect.
 #[test]
-fn few_pictures_are_learned_in_smaller_batches_with_advice() {
+fn few_images_get_a_smaller_batch_and_a_hint() {
     let dir = TestDir::new();
-    let flags = ["train", "--data", "pictures", "--image", "16", "--width", "2", "--steps", "1"];
+    let flags = ["train", "--data", "photos", "--image", "16", "--width", "2", "--steps", "1"];
     let ended = dir.ok(&[&flags[..], &["--out", "run"]].concat());
     let helps = ["--recipe modern", "--augment color,translation", "--flip", "--width 32", "--ema"];
     for part in [&["only 40 images (batch 40)"][..], &helps].concat() {
@@ -318,16 +318,16 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
         &[&flags[..], &["--batch", "41"]].concat(),
         &["40 images, fewer than one batch of 41"],
     );
-    pictures(&dir.path("seven"), 7);
+    write_images(&dir.path("seven"), 7);
     dir.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of"]);
-    pictures(&dir.path("many"), 1000);
+    write_images(&dir.path("many"), 1000);
     assert!(
         !dir.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few")
     );
 }
 
 #[test]
-fn what_goes_wrong_has_an_exit_code_of_its_own() {
+fn divergence_has_its_own_exit_code() {
     let dir = TestDir::new();
     // A learning rate at which all four attempts diverge.
     let ended = dir.run(&TestDir::training(&["--steps", "3", "--lr", "1e30", "--out", "run"]));
@@ -343,13 +343,13 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
         &["step 1:"],
     );
     // Resumed with another action, which changes no value.
-    dir.train(&["--steps", "3", "--out", "sound"]);
-    dir.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
-    let config = std::fs::read_to_string(dir.path("sound/config.toml")).unwrap();
+    dir.train(&["--steps", "3", "--out", "valid"]);
+    dir.ok(&["train", "--resume", "valid", "--steps", "4", "--on-collapse", "stop"]);
+    let config = std::fs::read_to_string(dir.path("valid/config.toml")).unwrap();
     assert!(
         config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on_collapse\""),
         "{config}"
     );
-    let row = &rows(&dir.path("sound"))[0];
+    let row = &rows(&dir.path("valid"))[0];
     assert!(row["d_accuracy"].is_number() && row["g_grad_norm"].is_number(), "{row}");
 }

@@ -9,9 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Flags of the smallest networks for 16×16 images.
-pub const TINY: [&str; 8] = ["--data", "pictures", "--image", "16", "--width", "2", "--batch", "8"];
+pub const TINY: [&str; 8] = ["--data", "photos", "--image", "16", "--width", "2", "--batch", "8"];
 
-/// A temporary folder with 40 images in `images/`, in which commands run.
+/// A temporary folder with 40 images in `photos/`, in which commands run.
 pub struct TestDir {
     folder: TempDir,
 }
@@ -26,7 +26,7 @@ pub struct Ended {
 impl TestDir {
     pub fn new() -> Self {
         let dir = Self { folder: tempfile::tempdir().unwrap() };
-        pictures(&dir.path("pictures"), 40);
+        write_images(&dir.path("photos"), 40);
         dir
     }
 
@@ -118,13 +118,13 @@ impl Ended {
 }
 
 /// Writes `count` small color images, all different, none of 16×16.
-pub fn pictures(folder: &Path, count: u32) {
+pub fn write_images(folder: &Path, count: u32) {
     std::fs::create_dir_all(folder).unwrap();
     for i in 0..count {
-        let picture = image::RgbImage::from_fn(20, 18, |x, y| {
+        let image = image::RgbImage::from_fn(20, 18, |x, y| {
             image::Rgb([(x * 12) as u8, (y * 14) as u8 ^ i as u8, (i * 6) as u8 ^ (x + y) as u8])
         });
-        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
+        image.save(folder.join(format!("{i:03}.png"))).unwrap();
     }
 }
 

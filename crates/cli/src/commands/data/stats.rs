@@ -62,7 +62,6 @@ struct SplitReport {
     name: String,
     split: Split,
     images: usize,
-    #[serde(rename = "looked_at")]
     examined: usize,
     sizes: Vec<SizeCount>,
     channels: Vec<ChannelCount>,

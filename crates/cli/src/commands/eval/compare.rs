@@ -347,7 +347,6 @@ struct CompareReport {
     #[serde(rename = "classes")]
     conditions: Option<ConditionSampling>,
     seed: u64,
-    #[serde(rename = "neighbours")]
     neighbors: u32,
     metrics: BTreeMap<&'static str, MetricSummary>,
     /// The keys of `metrics` as the table lists them.

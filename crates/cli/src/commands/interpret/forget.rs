@@ -193,7 +193,7 @@ fn regions(
 
 /// The feature maps that were dropped, and the effects on the images.
 #[derive(Serialize)]
-#[serde(tag = "event", rename = "forgotten")]
+#[serde(tag = "event", rename = "forget")]
 struct ForgetReport {
     layer: String,
     /// Feature maps of the layer.
@@ -208,7 +208,6 @@ struct ForgetReport {
     change: [[f64; 2]; 2],
     /// Likewise the fraction of the contrast that is left.
     contrast: [[f64; 2]; 2],
-    #[serde(rename = "judge")]
     classifier: Option<String>,
     object: Option<String>,
     rates: Option<RatesReport>,

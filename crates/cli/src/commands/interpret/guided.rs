@@ -131,7 +131,6 @@ struct GuidedReport(Vec<GuidedEvent>);
 enum GuidedEvent {
     Layer {
         layer: String,
-        #[serde(rename = "pictures")]
         images: usize,
         #[serde(skip)]
         dataset: String,
@@ -158,7 +157,7 @@ struct FeatureReport {
 
 #[derive(Clone, Serialize)]
 struct ResponseReport {
-    picture: usize,
+    image: usize,
     at: [usize; 2],
     response: f32,
     label: Option<u32>,
@@ -167,7 +166,7 @@ struct ResponseReport {
 impl FeatureReport {
     fn new(network: &'static str, feature: &Feature, dataset: &Dataset) -> Self {
         let top = feature.top.iter().map(|response| ResponseReport {
-            picture: response.image,
+            image: response.image,
             at: response.at,
             response: response.value,
             label: dataset.label(response.image),

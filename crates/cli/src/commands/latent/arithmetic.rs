@@ -193,7 +193,6 @@ struct ArithmeticReport {
     c: Selection,
     /// |A − B + C| / √latent.
     length: f64,
-    #[serde(rename = "verdict")]
     check: Option<ArithmeticCheck>,
     #[serde(skip)]
     candidates: usize,
@@ -219,7 +218,6 @@ struct ArithmeticCheck {
 #[derive(Serialize)]
 struct ResultRates {
     result: RateReport,
-    #[serde(rename = "with_neighbours")]
     with_neighbors: RateReport,
 }
 

@@ -110,7 +110,6 @@ pub struct Candidate {
 #[derive(Serialize)]
 pub struct Selection {
     /// How they were asked for.
-    #[serde(rename = "what")]
     pub query: String,
     /// Their latents.
     #[serde(skip)]
@@ -120,7 +119,7 @@ pub struct Selection {
     pub names: Vec<String>,
     /// All candidates with the attributes asked for, by descending score; none for indices and
     /// seeds.
-    #[serde(rename = "such", serialize_with = "number_of")]
+    #[serde(serialize_with = "number_of")]
     pub matches: Option<Vec<usize>>,
 }
 

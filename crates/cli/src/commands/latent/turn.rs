@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         at.iter().map(|&t| Position { at: t, rate: rates.next().map(RateReport::from) }).collect();
     let (turn, base) =
         turn_and_latents(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
-    report::print(&TurnReport { a, b, by, places: positions_report, tracked }, args.files.json);
+    report::print(&TurnReport { a, b, by, positions: positions_report, tracked }, args.files.json);
     args.files.write_grid(&opened, turn.samples(base.clone(), &at), &[])?;
     let Some(gif) = &args.gif else { return Ok(()) };
     let frames = args.frames as usize;
@@ -178,7 +178,7 @@ struct TurnReport {
     b: Selection,
     /// The model that detects the tracked attributes.
     by: Option<String>,
-    places: Vec<Position>,
+    positions: Vec<Position>,
     #[serde(skip)]
     tracked: Option<String>,
 }
@@ -186,9 +186,7 @@ struct TurnReport {
 /// A position along the axis.
 #[derive(Serialize)]
 struct Position {
-    #[serde(rename = "place")]
     at: f32,
-    #[serde(rename = "seen")]
     rate: Option<RateReport>,
 }
 
@@ -199,7 +197,7 @@ impl Report for TurnReport {
         let mut lines = vec![group("A", &self.a), group("B", &self.b)];
         let (Some(attributes), Some(by)) = (&self.tracked, &self.by) else { return lines };
         lines.push(format!("\nHow often {by} detects {attributes}"));
-        let rows = self.places.iter().filter_map(|position| {
+        let rows = self.positions.iter().filter_map(|position| {
             let rate = position.rate.as_ref()?;
             Some([
                 format!("{:.2}", position.at),

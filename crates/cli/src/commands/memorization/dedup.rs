@@ -165,15 +165,12 @@ fn is_list(out: &Path) -> bool {
 /// The duplicates that were found.
 #[derive(Serialize)]
 struct DedupReport {
-    #[serde(rename = "pictures")]
     images: usize,
     groups: usize,
     left_out: usize,
     /// Those left out whose distance is that of unrelated images.
-    #[serde(rename = "doubtful")]
     borderline: usize,
     distinct_codes: usize,
-    #[serde(rename = "telling_bits")]
     informative_bits: u32,
     loss: f64,
     median_distance: f64,

@@ -137,9 +137,7 @@ fn write(
 struct FeaturesReport {
     layers: Vec<LayerReport>,
     width: usize,
-    #[serde(rename = "pictures")]
     images: usize,
-    #[serde(rename = "pictures_per_second")]
     images_per_second: f64,
     out: PathBuf,
     grid: Option<PathBuf>,

@@ -347,7 +347,6 @@ struct ProbeReport {
     result: ProbeResult,
     labels: usize,
     held_out: usize,
-    #[serde(rename = "standardised")]
     standardized: bool,
     data: String,
     seed: u64,

@@ -78,7 +78,7 @@ fn print(args: &Args, settings: &SaddleSettings, trajectories: &[Trajectory]) {
     if args.json.json {
         for trajectory in trajectories {
             output::json(&json!({
-                "event": "played", "method": trajectory.method.name(), "steps": settings.steps, "distance": trajectory.end(),
+                "event": "simulated", "method": trajectory.method.name(), "steps": settings.steps, "distance": trajectory.end(),
                 "factor": trajectory.factor(), "why": trajectory.method.why(),
             }));
         }
