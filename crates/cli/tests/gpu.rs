@@ -243,17 +243,8 @@ fn metrics_and_experiments_have_the_cpus_values() {
         );
     }
     let features = |name: &str, device: &[&str]| {
-        let args = [
-            "features",
-            "--checkpoint",
-            "run",
-            "--data",
-            "photos",
-            "--count",
-            "8",
-            "--out",
-            name,
-        ];
+        let args =
+            ["features", "--checkpoint", "run", "--data", "photos", "--count", "8", "--out", name];
         dir.ok(&[&args, device].concat());
         runs::read_state_dict(&dir.path(name)).unwrap()["features"].as_f32().unwrap().to_vec()
     };

@@ -169,8 +169,8 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
     let dir = TestDir::new();
     // About 45 GiB: the most that a recipe can ask for with so few images.
     let huge = [
-        "train", "--data", "photos", "--image", "1024", "--batch", "40", "--width", "64",
-        "--out", "run",
+        "train", "--data", "photos", "--image", "1024", "--batch", "40", "--width", "64", "--out",
+        "run",
     ];
     let table = fs::read_to_string("/proc/meminfo").unwrap();
     let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap();
@@ -356,10 +356,6 @@ fn a_run_needs_an_empty_folder() {
     );
     assert_eq!(fs::read(dir.path("run/metrics.jsonl")).unwrap(), before);
     // Nor below a file.
-    dir.refused(
-        1,
-        &TestDir::training(&["--out", "photos/000.png/run"]),
-        &["photos/000.png/run"],
-    );
+    dir.refused(1, &TestDir::training(&["--out", "photos/000.png/run"]), &["photos/000.png/run"]);
     assert_eq!(files(&dir.path("photos")).len(), 40);
 }

@@ -356,8 +356,7 @@ fn a_recipe_sets_preprocessing_and_flags_override_it() {
         fs::read(dir.path(out)).unwrap()
     };
     assert!(prepare("a.dcgan", &["--recipe", "own.toml"]) == prepare("b.dcgan", &flags));
-    for (data, recipe) in [("photos", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")]
-    {
+    for (data, recipe) in [("photos", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")] {
         let out = format!("{data}-{recipe}");
         let small = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1"];
         dir.ok(
@@ -591,16 +590,8 @@ fn folders_are_split() {
         .map(|split| split["images"].as_u64().unwrap())
         .collect();
     assert_eq!(counts, [30, 10]);
-    dir.refused(
-        1,
-        &["data", "split", "photos", "--out", "divided"],
-        &["\"divided\" is not empty"],
-    );
-    dir.refused(
-        1,
-        &["data", "split", "photos", "--out", "new", "--test", "1"],
-        &["a share of 1"],
-    );
+    dir.refused(1, &["data", "split", "photos", "--out", "divided"], &["\"divided\" is not empty"]);
+    dir.refused(1, &["data", "split", "photos", "--out", "new", "--test", "1"], &["a share of 1"]);
     dir.refused(
         1,
         &["data", "split", "photos", "--out", "new", "--group-by", "person"],

@@ -149,8 +149,8 @@ fn a_feature_network_is_trained_cached_and_used() {
     assert_eq!(lab.eval(&[&all[..], &["--fake", "noise"]].concat()), noise);
     assert_eq!(lab.eval(&[&all[..], &["--fake", "noise", "--no-cache"]].concat()), noise);
 
-    let table = lab
-        .ok(&["eval", "--real", "labeled", "--fake", "noise", "--image", "16", "--count", "40"]);
+    let table =
+        lab.ok(&["eval", "--real", "labeled", "--fake", "noise", "--image", "16", "--count", "40"]);
     let line = table.out.lines().find(|line| line.contains("chet distance")).unwrap();
     assert!(line.contains(&format!("({name})")), "{line}");
     assert!(table.err.contains("no full rank"), "{}", table.err);

@@ -30,7 +30,8 @@ fn filters_of_both_networks_are_drawn() {
     // Eight filters of 4×4, 16 times as large, and the gaps.
     assert_eq!(size(&dir, "d.png"), (8 * 66 + 2, 66 + 2));
     let more = ["--network", "generator", "--columns", "2", "--each", "--json", "--grid", "g.png"];
-    let report = dir.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
+    let report =
+        dir.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
     assert_eq!(report["shape"], serde_json::json!([8, 4, 4, 3]));
     assert_eq!(report["norms"].as_array().unwrap().len(), 8);
     assert_eq!(size(&dir, "g.png"), (2 * 66 + 2, 4 * 66 + 2));

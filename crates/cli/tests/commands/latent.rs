@@ -37,7 +37,8 @@ fn zoo() -> TestDir {
 
 #[track_caller]
 fn redrawn(dir: &TestDir, image: &str) {
-    let [report] = &dir.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..] else {
+    let [report] = &dir.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..]
+    else {
         panic!("not one object")
     };
     assert_eq!((&report["equal"], &report["differing"]), (&true.into(), &0.into()), "{image}");
@@ -523,8 +524,10 @@ fn images_are_inpainted_enlarged_and_denoised() {
     };
     let whole = image::open(dir.path("drawn/00000.png")).unwrap();
 
-    let filled =
-        report("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--out", "z.safetensors"]);
+    let filled = report(
+        "inpaint",
+        &["--grid", "filled.png", "--out", "whole.png", "--out", "z.safetensors"],
+    );
     let better = |report: &serde_json::Value| {
         report["psnr"]["restored"].as_f64() > report["psnr"]["without a generator"].as_f64()
     };
@@ -546,8 +549,10 @@ fn images_are_inpainted_enlarged_and_denoised() {
     );
     dir.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
 
-    let large =
-        report("superres", &["--factor", "4", "--discriminator-weight", "0", "--grid", "large.png"]);
+    let large = report(
+        "superres",
+        &["--factor", "4", "--discriminator-weight", "0", "--grid", "large.png"],
+    );
     assert!(better(&large), "{large}");
     // A small image is used as it is.
     whole
@@ -577,7 +582,10 @@ fn the_discriminator_s_loss_changes_missing_pixels() {
         .pop()
         .unwrap()
     };
-    assert_ne!(report(&["--discriminator-weight", "0"]), report(&["--discriminator-weight", "0.1"]));
+    assert_ne!(
+        report(&["--discriminator-weight", "0"]),
+        report(&["--discriminator-weight", "0.1"])
+    );
     assert_eq!(report(&[]), report(&["--discriminator-weight", "0.0003"]));
     dir.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     dir.refused(

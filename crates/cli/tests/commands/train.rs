@@ -1,6 +1,6 @@
 //! `dcgan train`, from an empty folder to a finished run.
 
-use crate::common::{TestDir, files, logged_steps, write_images, rows};
+use crate::common::{TestDir, files, logged_steps, rows, write_images};
 use serde_json::json;
 use std::fs;
 
