@@ -276,7 +276,7 @@ impl<'a> PackWriter<'a> {
             images: self.written.len() as u32,
             // Flips are applied to batches: the file does not depend on them.
             preprocess: Preprocess { flip: false, ..self.preprocess.clone() },
-            labelled: !self.source.class_names().is_empty(),
+            labeled: !self.source.class_names().is_empty(),
             class_names: self.source.class_names().to_vec(),
             columns: self.source.columns().to_vec(),
             // Packing a packed file keeps the fingerprint of the original.

@@ -29,7 +29,7 @@ type WindowId = (u64, u64);
 struct ReadState {
     /// The next window to read.
     next: WindowId,
-    /// The last window that a worker asked for.
+    /// The last window that a worker requested.
     wanted: WindowId,
     stopped: bool,
 }

@@ -99,7 +99,7 @@ impl Default for AugmentParams {
 /// The augmentation of one batch of images, as constants on the images' device.
 pub struct Augmentation {
     shape: [usize; 4],
-    colour: Option<ColorJitter>,
+    color: Option<ColorJitter>,
     /// Flips and shifts, `[N, 3]`: see [`Tensor::shift2d`].
     moves: Option<Tensor>,
     /// The cutout mask, `[N, H, W, 1]`: 0 in the rectangle, 1 elsewhere.
@@ -143,15 +143,15 @@ impl Augmentation {
         let each = |f: &dyn Fn(&AugmentParams) -> f32| {
             upload(choices.iter().map(f).collect(), &[n, 1, 1, 1])
         };
-        let coloured = |c: &AugmentParams| {
+        let colored = |c: &AugmentParams| {
             [c.brightness, c.saturation, c.contrast]
                 != [plain.brightness, plain.saturation, plain.contrast]
         };
-        let colour = choices.iter().any(coloured).then(|| {
-            let grey = channels == 1;
+        let color = choices.iter().any(colored).then(|| {
+            let gray = channels == 1;
             ColorJitter {
-                own: each(&|c| if grey { c.contrast } else { c.saturation * c.contrast }),
-                pixel: (!grey).then(|| each(&|c| c.contrast * (1.0 - c.saturation))),
+                own: each(&|c| if gray { c.contrast } else { c.saturation * c.contrast }),
+                pixel: (!gray).then(|| each(&|c| c.contrast * (1.0 - c.saturation))),
                 image: each(&|c| 1.0 - c.contrast),
                 offset: each(&|c| c.brightness),
             }
@@ -179,7 +179,7 @@ impl Augmentation {
                 .neg()
                 .add_scalar(1.0)
         });
-        Self { shape: [n, h, w, channels], colour, moves, keep }
+        Self { shape: [n, h, w, channels], color, moves, keep }
     }
 
     /// Applies the augmentation to images `[N, H, W, C]`; gradients flow through.
@@ -190,10 +190,10 @@ impl Augmentation {
     pub fn apply(&self, images: &Tensor) -> Tensor {
         assert_eq!(images.shape()[..], self.shape, "Augmentation::apply: drawn for other images");
         let mut x = images.clone();
-        if let Some(colour) = &self.colour {
+        if let Some(color) = &self.color {
             x = match self.shape[3] {
-                4 => concat(&[&colour.apply(&x.narrow(3, 0, 3)), &x.narrow(3, 3, 1)], 3),
-                _ => colour.apply(&x),
+                4 => concat(&[&color.apply(&x.narrow(3, 0, 3)), &x.narrow(3, 3, 1)], 3),
+                _ => color.apply(&x),
             };
         }
         if let Some(moves) = &self.moves {

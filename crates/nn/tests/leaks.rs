@@ -61,10 +61,10 @@ fn a_steady_step_leaves_nothing_behind() {
         let gradients = out.mean_all().add(&slope.square().mean_all()).backward();
         assert!(gradients.len() > d.param_ids().len() / 2);
         drop((out, point, slope, gradients));
-        let judged = d.forward(&fake, pass.with_mode(Mode { track: false, ..Mode::TRAIN }));
-        let gradients = grad(&[(&judged, &Tensor::ones(*judged.shape()))], &g.param_ids(), false);
+        let logits = d.forward(&fake, pass.with_mode(Mode { track: false, ..Mode::TRAIN }));
+        let gradients = grad(&[(&logits, &Tensor::ones(*logits.shape()))], &g.param_ids(), false);
         assert!(gradients.iter().all(Option::is_some));
-        drop((judged, gradients, fake));
+        drop((logits, gradients, fake));
         held.push(tensor::memory_stats().allocated);
     }
     assert_eq!(held[2..], vec![held[1]; 4], "bytes held after each step");

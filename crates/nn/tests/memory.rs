@@ -24,7 +24,7 @@ fn measured(recipe: &Recipe) -> usize {
         recipe.condition.as_ref().map(|_| recipe.example_conditions(batch)),
     );
     let pass = |mode| ForwardCtx::from(mode).with_rng(&noise).with_condition(condition.as_ref());
-    let judge = pass(Mode { track: false, ..Mode::TRAIN });
+    let discriminate = pass(Mode { track: false, ..Mode::TRAIN });
     tensor::reset_peak_memory_stats();
     for _ in 0..2 {
         let real = rng.uniform([batch, h, w, recipe.image.channels], -1.0, 1.0);
@@ -38,7 +38,7 @@ fn measured(recipe: &Recipe) -> usize {
         );
         optimizer_d.step(&d, &grads, &FiniteCheck::new(&Device::Cpu));
         drop(grads);
-        let loss = GanLoss::NonSaturating.generator(&d.forward(&fake, judge));
+        let loss = GanLoss::NonSaturating.generator(&d.forward(&fake, discriminate));
         drop(fake);
         let grads = loss.backward();
         optimizer_g.step(&g, &grads, &FiniteCheck::new(&Device::Cpu));

@@ -132,9 +132,9 @@ fn the_linear_stem_flattens_as_pytorch_does() {
     kernel[(c * 3) * 25 + 12] = 1.0;
     state.insert("main.0.weight".into(), HostTensor::f32(vec![3, 3, 5, 5], kernel));
     d.load_state_dict(&state).expect("the same shapes");
-    let mut picture = vec![0.0; 8 * 14 * 3];
-    picture[(2 * h * 14 + 2 * w) * 3] = 1.0;
-    let logit = d.forward(&tensor::Tensor::from_slice(&picture, [1, 8, 14, 3]), Mode::SAMPLE);
+    let mut image = vec![0.0; 8 * 14 * 3];
+    image[(2 * h * 14 + 2 * w) * 3] = 1.0;
+    let logit = d.forward(&tensor::Tensor::from_slice(&image, [1, 8, 14, 3]), Mode::SAMPLE);
     assert_eq!(logit.shape()[..], [1]);
     assert_eq!(logit.item(), (c * sh * sw + h * sw + w) as f32);
 }

@@ -133,9 +133,9 @@ fn smoothness(images: &Tensor) -> (f64, f64) {
     let (mut correlation, mut deviation) = (0.0, 0.0);
     for image in data.chunks(h * w * c) {
         let mean = image.iter().map(|&x| f64::from(x)).sum::<f64>() / image.len() as f64;
-        let centred: Vec<f64> = image.iter().map(|&x| f64::from(x) - mean).collect();
-        let variance = centred.iter().map(|x| x * x).sum::<f64>() / image.len() as f64;
-        let pairs: Vec<f64> = centred
+        let centered: Vec<f64> = image.iter().map(|&x| f64::from(x) - mean).collect();
+        let variance = centered.iter().map(|x| x * x).sum::<f64>() / image.len() as f64;
+        let pairs: Vec<f64> = centered
             .chunks(w * c)
             .flat_map(|row| row.iter().zip(&row[c..]).map(|(a, b)| a * b))
             .collect();

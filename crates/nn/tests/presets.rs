@@ -40,16 +40,16 @@ fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
         .collect();
     assert!(
         floats.keys().copied().eq(table.keys()),
-        "{prefix}: {:?} beside {:?}",
+        "{prefix}: {:?} and {:?}",
         floats.keys(),
         table.keys()
     );
     let mut filled = state.clone();
-    for (name, told) in table {
+    for (name, scaled) in table {
         let shape: Vec<usize> =
-            told[0].as_array().expect("a shape").iter().map(|n| number(n) as usize).collect();
+            scaled[0].as_array().expect("a shape").iter().map(|n| number(n) as usize).collect();
         assert_eq!(state[name].shape, shape, "{prefix}/{name}");
-        let (scale, offset) = (number(&told[1]) as f32, number(&told[2]) as f32);
+        let (scale, offset) = (number(&scaled[1]) as f32, number(&scaled[2]) as f32);
         let data = uniform(&format!("{prefix}/{name}"), shape.iter().product());
         let data = data.iter().map(|u| u * scale + offset).collect();
         filled.insert(name.clone(), HostTensor::f32(shape, data));
@@ -61,9 +61,9 @@ fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
 /// the expected norm or, where that is practically zero (a bias before batch norm), to a hundredth
 /// of the largest norm in the network.
 #[track_caller]
-fn assert_two_numbers(name: &str, value: &HostTensor, told: &Value, largest: f64) {
+fn assert_two_numbers(name: &str, value: &HostTensor, expected: &Value, largest: f64) {
     let HostTensor { data: TensorData::F32(data), .. } = value else { panic!("{name} is I64") };
-    let (norm, projection) = (number(&told[0]), number(&told[1]));
+    let (norm, projection) = (number(&expected[0]), number(&expected[1]));
     let project = uniform(&format!("{name}/project"), data.len());
     let found_norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     let found = data.iter().zip(&project).map(|(v, p)| f64::from(*v) * f64::from(*p)).sum::<f64>();
@@ -71,13 +71,13 @@ fn assert_two_numbers(name: &str, value: &HostTensor, told: &Value, largest: f64
         (found_norm - norm).abs().max((found - projection).abs()) / norm.max(1e-2 * largest);
     assert!(
         error < 3e-5,
-        "{name}: {error:e}; norm {found_norm} beside {norm}, projection {found} beside {projection}"
+        "{name}: {error:e}; norm {found_norm}, not {norm}; projection {found}, not {projection}"
     );
 }
 
 /// The tensors of one network ("g/…" or "d/…") in a table of norms and projections, with the
 /// largest norm.
-fn told<'a>(table: &'a Value, letter: &str) -> (Vec<(&'a str, &'a Value)>, f64) {
+fn norms<'a>(table: &'a Value, letter: &str) -> (Vec<(&'a str, &'a Value)>, f64) {
     let prefix = format!("{letter}/");
     let all = table.as_object().expect("tensors").iter();
     let own: Vec<_> =
@@ -114,7 +114,7 @@ fn compare(
     let gradients = out.mul(&weights).sum_all().backward();
     drop(out);
     let after = net.state_dict();
-    let (buffers, largest) = told(&case["after"], letter);
+    let (buffers, largest) = norms(&case["after"], letter);
     buffers.iter().for_each(|(name, two)| {
         assert_two_numbers(&format!("{prefix}/{name}"), &after[*name], two, largest)
     });
@@ -128,7 +128,7 @@ fn compare(
             gradients.get(param.key()).unwrap_or_else(|| panic!("{prefix}/{name} has no gradient"));
         param.set(gradient.clone());
     }
-    let (expected, largest) = told(&case["gradients"], letter);
+    let (expected, largest) = norms(&case["gradients"], letter);
     let gradients = net.state_dict();
     for (name, _) in net.params() {
         let (_, two) = expected
@@ -141,7 +141,7 @@ fn compare(
 }
 
 #[test]
-fn every_preset_matches_a_twin_of_its_source() {
+fn every_preset_matches_its_source() {
     let all = arrays("presets.safetensors");
     let cases = cases("presets.json");
     let named: Vec<_> = cases.iter().map(|case| case["recipe"].as_str().expect("a name")).collect();

@@ -43,7 +43,7 @@ fn unusual_values_read_back_equal() {
 }
 
 #[test]
-fn mirroring_is_off_unless_it_is_asked_for() {
+fn mirroring_is_off_by_default() {
     assert!(
         !preset("torch").image.flip && !preset("torch").to_toml().contains("flip"),
         "older recipes read and look as before"
@@ -136,7 +136,7 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
         ),
         (
             "[image]\nchannels = 2",
-            "recipe key \"image.channels\" = 2: must be 1 (grey), 3 (RGB) or 4 (RGBA)",
+            "recipe key \"image.channels\" = 2: must be 1 (gray), 3 (RGB) or 4 (RGBA)",
         ),
         ("[image]\nsize = [63, 64]", "image size 63x64 cannot be made"),
         ("[image]\nsize = [4, 4]", "image size 4x4 cannot be made"),
@@ -317,39 +317,39 @@ fn run(recipe: &Recipe, count: usize) -> (tensor::Tensor, tensor::Tensor) {
     let mut rng = Philox::new(7, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
     let condition = recipe.condition.as_ref().map(|_| recipe.example_conditions(count));
-    let told = |place: ConditioningMethod| {
-        let told = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
-        condition.as_ref().filter(|_| told)
+    let input = |method: ConditioningMethod| {
+        let reads = !matches!(method, ConditioningMethod::None | ConditioningMethod::Auxiliary);
+        condition.as_ref().filter(|_| reads)
     };
     let c = recipe.condition.as_ref();
-    let to_g = c.and_then(|c| told(c.generator));
-    let to_d = c.and_then(|c| told(c.discriminator));
+    let to_g = c.and_then(|c| input(c.generator));
+    let to_d = c.and_then(|c| input(c.discriminator));
     let z = recipe.sample_z(&mut rng, count, &Device::Cpu);
     let image = g.forward(&z, ForwardCtx::from(Mode::BATCH).with_condition(to_g));
-    let verdict = d.forward(&image, ForwardCtx::from(Mode::BATCH).with_condition(to_d));
+    let logits = d.forward(&image, ForwardCtx::from(Mode::BATCH).with_condition(to_d));
     assert_eq!(
         recipe.summary().expect("valid").parameters,
         g.num_parameters() + d.num_parameters(),
         "{}",
         recipe.name
     );
-    (image, verdict)
+    (image, logits)
 }
 
 #[test]
-fn every_preset_makes_images_and_verdicts() {
+fn every_preset_makes_images_and_logits() {
     for name in Recipe::names() {
         let mut recipe = preset(name);
         recipe.generator.width = recipe.generator.width.min(8);
         recipe.discriminator.width = recipe.discriminator.width.min(8);
-        let (image, verdict) = run(&recipe, 4);
+        let (image, logits) = run(&recipe, 4);
         let [h, w] = recipe.image.size;
         assert_eq!(image.shape()[..], [4, h, w, recipe.image.channels], "{name}");
         let low = if recipe.image.range == Range::Unit { 0.0 } else { -1.0 };
         assert!(image.to_vec().iter().all(|p| (low..=1.0).contains(p)), "{name}");
         match recipe.num_d_outputs() {
-            1 => assert_eq!(verdict.shape()[..], [4], "{name}"),
-            n => assert_eq!(verdict.shape()[..], [4, n], "{name}"),
+            1 => assert_eq!(logits.shape()[..], [4], "{name}"),
+            n => assert_eq!(logits.shape()[..], [4, n], "{name}"),
         }
     }
 }
@@ -454,9 +454,9 @@ fn every_key_of_the_networks_builds() {
     ] {
         let recipe =
             Recipe::from_toml(&format!("{base}{keys}")).unwrap_or_else(|e| panic!("{keys}: {e}"));
-        let (image, verdict) = run(&recipe, 4);
+        let (image, logits) = run(&recipe, 4);
         assert_eq!(image.shape()[..], [4, 32, 32, 1], "{keys}");
-        assert_eq!(verdict.len(), 4 * outputs, "{keys}");
+        assert_eq!(logits.len(), 4 * outputs, "{keys}");
         assert_eq!(Recipe::from_toml(&recipe.to_toml()).expect("its own text"), recipe);
     }
 }
@@ -481,11 +481,11 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[image]\nrange = \"unit\"", "ends in tanh"),
         (
             "[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"auxiliary\"",
-            "something that a discriminator does",
+            "is a method of discriminators",
         ),
         (
             "[condition]\nkind = \"vector\"\nsize = 3\ndiscriminator = \"auxiliary\"",
-            "no classes in a vector",
+            "a vector has no classes",
         ),
         ("[optimizer]\nmomentum = 0.9", "Adam's is optimizer.beta1"),
         ("[optimizer]\ntype = \"sgd\"\nmomentum_end = 0.7", "needs optimizer.momentum"),
@@ -498,14 +498,14 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "[optimizer]\nschedule = { kind = \"step\", every = 0, factor = 0.5 }",
             "every = 0 must be at least 1",
         ),
-        ("[augment]\nallow = false\npolicy = [\"color\"]", "images as they are"),
+        ("[augment]\nallow = false\npolicy = [\"color\"]", "trains without augmentation"),
         (
             "[generator]\nlayers = [{ layer = \"linear\", units = 7 }]",
             "ends with [7] where [28, 28, 1] is wanted",
         ),
         (
             "[generator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 3 }]",
-            "wants an image",
+            "needs an image",
         ),
         (
             "[generator]\nwidth = 3\nlayers = [{ layer = \"linear\", units = 7 }]",
@@ -516,26 +516,26 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "[discriminator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 29 }]",
             "the kernel does not fit",
         ),
-        ("[discriminator]\nlayers = [{ layer = \"linear\", units = 1 }]", "wants a vector"),
+        ("[discriminator]\nlayers = [{ layer = \"linear\", units = 1 }]", "needs a vector"),
         (
             "[objective]\nloss = \"wasserstein\"\nweight_clip = 0.01\n[discriminator]\nparametrization = \"spectral-norm\"",
             "\"objective.weight_clip\" = 0.01: and spectral norm",
         ),
         (
             "[objective]\nr1 = 1.0\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"none\"",
-            "asks for slope 0",
+            "pulls the slope to 0",
         ),
         (
             "[discriminator]\nminibatch_stddev = 4\nminibatch_discrimination = { kernels = 3, dims = 2 }",
-            "both tell D how much a batch varies",
+            "both measure the variation of a batch",
         ),
         (
             "[objective]\nr1 = 1.0\n[discriminator]\nnorm = \"none\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
-            "\"objective.r1\" = 1: is about each image by itself, which minibatch discrimination",
+            "\"objective.r1\" = 1: needs a D whose output depends on one image, unlike minibatch",
         ),
         (
             "[objective]\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"layer\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
-            "\"objective.gradient_penalty\" = 10: is about each image by itself, which minibatch discrimination",
+            "\"objective.gradient_penalty\" = 10: needs a D whose output depends on one image",
         ),
         ("[objective]\nr1_every = 8", "\"objective.r1_every\" = 8: needs objective.r1"),
         ("[noise]\ndecay_steps = 100", "\"noise.decay_steps\" = 100: there is no noise"),
@@ -550,11 +550,11 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[labels]\nflip = 1.0", "\"labels.flip\" = 1: must be at least 0 and less than 1"),
         (
             "[condition]\nkind = \"class\"\nsize = 3\nembedding = 2\ngenerator = \"none\"\ndiscriminator = \"projection\"",
-            "\"condition.embedding\" = 2: stands for the condition where it is appended",
+            "\"condition.embedding\" = 2: replaces the condition where it is appended",
         ),
         (
             "[objective]\nnum_labels = 100",
-            "\"objective.num_labels\" = 100: says of how many images",
+            "\"objective.num_labels\" = 100: is the number of labeled images",
         ),
         (
             "[objective]\nsemi_supervised = true\nnum_labels = 2\n[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"none\"\ndiscriminator = \"none\"",
@@ -562,11 +562,11 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ),
         (
             "[objective]\nsemi_supervised = true\nnum_labels = 9\n[condition]\nkind = \"class\"\nsize = 3\ndiscriminator = \"none\"",
-            "hides labels that G would be told",
+            "hides labels on which G would be conditioned",
         ),
         (
             "[train]\nalternate = true",
-            "\"train.separate_batches\" = true: gives every update pictures of its own",
+            "\"train.separate_batches\" = true: gives every update its own images",
         ),
     ] {
         let error =

@@ -68,7 +68,7 @@ fn virtual_generator() -> Network {
 }
 
 #[test]
-fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
+fn an_image_under_virtual_batch_norm_depends_on_itself_alone() {
     let net = virtual_generator();
     let mut rng = Philox::new(2, 0);
     let (z, y) = (rng.normal([6, 4], 0.0, 1.0), rng.normal([6, 2], 0.0, 1.0));
@@ -79,7 +79,7 @@ fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
     assert_eq!(all.shape()[..], [6, 3, 3, 3]);
     for i in 0..6 {
         let alone = draw(&z.narrow(0, i, 1), &y.narrow(0, i, 1));
-        assert_eq!(alone.to_vec(), all.narrow(0, i, 1).to_vec(), "picture {i}");
+        assert_eq!(alone.to_vec(), all.narrow(0, i, 1).to_vec(), "image {i}");
     }
     // The output depends on the reference batch.
     let mut other = virtual_generator();
@@ -217,7 +217,7 @@ fn named_features_are_what_flows_there() {
 }
 
 #[test]
-fn noise_is_of_the_stream_and_only_where_asked_for() {
+fn noise_is_drawn_from_the_stream_and_only_if_enabled() {
     let net = network(vec![
         ("drop", Layer::from(Dropout::new(0.2))),
         ("noise", Layer::from(GaussianNoise::new(0.5))),
@@ -264,7 +264,7 @@ fn spectral_norm_finds_the_largest_singular_value() {
 }
 
 #[test]
-fn a_start_from_data_normalises_every_layer() {
+fn data_dependent_initialization_normalizes_every_layer() {
     let net = network(vec![
         ("stem", Layer::from(Linear::to_image(5, [2, 2, 6]).with_bias().with_weight_norm())),
         ("relu", Layer::from(Activation::Relu)),
@@ -331,7 +331,7 @@ fn convolutions_start_within_two_deviations() {
 }
 
 #[test]
-fn initialisers_reach_every_weight() {
+fn initializers_reach_every_weight() {
     let discriminator = || {
         network(vec![
             ("conv", Layer::from(Conv2d::new(3, 8, SQUARE, true).with_spectral_norm())),

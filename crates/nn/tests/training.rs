@@ -109,7 +109,7 @@ fn a_steady_step_copies_nothing() {
 }
 
 #[test]
-fn saved_optimisers_and_networks_go_on_bit_for_bit() {
+fn saved_optimizers_and_networks_resume_bit_for_bit() {
     let (recipe, g, d, mut rng) = tiny(1);
     let mut optimizers = [
         Optimizer::new(&g, recipe.optimizer(NetworkRole::Generator)),
@@ -140,7 +140,7 @@ fn saved_optimisers_and_networks_go_on_bit_for_bit() {
 }
 
 #[test]
-fn an_optimiser_refuses_another_network_s_state() {
+fn an_optimizer_refuses_another_network_s_state() {
     let (recipe, g, d, _) = tiny(1);
     let mut optimizer = Optimizer::new(&g, recipe.optimizer(NetworkRole::Generator));
     let error = optimizer

@@ -1,4 +1,4 @@
-//! Every preset trains, on a small labelled set.
+//! Every preset trains, on a small labeled dataset.
 
 #[path = "common/fixtures.rs"]
 mod fixtures;

@@ -140,14 +140,14 @@ impl ConditionArgs {
     /// # Errors
     /// Returns an error if the generator does not have them, or a condition is missing.
     pub fn read(&self, recipe: &Recipe) -> Result<Conditions, CliError> {
-        let asked = if self.condition.is_some() {
+        let flag = if self.condition.is_some() {
             Some("--condition")
         } else {
             self.class.as_ref().map(|_| "--class")
         };
-        let asked = asked.or_else(|| (!self.attr.is_empty()).then_some("--attr"));
+        let flag = flag.or_else(|| (!self.attr.is_empty()).then_some("--attr"));
         let Some(condition) = train::generator_condition(recipe) else {
-            return match asked {
+            return match flag {
                 Some(flag) => Err(CliError::Usage(format!(
                     "{flag}: this generator was trained without a condition"
                 ))),

@@ -188,7 +188,7 @@ fn a_packed_file_trains_like_its_source() {
             .count(),
         1
     );
-    // Both give the same networks, to the bit, mirrored or not; and a run may resume with the other.
+    // Both give the same networks, to the bit, mirrored or not; a run may resume with the other.
     let train = |data: &str, args: &[&str], out: &str| {
         let flags =
             ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];

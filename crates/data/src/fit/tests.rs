@@ -32,7 +32,7 @@ fn the_right_size_passes_through_exactly() {
 }
 
 #[test]
-fn crop_takes_the_centre_of_the_target_shape() {
+fn crop_takes_the_center_of_the_target_shape() {
     // 6×2 → 2×2: columns 2 and 3, unchanged.
     let wide = decoded(6, 2, 1, (0..12).collect());
     assert_eq!(fitted(&wide, &Preprocess::new([2, 2], 1)), [2, 3, 8, 9]);
@@ -69,7 +69,7 @@ fn geometry_of_every_fit_stays_inside() {
 }
 
 #[test]
-fn pad_centres_without_enlarging() {
+fn pad_centers_without_enlarging() {
     let source = decoded(2, 1, 1, vec![7, 8]);
     let preprocess =
         Preprocess { fit: Fit::Pad, background: [50; 3], ..Preprocess::new([3, 4], 1) };
@@ -155,7 +155,7 @@ fn colors_of_transparent_pixels_do_not_bleed() {
 }
 
 #[test]
-fn a_crop_comes_first_and_is_centred() {
+fn a_crop_comes_first_and_is_centered() {
     // 6×4 (width × height): the 2×2 in the middle, unchanged.
     let source = decoded(6, 4, 1, (0..24).collect());
     let cut = Preprocess { crop: Some([2, 2]), ..Preprocess::new([2, 2], 1) };

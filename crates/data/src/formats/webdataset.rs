@@ -29,7 +29,7 @@ pub(super) fn labels(
 ) -> Result<Option<ClassLabels>, DataError> {
     let bad = |problem: String| DataError::malformed(container.format(), path, problem);
     let mut found: HashMap<(u32, &str), WebDatasetLabel> = HashMap::new();
-    let mut labelled = 0;
+    let mut labeled = 0;
     for member in others {
         let (stem, extension) = split_stem(&member.name);
         let label = match extension {
@@ -38,7 +38,7 @@ pub(super) fn labels(
             _ => None,
         };
         if let Some(label) = label {
-            labelled += 1;
+            labeled += 1;
             found.insert(
                 (member.shard, stem),
                 label.map_err(|problem| bad(format!("{:?} {problem}", member.name)))?,
@@ -48,7 +48,7 @@ pub(super) fn labels(
     if found.is_empty() {
         return Ok(None);
     }
-    if found.len() < labelled {
+    if found.len() < labeled {
         return Err(bad("some of its images have two labels, a .cls and a .json file".to_owned()));
     }
     let mut used = std::collections::HashSet::new();

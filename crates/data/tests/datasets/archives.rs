@@ -364,7 +364,7 @@ fn bad_tables() {
         assert!(text.to_lowercase().contains(wanted) && text.contains("attributes.csv"), "{text}");
     }
     // The first column if none is named `file`, with a byte order mark before it.
-    write(folder.path(), "attributes.csv", b"\xEF\xBB\xBFpicture,x\n1.png,yes\n0.png,no\n");
+    write(folder.path(), "attributes.csv", b"\xEF\xBB\xBFimage,x\n1.png,yes\n0.png,no\n");
     let set = open(folder.path(), &rgb(4)).unwrap();
     assert_eq!((set.attributes(0), set.attributes(1)), (vec![0.0], vec![1.0]));
 }

@@ -108,10 +108,10 @@ fn stl10() {
     let test = open_as("stl10:", &folder, Split::Test, &rgb(96)).unwrap();
     assert_pixels(&test, &[2]);
     assert_eq!(labels(&test), [3]);
-    let unlabelled = open(&folder.join("unlabeled_X.bin"), &rgb(96)).unwrap();
-    assert_pixels(&unlabelled, &[3]);
+    let unlabeled = open(&folder.join("unlabeled_X.bin"), &rgb(96)).unwrap();
+    assert_pixels(&unlabeled, &[3]);
     assert_eq!(
-        (unlabelled.label(0), unlabelled.class_names().len(), shape(&folder)),
+        (unlabeled.label(0), unlabeled.class_names().len(), shape(&folder)),
         (None, 0, Some([96, 96, 3]))
     );
 }

@@ -41,8 +41,8 @@ impl InspectedGenerator {
         layer: Option<&str>,
         device: &Device,
     ) -> Result<Self, EvalError> {
-        let (recipe, network, normalised) = train::load_generator(checkpoint, None, device)?;
-        let mode = normalised.mode();
+        let (recipe, network, statistics) = train::load_generator(checkpoint, None, device)?;
+        let mode = statistics.mode();
         let layers = map_layers(&recipe, &network, mode, device);
         if layers.is_empty() {
             return Err(EvalError::NoFeatureMaps { recipe: recipe.name });

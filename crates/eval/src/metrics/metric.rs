@@ -211,11 +211,11 @@ pub enum MetricWarning {
         /// Values in a feature vector.
         width: usize,
     },
-    /// KID's subsets are smaller than asked for: there are no more images.
+    /// KID's subsets are smaller than requested: there are no more images.
     SmallSubsets {
         /// Images in a subset.
         size: usize,
-        /// Images asked for.
+        /// Images requested.
         wanted: usize,
     },
 }

@@ -101,7 +101,7 @@ impl LayerSpec for AppendConditionConfig {
     fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
         let (size, embedding) = (input.env.condition_size, input.env.embedding);
         if size == 0 && embedding == 0 {
-            return Err("there is no section [condition] that says how long it is".into());
+            return Err("there is no section [condition] with its size".into());
         }
         let spectral = input.env.parametrization == Parametrization::SpectralNorm;
         let plan = if embedding > 0 {

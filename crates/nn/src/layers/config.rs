@@ -25,7 +25,7 @@ macro_rules! layer_configs {
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
         #[serde(tag = "layer", rename_all = "kebab-case")]
         pub enum LayerConfig {
-            $(#[allow(missing_docs)] // The type documents it.
+            $(#[allow(missing_docs, reason = "the type documents it")]
             $variant($config),)*
         }
 
@@ -136,7 +136,7 @@ pub(crate) struct LayerEnv {
     pub is_discriminator: bool,
 }
 
-/// What a layer of a list gets from the layers before it and from the recipe.
+/// The input of a layer of a list: what the layers before it and the recipe determine.
 pub(crate) struct LayerInput<'a> {
     /// The shape of one sample: `[H, W, C]` or `[F]`.
     pub shape: &'a [usize],
@@ -145,7 +145,7 @@ pub(crate) struct LayerInput<'a> {
     /// The image that the vector is reshaped to by a later layer, if nothing before that changes
     /// the order of its units.
     pub reshaped: Option<[usize; 3]>,
-    /// The recipe's part.
+    /// The recipe's settings.
     pub env: &'a LayerEnv,
 }
 
@@ -155,7 +155,8 @@ impl LayerInput<'_> {
         match *self.shape {
             [h, w, c] => Ok([h, w, c]),
             _ => Err(format!(
-                "wants an image, [height, width, channels], and there is a vector {:?}; put a reshape before it",
+                "needs an image, [height, width, channels], and its input is a vector {:?}; put a \
+                 reshape before it",
                 self.shape
             )),
         }
@@ -165,7 +166,7 @@ impl LayerInput<'_> {
     pub fn vector(&self) -> Result<usize, String> {
         match *self.shape {
             [_, _, _] => Err(format!(
-                "wants a vector, and there is an image {:?}; put flatten or global-average before it",
+                "needs a vector, and its input is an image {:?}; put flatten or global-average before it",
                 self.shape
             )),
             _ => Ok(num_elements(self.shape)),

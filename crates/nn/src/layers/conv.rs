@@ -331,7 +331,8 @@ impl LayerSpec for ConvTransposeConfig {
             .map_or([0, 0], |geom| geom.input);
         if oh == 0 || ow == 0 {
             return Err(format!(
-                "leaves nothing of an image of {h}x{w} pixels, or output_padding is not below the stride"
+                "leaves nothing of an image of {h}x{w} pixels, or output_padding is not below the \
+                 stride"
             ));
         }
         let parametrization = input.env.parametrization;

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_flips_are_as_asked() {
+    fn ranges_and_flips_follow_the_settings() {
         let n = 20_000;
         let [real, fake] = drawn(Labels::NOISY, n);
         let share = |t: &[f32], low: f32, high: f32| {

@@ -46,19 +46,19 @@ fn halving(kernel: usize) -> (Pad, usize) {
 pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
     let g = &recipe.generator;
     let where_to = condition(recipe, |c| c.generator);
-    let (levels, seed) = (recipe.levels(), recipe.base_size());
+    let (levels, base) = (recipe.levels(), recipe.base_size());
     let mut channels = g.width << levels.saturating_sub(1);
     let mut layers = Vec::new();
     if where_to != ConditioningMethod::None {
         layers.push(AppendConditionConfig {}.into());
     }
-    let [h, w] = seed;
+    let [h, w] = base;
     match g.stem {
         Stem::Conv => {
             let inputs = g.latent
                 + if where_to == ConditioningMethod::None { 0 } else { recipe.condition_width() };
             layers.push(ReshapeConfig { shape: [1, 1, inputs] }.into());
-            let kernel = HeightWidth::Both(seed);
+            let kernel = HeightWidth::Both(base);
             layers.push(
                 ConvTransposeConfig {
                     channels,
@@ -85,7 +85,7 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
             }
         }
     }
-    attend(&mut layers, g.attention, seed);
+    attend(&mut layers, g.attention, base);
     for level in 1..=levels {
         let last = level == levels;
         channels = if last { recipe.image.channels } else { channels / 2 };

@@ -14,7 +14,7 @@ pub(super) fn field_names<T>(
     names
 }
 
-/// A deserializer that records the field names it is asked for.
+/// A deserializer that records the field names that a type requests.
 pub(super) struct Collector<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Collector<'_> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tensor::Tensor;
 
 /// The largest side of an image file that is read.
-const LARGEST_PICTURE: usize = 16_384;
+const LARGEST_SIDE: usize = 16_384;
 
 /// The shape of the images and their preprocessing. Optional values that are missing are chosen by
 /// the program or its user.
@@ -35,12 +35,12 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<ResizeFilter>,
     /// The color (RGB) behind transparent pixels and around padded images. Written as `"black"`,
-    /// `"white"`, `"grey"` or `"ff8000"`.
+    /// `"white"`, `"gray"` or `"ff8000"`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        serialize_with = "write_colour",
-        deserialize_with = "read_colour"
+        serialize_with = "write_color",
+        deserialize_with = "read_color"
     )]
     pub background: Option<[u8; 3]>,
     /// Whether training images are flipped horizontally with probability 1/2.
@@ -82,19 +82,19 @@ impl Range {
 
 /// Checks the preprocessing options; the size was checked before.
 pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
-    let fits = |side: &usize| (1..=LARGEST_PICTURE).contains(side);
+    let fits = |side: &usize| (1..=LARGEST_SIDE).contains(side);
     if let Some([h, w]) = image.crop.filter(|sides| !sides.iter().all(fits)) {
         return Err(bad(
             "image.crop",
             format!("[{h}, {w}]"),
-            format!("sides must be from 1 to {LARGEST_PICTURE} pixels"),
+            format!("sides must be from 1 to {LARGEST_SIDE} pixels"),
         ));
     }
     let Some(side) = image.min_side else { return Ok(()) };
     let least = image.size[0].max(image.size[1]);
-    if !(least..=LARGEST_PICTURE).contains(&side) {
+    if !(least..=LARGEST_SIDE).contains(&side) {
         let problem =
-            format!("must be from {least}, the larger side of image.size, to {LARGEST_PICTURE}");
+            format!("must be from {least}, the larger side of image.size, to {LARGEST_SIDE}");
         return Err(bad("image.min_side", side, problem));
     }
     match image.fit {
@@ -102,7 +102,7 @@ pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
         Some(_) => Err(bad(
             "image.min_side",
             side,
-            "the centre of a larger picture is taken only with image.fit = \"crop\"",
+            "the center of a larger image is taken only with image.fit = \"crop\"",
         )),
     }
 }
@@ -115,15 +115,15 @@ fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]
         untagged,
         expecting = "give one side, as in 108, or height and width, as in [140, 108]"
     )]
-    enum Given {
+    enum Sides {
         Side(usize),
-        Sides([usize; 2]),
+        Both([usize; 2]),
         Text(String),
     }
-    match Given::deserialize(deserializer)? {
-        Given::Side(side) => Ok(Some([side; 2])),
-        Given::Sides(sides) => Ok(Some(sides)),
-        Given::Text(text) => {
+    match Sides::deserialize(deserializer)? {
+        Sides::Side(side) => Ok(Some([side; 2])),
+        Sides::Both(sides) => Ok(Some(sides)),
+        Sides::Text(text) => {
             let side = |text: &str| text.parse().map_err(|_| de::Error::custom(HOW));
             let (height, width) = text.split_once(['x', '×']).unwrap_or((&text, &text));
             Ok(Some([side(height)?, side(width)?]))
@@ -131,23 +131,24 @@ fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]
     }
 }
 
-fn read_colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 3]>, D::Error> {
-    const HOW: &str = "give \"black\", \"white\", \"grey\", or six hexadecimal digits, as in \"ff8000\" for orange";
+fn read_color<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 3]>, D::Error> {
+    const HOW: &str = "give \"black\", \"white\", \"gray\", or six hexadecimal digits, as in \"ff8000\" \
+                       for orange";
     let text = String::deserialize(deserializer).map_err(|_| de::Error::custom(HOW))?;
     parse_color(&text).map(Some).ok_or_else(|| de::Error::custom(HOW))
 }
 
-fn write_colour<S: Serializer>(colour: &Option<[u8; 3]>, serializer: S) -> Result<S::Ok, S::Error> {
-    let [red, green, blue] = colour.unwrap_or_default();
+fn write_color<S: Serializer>(color: &Option<[u8; 3]>, serializer: S) -> Result<S::Ok, S::Error> {
+    let [red, green, blue] = color.unwrap_or_default();
     serializer.serialize_str(&format!("{red:02x}{green:02x}{blue:02x}"))
 }
 
-/// A color by name (black, white, grey) or as hexadecimal `RRGGBB`; `None` for anything else.
+/// A color by name (black, white, gray) or as hexadecimal `RRGGBB`; `None` for anything else.
 pub fn parse_color(text: &str) -> Option<[u8; 3]> {
     match text {
         "black" => return Some([0; 3]),
         "white" => return Some([255; 3]),
-        "grey" | "gray" => return Some([128; 3]),
+        "gray" | "grey" => return Some([128; 3]),
         _ => {}
     }
     let digits = text.strip_prefix('#').unwrap_or(text);
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pictures_become_is_read_and_written() {
+    fn preprocessing_is_read_and_written() {
         let plain = read("").unwrap();
         let ImageConfig { crop, fit, min_side, filter, background, .. } = &plain.image;
         assert_eq!((*crop, *fit, *min_side, *filter, *background), (None, None, None, None, None));
@@ -178,7 +179,7 @@ mod tests {
                 .all(|key| !plain.to_toml().contains(&format!("{key} =")))
         );
         let recipe = read(
-            "crop = 108\nfit = \"crop\"\nmin_side = 96\nfilter = \"box\"\nbackground = \"grey\"",
+            "crop = 108\nfit = \"crop\"\nmin_side = 96\nfilter = \"box\"\nbackground = \"gray\"",
         )
         .unwrap();
         let ImageConfig { crop, fit, min_side, filter, background, .. } = &recipe.image;

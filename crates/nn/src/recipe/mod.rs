@@ -254,7 +254,10 @@ impl Recipe {
     /// Whether D has minibatch discrimination in the form of its authors' code, which has
     /// data-dependent initialization.
     pub fn uses_minibatch_code_form(&self) -> bool {
-        let code = |layer: &LayerConfig| matches!(layer, LayerConfig::MinibatchDiscrimination(d) if d.form == MinibatchForm::Code);
+        let code = |layer: &LayerConfig| match layer {
+            LayerConfig::MinibatchDiscrimination(d) => d.form == MinibatchForm::Code,
+            _ => false,
+        };
         architecture::layer_configs(self, NetworkRole::Discriminator).iter().any(code)
     }
 
@@ -279,7 +282,7 @@ impl Recipe {
     }
 
     /// The options of the generator's or the discriminator's optimizer.
-    pub fn optimizer(&self, player: NetworkRole) -> OptimizerOptions {
+    pub fn optimizer(&self, role: NetworkRole) -> OptimizerOptions {
         let OptimizerConfig {
             kind,
             lr,
@@ -298,7 +301,7 @@ impl Recipe {
             OptimizerType::Sgd => OptimizerKind::Sgd { momentum, nesterov },
             OptimizerType::RmsProp => OptimizerKind::RmsProp { alpha: beta2, eps, momentum },
         };
-        let lr = match player {
+        let lr = match role {
             NetworkRole::Generator => lr,
             NetworkRole::Discriminator => lr_discriminator.unwrap_or(lr),
         };

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seed_stays_at_least_four() {
+    fn the_base_resolution_is_at_least_four() {
         for (size, expected) in [
             ([28, 28], Some(2)),
             ([32, 32], Some(3)),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_neighbours_named_are_the_nearest_valid_ones() {
+    fn the_sizes_named_are_the_nearest_valid_ones() {
         for side in 0..300 {
             if halvings([side; 2]).is_some() {
                 continue;

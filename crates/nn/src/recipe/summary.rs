@@ -123,7 +123,8 @@ impl fmt::Display for ModelSummary {
         let gib = self.memory_bytes as f64 / (1u64 << 30) as f64;
         write!(
             f,
-            "\n{} parameters; a training step on {} images takes about {gib:.2} GiB and {:.1} GFLOP",
+            "\n{} parameters; a training step on {} images takes about {gib:.2} GiB and \
+             {:.1} GFLOP",
             grouped(self.parameters),
             self.batch,
             self.flops_per_step / 1e9

@@ -60,7 +60,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
         return Err(NnError::ImageSize { size: image.size, nearest: nearest_sizes(image.size) });
     }
     if ![1, 3, 4].contains(&image.channels) {
-        return Err(bad("image.channels", image.channels, "must be 1 (grey), 3 (RGB) or 4 (RGBA)"));
+        return Err(bad("image.channels", image.channels, "must be 1 (gray), 3 (RGB) or 4 (RGBA)"));
     }
     image::validate(image)?;
     whole("generator.latent", generator.latent, 1, LARGEST_COUNT)?;
@@ -209,7 +209,7 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
             return Err(bad(
                 "train.steps",
                 steps,
-                "cannot stand beside train.epochs; keep one of the two",
+                "cannot be combined with train.epochs; keep one of the two",
             ));
         }
         (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
@@ -235,7 +235,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
                 return Err(bad(
                     "train.batch",
                     batch,
-                    format!("{name} would need over 8 GiB for its output; make it smaller"),
+                    format!("{name} would need over 8 GiB for its output; reduce it"),
                 ));
             }
             if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
@@ -243,7 +243,8 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
                     "train.batch",
                     batch,
                     format!(
-                        "batch norm at {name} would see a single value per unit; use at least 2, or generator.stem = \"conv\""
+                        "batch norm at {name} would have a single value per unit; use at least 2, or \
+                         generator.stem = \"conv\""
                     ),
                 ));
             }
@@ -251,7 +252,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
         let parameters = net.parameters();
         if parameters > MOST_PARAMETERS {
             let problem = format!(
-                "makes a network of {parameters} parameters, over {MOST_PARAMETERS}; make it smaller"
+                "makes a network of {parameters} parameters, over {MOST_PARAMETERS}; reduce it"
             );
             return Err(bad(key, value, problem));
         }

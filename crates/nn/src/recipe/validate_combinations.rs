@@ -34,16 +34,17 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
     optimizer(recipe)?;
     schedule(recipe)?;
     let augments = !recipe.augment.policy.is_empty() || recipe.image.flip;
-    let why = "this recipe stands for a source that trains on images as they are; set augment.allow = true to do it all the same";
+    let why = "the source of this recipe trains without augmentation; set augment.allow = true to \
+               augment all the same";
     reject(!recipe.augment.allow && augments, "augment.allow", false, why)
 }
 
 fn objective(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let name = written(o.loss);
-    let told = recipe.labels != Labels::default();
+    let has_labels = recipe.labels != Labels::default();
     reject(
-        told && !o.loss.takes_targets(),
+        has_labels && !o.loss.takes_targets(),
         "objective.loss",
         &name,
         "has no targets that section [labels] could change",
@@ -56,7 +57,8 @@ fn objective(recipe: &Recipe) -> Check {
             && recipe.discriminator.parametrization != Parametrization::SpectralNorm,
         "objective.loss",
         &name,
-        "without a bound the critic's loss runs away; set objective.weight_clip, objective.gradient_penalty or discriminator.parametrization = \"spectral-norm\"",
+        "diverges without a bound on the critic's slope; set objective.weight_clip, \
+         objective.gradient_penalty or discriminator.parametrization = \"spectral-norm\"",
     )?;
     reject(
         o.relativistic && o.loss == Loss::Wasserstein,
@@ -69,9 +71,10 @@ fn objective(recipe: &Recipe) -> Check {
 /// Checks of the regularizers that bound D's slope.
 fn penalties(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let mixed =
-        "is about each image by itself, which batch norm in D mixes; use discriminator.norm = ";
-    let company = "is about each image by itself, which minibatch discrimination in D mixes; keep one of the two";
+    let batch_norm =
+        "needs a D whose output depends on one image, unlike batch norm; use discriminator.norm = ";
+    let minibatch = "needs a D whose output depends on one image, unlike minibatch discrimination; \
+                     keep one of the two";
     for (key, weight, norms) in [
         ("objective.gradient_penalty", o.gradient_penalty, "\"layer\", \"instance\" or \"none\""),
         ("objective.r1", o.r1, "\"none\""),
@@ -80,46 +83,48 @@ fn penalties(recipe: &Recipe) -> Check {
             weight > 0.0 && has(recipe, NormKind::Batch),
             key,
             weight,
-            &format!("{mixed}{norms}"),
+            &format!("{batch_norm}{norms}"),
         )?;
-        reject(weight > 0.0 && discriminates(recipe), key, weight, company)?;
+        reject(weight > 0.0 && discriminates(recipe), key, weight, minibatch)?;
     }
     reject(
         o.r1 > 0.0 && o.gradient_penalty > 0.0,
         "objective.r1",
         o.r1,
-        "asks for slope 0 at real images, gradient_penalty for slope 1 beside them; keep one",
+        "pulls the slope to 0 at real images, gradient_penalty to 1 near them; keep one",
     )?;
     reject(
         o.r1_every != 1 && o.r1 == 0.0,
         "objective.r1_every",
         o.r1_every,
-        "needs objective.r1 to begin with, such as 1.0",
+        "needs objective.r1, such as 1.0",
     )?;
     reject(
         o.weight_clip > 0.0 && o.loss != Loss::Wasserstein,
         "objective.weight_clip",
         o.weight_clip,
-        "keeps a Wasserstein critic's slope bounded; it does nothing good for other losses: use objective.loss = \"wasserstein\"",
+        "bounds the slope of a Wasserstein critic and does not help other losses; use \
+         objective.loss = \"wasserstein\"",
     )?;
     reject(
         o.weight_clip > 0.0 && o.gradient_penalty > 0.0,
         "objective.weight_clip",
         o.weight_clip,
-        "and gradient_penalty are two ways to the same end; keep one",
+        "and gradient_penalty both bound the slope; keep one",
     )?;
     reject(
         o.weight_clip > 0.0
             && recipe.discriminator.parametrization == Parametrization::SpectralNorm,
         "objective.weight_clip",
         o.weight_clip,
-        "and spectral norm are two ways to the same end, and the norm scales up again what was clipped; keep one",
+        "and spectral norm both bound the slope, and the norm undoes the clipping; keep one",
     )
 }
 
 fn semi_supervised(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let only = "says of how many images a semi-supervised D learns the labels; set objective.semi_supervised = true";
+    let only = "is the number of labeled images of a semi-supervised D; set \
+                objective.semi_supervised = true";
     reject(o.num_labels > 0 && !o.semi_supervised, "objective.num_labels", o.num_labels, only)?;
     if !o.semi_supervised {
         return Ok(());
@@ -149,13 +154,13 @@ fn semi_supervised(recipe: &Recipe) -> Check {
         c.kind != ConditionKind::Class || c.discriminator != ConditioningMethod::None,
         "objective.semi_supervised",
         true,
-        "needs condition.kind = \"class\" and condition.discriminator = \"none\": the class is what D is to find",
+        "needs condition.kind = \"class\" and condition.discriminator = \"none\": D predicts the class",
     )?;
     reject(
         o.num_labels > 0 && c.generator != ConditioningMethod::None,
         "objective.num_labels",
         o.num_labels,
-        "hides labels that G would be told; use condition.generator = \"none\"",
+        "hides labels on which G would be conditioned; use condition.generator = \"none\"",
     )?;
     let fewer = format!("is fewer than one of each of {} classes", c.size);
     reject(o.num_labels > 0 && o.num_labels < c.size, "objective.num_labels", o.num_labels, &fewer)
@@ -164,7 +169,7 @@ fn semi_supervised(recipe: &Recipe) -> Check {
 /// Checks of feature matching, and of the keys that only it reads.
 fn matching(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let needs = "needs objective.feature_matching to begin with, such as 1.0";
+    let needs = "needs objective.feature_matching, such as 1.0";
     let off = o.feature_matching == 0.0;
     reject(
         off && o.feature_norm != FeatureNorm::L2,
@@ -182,7 +187,7 @@ fn matching(recipe: &Recipe) -> Check {
         o.relativistic && !off,
         "objective.feature_matching",
         o.feature_matching,
-        "takes the place of G's loss, so that nothing would be relative in it",
+        "replaces G's loss, so a relativistic loss would have no effect on G",
     )?;
     if o.feature_layers.is_empty() {
         return Ok(());
@@ -229,18 +234,19 @@ fn discriminator(recipe: &Recipe) -> Check {
         stddev && (discriminates(recipe) || d.minibatch_discrimination.is_some()),
         "discriminator.minibatch_stddev",
         d.minibatch_stddev,
-        "and minibatch discrimination both tell D how much a batch varies; keep one",
+        "and minibatch discrimination both measure the variation of a batch; keep one",
     )?;
     let noisy =
         recipe.noise.input > 0.0 || d_has(recipe, |layer| matches!(layer, LayerConfig::Noise(_)));
     let steps = recipe.noise.decay_steps;
-    let none = "there is no noise that could fall; set noise.input or discriminator.noise";
+    let none = "there is no noise to decay; set noise.input or discriminator.noise";
     reject(steps > 0 && !noisy, "noise.decay_steps", steps, none)
 }
 
 fn networks(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
-    let why = "is for generators: D sees real and generated images in batches apart, for which there is no one reference";
+    let why = "is for generators: D's real and generated batches are separate, so there is no common \
+               reference batch";
     reject(has(recipe, NormKind::VirtualBatch), "discriminator.norm", "\"virtual-batch\"", why)?;
     let both = g.layers.iter().any(|l| matches!(l, LayerConfig::VirtualBatchNorm(_)))
         && g.layers.iter().any(|l| matches!(l, LayerConfig::BatchNorm(_)));
@@ -254,7 +260,7 @@ fn networks(recipe: &Recipe) -> Check {
         ("generator.norm_everywhere", g.norm_everywhere, g.norm),
         ("discriminator.norm_everywhere", d.norm_everywhere, d.norm),
     ] {
-        reject(everywhere && norm == NormKind::None, key, true, "there is no norm to put there")?;
+        reject(everywhere && norm == NormKind::None, key, true, "there is no norm to apply")?;
     }
     let [h, w] = recipe.image.size;
     let sides: Vec<usize> =
@@ -293,7 +299,7 @@ fn condition(recipe: &Recipe) -> Check {
         only_d(c.generator),
         "condition.generator",
         written(c.generator),
-        "is something that a discriminator does; use \"input\" or \"every-layer\"",
+        "is a method of discriminators; use \"input\" or \"every-layer\"",
     )?;
     reject(
         !c.names.is_empty() && c.names.len() != c.size,
@@ -305,7 +311,7 @@ fn condition(recipe: &Recipe) -> Check {
         c.kind == ConditionKind::Vector && c.discriminator == ConditioningMethod::Auxiliary,
         "condition.discriminator",
         "\"auxiliary\"",
-        "there are no classes in a vector of numbers; use \"input\" or \"projection\"",
+        "a vector has no classes; use \"input\" or \"projection\"",
     )?;
     let nowhere = c.generator == ConditioningMethod::None
         && c.discriminator == ConditioningMethod::None
@@ -314,7 +320,7 @@ fn condition(recipe: &Recipe) -> Check {
         nowhere,
         "condition.generator",
         "\"none\"",
-        "neither network would see the condition; leave the section out",
+        "neither network would use the condition; leave the section out",
     )?;
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     placed("condition.generator", c.generator, "generator.layers", &g.layers)?;
@@ -327,7 +333,8 @@ fn condition(recipe: &Recipe) -> Check {
         c.embedding > 0 && !appends(c.generator, &g.layers) && !appends(c.discriminator, &d.layers),
         "condition.embedding",
         c.embedding,
-        "stands for the condition where it is appended, which it is nowhere; use condition.generator = \"input\"",
+        "replaces the condition where it is appended, but no network appends it; use \
+         condition.generator = \"input\"",
     )?;
     reject(
         c.discriminator == ConditioningMethod::Projection
@@ -335,7 +342,7 @@ fn condition(recipe: &Recipe) -> Check {
             && d.layers.is_empty(),
         "condition.discriminator",
         "\"projection\"",
-        "stands where minibatch discrimination would; use discriminator.minibatch_stddev with it",
+        "cannot be combined with minibatch discrimination; use discriminator.minibatch_stddev",
     )
 }
 
@@ -347,13 +354,13 @@ fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[LayerConfi
     }
     let read = layers.iter().any(LayerConfig::reads_condition);
     let given = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
-    let blind =
+    let unavailable =
         format!("{list} has layers that read the condition; use \"input\", or take them out");
-    reject(read && !given, key, written(place), &blind)?;
-    let deaf = format!(
+    reject(read && !given, key, written(place), &unavailable)?;
+    let unused = format!(
         "no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \"none\""
     );
-    reject(given && !read, key, written(place), &deaf)
+    reject(given && !read, key, written(place), &unused)
 }
 
 fn optimizer(recipe: &Recipe) -> Check {
@@ -388,6 +395,6 @@ fn optimizer(recipe: &Recipe) -> Check {
 
 fn schedule(recipe: &Recipe) -> Check {
     let t = &recipe.train;
-    let why = "gives every update pictures of its own, and so latents of its own: set train.resample_z = true";
+    let why = "gives every update its own images and latents: set train.resample_z = true";
     reject(t.separate_batches && !t.resample_z, "train.separate_batches", true, why)
 }

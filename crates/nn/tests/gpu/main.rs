@@ -17,7 +17,7 @@ fn main() {
             ("objectives", cases::objectives),
             ("penalties", cases::penalties),
             ("features_and_classes", cases::features_and_classes),
-            ("optimisers", cases::optimisers),
+            ("optimizers", cases::optimizers),
             ("clipping", cases::clipping),
             ("histories", cases::histories),
             ("augmentation", cases::augmentation),

@@ -97,9 +97,9 @@ fn critic(kind: &str, x: &Tensor, [w1, b1, w2]: [&Tensor; 3]) -> Tensor {
     let h = match kind {
         "leaky" => h.leaky_relu(0.2),
         "norm" => {
-            let centred = h.sub(&h.mean(&[1, 2, 3], true));
-            let variance = centred.square().mean(&[1, 2, 3], true);
-            centred.div(&variance.add_scalar(1e-5).sqrt()).tanh()
+            let centered = h.sub(&h.mean(&[1, 2, 3], true));
+            let variance = centered.square().mean(&[1, 2, 3], true);
+            centered.div(&variance.add_scalar(1e-5).sqrt()).tanh()
         }
         other => panic!("critic {other}"),
     };
@@ -132,12 +132,12 @@ pub fn features_and_classes(device: &Device) {
         );
     });
     each("semi_supervised", 1, device, |case| {
-        let names = ["labelled_logits", "real_logits", "fake_logits"];
-        let [labelled, real, fake] = names.map(|name| case.tensor(name).leaf());
-        let by = [(names[0], &labelled), (names[1], &real), (names[2], &fake)];
+        let names = ["labeled_logits", "real_logits", "fake_logits"];
+        let [labeled, real, fake] = names.map(|name| case.tensor(name).leaf());
+        let by = [(names[0], &labeled), (names[1], &real), (names[2], &fake)];
         case.loss(
-            "labelled",
-            &loss::supervised_class_loss(&labelled, &case.tensor("one_hot"), None),
+            "labeled",
+            &loss::supervised_class_loss(&labeled, &case.tensor("one_hot"), None),
             &by,
         );
         // L_unl is the sum of the two halves; without labels L_lab is 0.
@@ -145,7 +145,7 @@ pub fn features_and_classes(device: &Device) {
         let no_labels = Tensor::full_on(&real.device(), *real.shape(), 0.0);
         let unlabeled = loss::semi_supervised_real_loss(&real, &on_real, &no_labels, Some(0))
             .add(&loss::semi_supervised_fake_loss(&on_fake));
-        case.loss("unlabelled", &unlabeled, &by);
+        case.loss("unlabeled", &unlabeled, &by);
         case.loss("real_logit", &loss::real_logit(&real).mul(&case.tensor("gout")).sum_all(), &by);
     });
     each("auxiliary", 2, device, |case| {
@@ -228,31 +228,31 @@ fn options(case: &Case<'_>) -> OptimizerOptions {
     OptimizerOptions { rule, lr: number("lr"), weight_decay: number("weight_decay") }
 }
 
-pub fn optimisers(device: &Device) {
-    each("optimiser", 9, device, |case| {
+pub fn optimizers(device: &Device) {
+    each("optimizer", 9, device, |case| {
         let net = network(device);
         load(&net, case, "param");
-        let mut optimiser = Optimizer::new(&net, options(case));
+        let mut optimizer = Optimizer::new(&net, options(case));
         let guard = FiniteCheck::new(device);
         let steps = case.attrs["steps"].as_u64().expect("a count");
         for step in 0..steps {
             if step == steps / 2 {
                 // Another optimizer resumes from the state of the first.
                 let mut other = Optimizer::new(&net, options(case));
-                other.load_state(&optimiser.state()).expect("the same network");
+                other.load_state(&optimizer.state()).expect("the same network");
                 assert_eq!(other.steps(), step);
-                optimiser = other;
+                optimizer = other;
             }
             // Learning rate and momentum of each step, where they change.
             if let Some([rate, momentum]) =
                 case.attrs["rates"][step as usize].as_array().map(Vec::as_slice)
             {
-                optimiser.set_lr(rate.as_f64().expect("a rate"));
-                optimiser.set_momentum(momentum.as_f64().expect("a momentum"));
+                optimizer.set_lr(rate.as_f64().expect("a rate"));
+                optimizer.set_momentum(momentum.as_f64().expect("a momentum"));
             }
             let before = net.state_dict();
             let copies =
-                optimiser.step(&net, &gradients(&net, case, &format!("grad/{step}")), &guard);
+                optimizer.step(&net, &gradients(&net, case, &format!("grad/{step}")), &guard);
             assert_eq!(copies, 0, "{}: step {step}", case.name);
             let state = net.state_dict();
             for (key, place) in PLACES {
@@ -261,7 +261,7 @@ pub fn optimisers(device: &Device) {
             }
             assert_eq!(floats(&state, "b.weight"), [1.0; 3], "γ has no gradient");
         }
-        let state = optimiser.state();
+        let state = optimizer.state();
         let memory: Vec<String> =
             serde_json::from_value(case.attrs["memory"].clone()).expect("names");
         assert_eq!(state.len(), 1 + 3 * memory.len(), "{:?}", state.keys());
@@ -281,7 +281,7 @@ pub fn optimisers(device: &Device) {
         let bad = Tensor::full_on(device, [3], f32::NAN);
         guard.check(&bad, 1.0);
         let (before, key) = (net.state_dict(), param(&net, "b.bias").key());
-        optimiser.step(&net, &[(key, bad)].into_iter().collect(), &guard);
+        optimizer.step(&net, &[(key, bad)].into_iter().collect(), &guard);
         assert_eq!(net.state_dict(), before, "{}: after a NaN", case.name);
     });
 }
@@ -341,7 +341,7 @@ pub fn histories(device: &Device) {
         let found = |place: &str| grads.get(param(&net, place).key()).expect("a gradient").clone();
         case.close("grad/weight", &found("a.weight").transpose());
         case.close("grad/bias", &found("b.bias").add_scalar(-2.0));
-        assert_eq!(found("b.weight").to_vec(), [0.0; 3], "γ stood still");
+        assert_eq!(found("b.weight").to_vec(), [0.0; 3], "γ is unchanged");
         let mut state = history.state();
         state.insert("count".into(), HostTensor::scalar_i64(-1));
         let error = history.load_state(&state).expect_err("a negative count").to_string();

@@ -58,8 +58,8 @@ fn features_and_classes() {
 }
 
 #[test]
-fn optimisers() {
-    cases::optimisers(&Device::Cpu);
+fn optimizers() {
+    cases::optimizers(&Device::Cpu);
 }
 
 #[test]

@@ -164,9 +164,9 @@ fn timelapse_is_in_step_order() {
     let shown = frames(&path);
     assert_eq!(shown.iter().map(|frame| frame.0).collect::<Vec<_>>(), [12, 12, 12, 12, 12, 200]);
     for (i, (_, pixels)) in shown.iter().enumerate() {
-        let greys: Vec<u8> = pixels.chunks_exact(4).map(|pixel| pixel[0]).collect();
+        let grays: Vec<u8> = pixels.chunks_exact(4).map(|pixel| pixel[0]).collect();
         let expected: Vec<u8> = (0..=255u8).map(|value| value ^ i as u8).collect();
-        assert_eq!(greys, expected, "all 256 greys survive, frame {i}");
+        assert_eq!(grays, expected, "all 256 grays survive, frame {i}");
     }
     fs::remove_file(samples.join("step-00000250.png")).unwrap();
     let few =

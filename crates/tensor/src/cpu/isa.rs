@@ -47,7 +47,7 @@ pub enum IsaError {
     /// The name is unknown, or the processor lacks the instruction set.
     #[error("instruction set {name:?} is not available on this processor")]
     Unavailable {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The instruction sets that can be used, the best one first.
         available: Vec<Isa>,

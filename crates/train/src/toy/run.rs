@@ -41,7 +41,7 @@ pub struct ToyOutcome {
     /// The step (at the latest) at which a loss or gradient was NaN or infinite and the run
     /// stopped. The measurement is of the last finite weights.
     pub diverged: Option<u64>,
-    /// The frames that were asked for, with the first and last step among them.
+    /// The requested frames, with the first and last step among them.
     pub frames: Vec<Frame>,
 }
 

@@ -199,7 +199,7 @@ pub fn labeled(dir: &Path) -> (PathBuf, PathBuf) {
             "{}/{i:03}.png,{},{}\n",
             i % 10,
             i % 2,
-            if i % 3 == 0 { "red" } else { "grey" }
+            if i % 3 == 0 { "red" } else { "gray" }
         );
     }
     std::fs::write(data.join("attributes.csv"), table).unwrap();

@@ -143,12 +143,12 @@ impl ObjectClassifier {
     fn new(file: &Path, object: Option<&str>, device: &Device) -> Result<Self, CliError> {
         let network = FeatureNetwork::load(file, device)?;
         let known = network.outputs();
-        let asked = object.unwrap_or_default();
-        let named = known.iter().position(|name| name.eq_ignore_ascii_case(asked));
-        match named.or_else(|| asked.parse().ok().filter(|output| *output < known.len())) {
+        let wanted = object.unwrap_or_default();
+        let named = known.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+        match named.or_else(|| wanted.parse().ok().filter(|output| *output < known.len())) {
             Some(output) => Ok(Self { network, output }),
             None => Err(CliError::Usage(format!(
-                "--object {asked}: {} detects {}",
+                "--object {wanted}: {} detects {}",
                 network.id(),
                 known.join(", ")
             ))),

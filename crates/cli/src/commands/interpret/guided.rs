@@ -106,14 +106,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// Opens the dataset, preprocessed as the networks' images.
 fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset, CliError> {
     let info = DatasetInfo::of(&DataSpec::parse(&args.data)?)?;
-    let asked = args.preprocess.recipe(None, &info, Some(recipe.clone()))?;
-    if (asked.image.size, asked.image.channels) != (recipe.image.size, recipe.image.channels) {
+    let wanted = args.preprocess.recipe(None, &info, Some(recipe.clone()))?;
+    if (wanted.image.size, wanted.image.channels) != (recipe.image.size, recipe.image.channels) {
         let ([h, w], c) = (recipe.image.size, recipe.image.channels);
         return Err(CliError::Usage(format!(
             "--image, --channels: these networks have images of {h}x{w}x{c}; leave them out"
         )));
     }
-    let mut preprocess = args.preprocess.preprocess(&asked, &info)?;
+    let mut preprocess = args.preprocess.preprocess(&wanted, &info)?;
     preprocess.flip = false;
     Ok(Dataset::open(&args.data, args.split, &preprocess, &|p| {
         // Opening a dataset cannot be stopped half-way.

@@ -109,7 +109,7 @@ pub struct Candidate {
 /// Exemplars of one concept.
 #[derive(Serialize)]
 pub struct Selection {
-    /// How they were asked for.
+    /// The query, as the user wrote it.
     pub query: String,
     /// Their latents.
     #[serde(skip)]
@@ -117,7 +117,7 @@ pub struct Selection {
     /// Their names: `3, 17` or `seed 5`.
     #[serde(rename = "exemplars")]
     pub names: Vec<String>,
-    /// All candidates with the attributes asked for, by descending score; none for indices and
+    /// All candidates with the requested attributes, by descending score; none for indices and
     /// seeds.
     #[serde(serialize_with = "number_of")]
     pub matches: Option<Vec<usize>>,

@@ -37,7 +37,7 @@ pub struct Args {
 /// Finds the latent of an image by gradient descent.
 ///
 /// # Errors
-/// Returns an error if the image cannot be read, a condition is missing, features are asked for
+/// Returns an error if the image cannot be read, a condition is missing, features are requested
 /// without a discriminator, or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.inversion.require(&args.files, &["safetensors"])?;

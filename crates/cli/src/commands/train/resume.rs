@@ -266,8 +266,8 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
         ),
         ("--keep", text(args.keep), run.keep.to_string()),
     ];
-    let changed = flags.into_iter().find_map(|(flag, asked, own)| {
-        asked.filter(|asked| *asked != own).map(|asked| (flag, asked, own))
+    let changed = flags.into_iter().find_map(|(flag, value, own)| {
+        value.filter(|value| *value != own).map(|value| (flag, value, own))
     });
     let condition = args.condition.condition.is_some().then_some("--condition");
     let changes_recipe = condition.or(args.recipe_flags.flags.first().map(String::as_str));
@@ -277,9 +277,9 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
         }
         _ => None,
     };
-    if let Some((flag, asked, own)) = changed.or(other_recipe) {
+    if let Some((flag, value, own)) = changed.or(other_recipe) {
         return Err(CliError::Usage(format!(
-            "{flag} {asked} differs from this run's {own}: only --steps, --epochs, --lr, --on-… \
+            "{flag} {value} differs from this run's {own}: only --steps, --epochs, --lr, --on-… \
              and \
              the dataset's location (--data) can change on --resume; leave it out, or start a new \
              run \

@@ -50,10 +50,10 @@ pub(in crate::fetch) fn answer(status: &str, headers: &[&str], body: &[u8]) -> V
 /// A correct answer: the range that was requested, or the whole file.
 pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
     Box::new(move |head| {
-        let asked = head.lines().find_map(|line| {
+        let range = head.lines().find_map(|line| {
             line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
         });
-        match asked {
+        match range {
             None => answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content),
             Some(start) => {
                 let range =

@@ -45,7 +45,8 @@ pub(crate) struct RecordFields {
 pub(crate) struct Footer {
     pub images: u32,
     pub preprocess: Preprocess,
-    pub labelled: bool,
+    #[serde(alias = "labelled")]
+    pub labeled: bool,
     pub class_names: Vec<String>,
     pub columns: Vec<Attribute>,
     /// Of the dataset that was packed, under this preprocessing.
@@ -154,7 +155,7 @@ impl Footer {
         let names = 8 * (u64::from(self.images) + 1);
         self.preprocess.validate().is_ok()
             && self.images > 0
-            && self.labelled != self.class_names.is_empty()
+            && self.labeled != self.class_names.is_empty()
             && self.names_at().checked_add(names).and_then(|at| at.checked_add(self.name_bytes))
                 == Some(length)
     }

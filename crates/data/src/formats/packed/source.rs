@@ -51,9 +51,9 @@ impl PackedSource {
             return Err("the checksum of its record is wrong: the file is damaged".to_owned());
         }
         let fields = self.layout.fields(record);
-        let known = fields.label.map_or(!self.footer.labelled, |label| {
-            (label as usize) < self.footer.class_names.len()
-        });
+        let known = fields
+            .label
+            .map_or(!self.footer.labeled, |label| (label as usize) < self.footer.class_names.len());
         if known {
             Ok((&record[..self.layout.image], fields))
         } else {
