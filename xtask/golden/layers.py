@@ -4,7 +4,7 @@ by PyTorch in float64.
 Spectral, weight, instance and layer norm are PyTorch's; the other layers are written out here by
 the formula of the paper or, if noted, of the authors' code.
 
-Writes crates/nn/tests/golden/stabilisers.safetensors and stabilisers.json ({"case", "layer",
+Writes crates/nn/tests/golden/stabilizers.safetensors and stabilizers.json ({"case", "layer",
 "attrs"}). Per case, images NHWC, inputs F32, expected values F64:
   state/NAME: parameters and buffers in PyTorch's layouts, as in a state dict of the network.
   x; condition, if the layer reads one; reference and reference_condition, if it needs them.
@@ -332,5 +332,5 @@ if __name__ == "__main__":
     minibatch()
     attention()
     conditions()
-    write_tensors(OUT + "stabilisers.safetensors", tensors)
-    write_json(OUT + "stabilisers.json", cases)
+    write_tensors(OUT + "stabilizers.safetensors", tensors)
+    write_json(OUT + "stabilizers.json", cases)

@@ -14,10 +14,10 @@ gradient with respect to the input X at CASE/loss/WHAT/X.
     attrs.critic: "leaky" (convolution, bias, leaky ReLU 0.2, convolution) or "norm" (convolution,
     bias, layer normalization without parameters, tanh, convolution).
   feature_matching: real/0, real/1, fake/0, fake/1; losses l1, l2 with gradients by fake/0, fake/1.
-  semi_supervised: labelled_logits [4, 3], one_hot, real_logits [5, 3], fake_logits [6, 3], gout
-    [5]; losses labelled and unlabelled; real_logit is <gout, LSE(real_logits)>.
+  semi_supervised: labeled_logits [4, 3], one_hot, real_logits [5, 3], fake_logits [6, 3], gout
+    [5]; losses labeled and unlabeled; real_logit is <gout, LSE(real_logits)>.
   auxiliary: logits [4, 3], targets; loss value. attrs.targets: "one-hot" or "attributes".
-  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; BUFFER/NAME, the optimizer state after
+  optimizer: param/NAME, grad/STEP/NAME -> after/STEP/NAME; BUFFER/NAME, the optimizer state after
     the last step. attrs: rule, lr, weight_decay, steps and the rule's; rates where lr and momentum
     change from step to step.
   clip: grad/NAME -> after/NAME, norm.
@@ -185,16 +185,16 @@ def one_hot(rng, count, classes):
 def classes():
     case = "semi_supervised"
     rng = rng_for(case)
-    by = given(case, labelled_logits=normal(rng, (4, 3), 3), real_logits=normal(rng, (5, 3), 3),
+    by = given(case, labeled_logits=normal(rng, (4, 3), 3), real_logits=normal(rng, (5, 3), 3),
                fake_logits=normal(rng, (6, 3), 3))
     labels, gout = one_hot(rng, 4, 3), normal(rng, (5,))
     record(case, one_hot=labels, gout=gout)
     lse = lambda x: torch.logsumexp(x, 1)
     # As in the authors' code.
-    chosen = by["labelled_logits"][torch.arange(4), torch.from_numpy(labels.argmax(1))]
-    loss(case, "labelled", -chosen.mean() + lse(by["labelled_logits"]).mean(), by)
+    chosen = by["labeled_logits"][torch.arange(4), torch.from_numpy(labels.argmax(1))]
+    loss(case, "labeled", -chosen.mean() + lse(by["labeled_logits"]).mean(), by)
     l_real, l_fake = lse(by["real_logits"]), lse(by["fake_logits"])
-    loss(case, "unlabelled",
+    loss(case, "unlabeled",
          -0.5 * l_real.mean() + 0.5 * F.softplus(l_real).mean() + 0.5 * F.softplus(l_fake).mean(),
          by)
     loss(case, "real_logit", (l_real * double(gout)).sum(), by)
@@ -240,7 +240,7 @@ def optimizers():
     }
     steps = 6
     for name, (optimizer, rule, lr, weight_decay, memory) in table.items():
-        case = f"optimiser.{name}"
+        case = f"optimizer.{name}"
         rng = rng_for(case)
         params = {key: normal(rng, shape) for key, shape in SHAPES.items()}
         tracked = {key: double(value).requires_grad_() for key, value in params.items()}
@@ -271,7 +271,7 @@ def optimizers():
         attrs = {**rule, "lr": lr, "weight_decay": weight_decay, "steps": steps,
                  "memory": list(memory)}
         attrs |= {"rates": rates} if rates else {}
-        cases.append({"case": case, "kind": "optimiser", "attrs": attrs})
+        cases.append({"case": case, "kind": "optimizer", "attrs": attrs})
 
 
 def clipping():
@@ -335,7 +335,7 @@ def diff_augment(x, choices):
 
 
 def augmentation():
-    for name, (h, w, channels) in [("rgb", (6, 8, 3)), ("grey", (5, 4, 1)), ("rgba", (4, 6, 4))]:
+    for name, (h, w, channels) in [("rgb", (6, 8, 3)), ("gray", (5, 4, 1)), ("rgba", (4, 6, 4))]:
         case = f"augment.{name}"
         rng = rng_for(case)
         plain = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0, "shift": [0, 0],

@@ -7,7 +7,7 @@ mod adapter;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/stabilisers.rs"]
+#[path = "../common/stabilizers.rs"]
 mod table;
 
 fn main() {

@@ -256,8 +256,8 @@ impl Case<'_> {
 
 /// Runs every case on `device`.
 pub fn layers_match_pytorch(device: &Device) {
-    let all = arrays("stabilisers.safetensors");
-    let table = cases("stabilisers.json");
+    let all = arrays("stabilizers.safetensors");
+    let table = cases("stabilizers.json");
     assert!(table.len() >= 28, "only {} cases", table.len());
     for case in &table {
         let (name, kind) =

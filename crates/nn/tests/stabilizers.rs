@@ -3,7 +3,7 @@
 
 mod common;
 
-#[path = "common/stabilisers.rs"]
+#[path = "common/stabilizers.rs"]
 mod table;
 
 use common::{floats, values};
