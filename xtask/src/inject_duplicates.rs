@@ -254,7 +254,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const TABLE: &str = "file,name,split\ntrain/role/a-1.png,cook,train\ntrain/role/a-2.png,cook,train\ntrain/role/a-b.png,nurse,train\ntest/role/c.png,cook,test\n";
+    const TABLE: &str = "file,name,split\ntrain/role/a-1.png,cook,train\n\
+                         train/role/a-2.png,cook,train\ntrain/role/a-b.png,nurse,train\n\
+                         test/role/c.png,cook,test\n";
 
     #[test]
     fn other_tones_are_the_same_emoji_and_other_roles_are_not() {

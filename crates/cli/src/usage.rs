@@ -35,8 +35,9 @@ mod tests {
 
     #[test]
     fn several_paragraphs_become_one_line() {
-        let text = "error: unexpected argument '--stepz' found\n\n  tip: a similar argument exists: '--steps'\n\nUsage: dcgan \
-                    train --steps <N>\n\nFor more information, try '--help'.\n";
+        let text = "error: unexpected argument '--stepz' found\n\n  \
+                    tip: a similar argument exists: '--steps'\n\n\
+                    Usage: dcgan train --steps <N>\n\nFor more information, try '--help'.\n";
         assert_eq!(
             one_line(text),
             "unexpected argument '--stepz' found tip: a similar argument exists: '--steps' (see \

@@ -18,8 +18,8 @@ pub enum DataError {
     /// The dataset spec is an empty string.
     #[error("no dataset given")]
     EmptySpec,
-    /// The dataset spec is neither the name of a built-in dataset nor an existing path. `similar` is
-    /// the built-in name most like it; `fetched` is where a dataset of this name was fetched to.
+    /// The dataset spec is neither the name of a built-in dataset nor an existing path. `similar`
+    /// is the built-in name most like it; `fetched` is where a dataset of this name was fetched to.
     #[error("no data at {spec:?}: no such file or folder, and not a built-in dataset")]
     NotFound {
         spec: String,

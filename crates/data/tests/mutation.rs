@@ -388,7 +388,8 @@ fn zip_archives() {
 
 #[test]
 fn tables() {
-    let table = b"file,age,hair,smiles\n\"0.ppm\",1.5,\"red, or so\",yes\n1.ppm,2,brown,no\n2.ppm,7e3,,no\n";
+    let table = b"file,age,hair,smiles\n\"0.ppm\",1.5,\"red, or so\",yes\n1.ppm,2,brown,no\n\
+                  2.ppm,7e3,,no\n";
     mutate("folder:", table, "", FIXED, |folder, bytes| {
         for k in 0..3u8 {
             fs::write(folder.join(format!("{k}.ppm")), [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat())

@@ -163,8 +163,8 @@ pub enum EvalError {
     TooFewClasses { dataset: String, classes: usize },
     /// No images, or all, are held out.
     #[error(
-        "{validation} of the {images} training images of {dataset} are held out: at least 1 must be, \
-         and 1 must be left"
+        "{validation} of the {images} training images of {dataset} are held out: at least 1 must \
+         be, and 1 must be left"
     )]
     ValidationCount { dataset: String, validation: usize, images: usize },
     /// Labels that are not equally many for each class.

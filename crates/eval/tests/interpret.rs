@@ -197,7 +197,8 @@ fn squares() -> Checkpoint {
         "{ layer = \"linear\", units = 64, bias = true }",
         "{ layer = \"reshape\", shape = [4, 4, 4] }",
         "{ layer = \"relu\" }",
-        "{ layer = \"conv-transpose\", channels = 0, kernel = 2, stride = 2, pad = 0, bias = false }",
+        "{ layer = \"conv-transpose\", channels = 0, kernel = 2, stride = 2, pad = 0, bias = \
+         false }",
         "{ layer = \"tanh\" }",
     ];
     let layers = format!("[{}]", layers.join(", "));

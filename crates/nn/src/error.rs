@@ -9,14 +9,14 @@ pub enum NnError {
     MissingTensor { name: String, shape: Vec<usize> },
     /// A state dict holds a tensor that the network does not have.
     #[error(
-        "tensor \"{name}\" {shape:?} does not belong to this network{hint}; were these weights made by \
-         another recipe?"
+        "tensor \"{name}\" {shape:?} does not belong to this network{hint}; were these weights \
+         made by another recipe?"
     )]
     UnexpectedTensor { name: String, shape: Vec<usize>, hint: String },
     /// A tensor has another shape than the network's, in PyTorch's layout.
     #[error(
-        "tensor \"{name}\" has shape {found:?} where the network has {expected:?}; were these weights \
-         made by another recipe?"
+        "tensor \"{name}\" has shape {found:?} where the network has {expected:?}; were these \
+         weights made by another recipe?"
     )]
     WrongShape { name: String, expected: Vec<usize>, found: Vec<usize> },
     /// A tensor has the wrong element type, or its element count does not match its shape.
@@ -39,8 +39,8 @@ pub enum NnError {
     /// A recipe's value is of the wrong type or out of range.
     #[error("recipe key \"{key}\" = {value}: {problem}")]
     BadValue { key: String, value: String, problem: String },
-    /// No network can be built for this image size. `nearest` has the valid sizes below, if there is
-    /// one, and above.
+    /// No network can be built for this image size. `nearest` has the valid sizes below, if there
+    /// is one, and above.
     #[error(
         "image size {}x{} is not supported: each side must be a base resolution of 4 to 15 pixels, \
          doubled at least once; nearest supported sizes: {}",

@@ -38,8 +38,8 @@ impl Network {
                 network.layers.iter().find_map(|(_, layer)| layer.module().batch_dependence())
         {
             panic!(
-                "Network: {other} with VirtualBatchNorm would take the reference batch as a part of \
-                 the batch"
+                "Network: {other} with VirtualBatchNorm would take the reference batch as a part \
+                 of the batch"
             );
         }
         network

@@ -154,7 +154,8 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
                 let value = s["main.1.bias"].clone();
                 s.insert("main.1.biass".into(), value);
             },
-            "tensor \"main.1.biass\" [4] does not belong to this network, which has \"main.1.bias\"",
+            "tensor \"main.1.biass\" [4] does not belong to this network, which has \
+             \"main.1.bias\"",
         ),
         (
             |s| drop(s.insert("main.1.bias".into(), HostTensor::f32(vec![5], vec![0.0; 5]))),

@@ -115,7 +115,8 @@ fn released() -> Option<(Vec<HostTensor>, Vec<HostTensor>)> {
         [env!("CARGO_MANIFEST_DIR"), "..", "..", "..", "shared", "newmu-svhn"].iter().collect();
     if !folder.is_dir() {
         eprintln!(
-            "skipped: the authors' networks are not there (looked for ../shared/newmu-svhn beside the repository)"
+            "skipped: the authors' networks are not there (looked for ../shared/newmu-svhn beside \
+             the repository)"
         );
         return None;
     }

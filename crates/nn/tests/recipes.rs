@@ -118,7 +118,8 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
         ("[train]\nema = 1.0", "recipe key \"train.ema\" = 1: must be"),
         (
             "[generator]\nstem = \"conf\"",
-            "recipe key \"generator.stem\" = \"conf\": unknown variant `conf`, expected `conv` or `linear`",
+            "recipe key \"generator.stem\" = \"conf\": unknown variant `conf`, expected `conv` or \
+             `linear`",
         ),
         ("[generator]\nwidth = 0", "recipe key \"generator.width\" = 0: must be from 1"),
         ("[generator]\nkernel = 1", "recipe key \"generator.kernel\" = 1: must be from 2"),
@@ -416,39 +417,47 @@ fn every_key_of_the_networks_builds() {
     let base = "base = \"small\"\n[image]\nsize = [32, 32]\n";
     for (keys, outputs) in [
         (
-            "[generator]\nwidth = 8\nupsample = \"nearest\"\nnorm = \"instance\"\nattention = 16\ndropout = 0.3\nbias = true",
+            "[generator]\nwidth = 8\nupsample = \"nearest\"\nnorm = \"instance\"\nattention = 16\n\
+             dropout = 0.3\nbias = true",
             1,
         ),
         ("[generator]\nwidth = 8\nstem = \"linear\"\nnorm = \"layer\"\nattention = 4", 1),
         ("[generator]\nwidth = 4\nnorm = \"virtual-batch\"\nreference = 5", 1),
         (
-            "[generator]\nwidth = 4\nnorm_everywhere = true\nparametrization = \"weight-norm\"\n[init]\nscheme = \"orthogonal\"",
+            "[generator]\nwidth = 4\nnorm_everywhere = true\nparametrization = \"weight-norm\"\n\
+             [init]\nscheme = \"orthogonal\"",
             1,
         ),
         (
-            "[discriminator]\nwidth = 8\ndownsample = \"max-pool\"\nhead = \"global-average\"\nattention = 8\nnoise = 0.1",
+            "[discriminator]\nwidth = 8\ndownsample = \"max-pool\"\nhead = \"global-average\"\n\
+             attention = 8\nnoise = 0.1",
             1,
         ),
         (
-            "[discriminator]\nwidth = 4\ndownsample = \"average-pool\"\nnorm = \"layer\"\nminibatch_stddev = 2",
+            "[discriminator]\nwidth = 4\ndownsample = \"average-pool\"\nnorm = \"layer\"\n\
+             minibatch_stddev = 2",
             1,
         ),
         (
-            "[discriminator]\nwidth = 4\nparametrization = \"spectral-norm\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "[discriminator]\nwidth = 4\nparametrization = \"spectral-norm\"\n\
+             minibatch_discrimination = { kernels = 3, dims = 2 }",
             1,
         ),
         (
-            "[condition]\nkind = \"class\"\nsize = 5\ngenerator = \"every-layer\"\ndiscriminator = \"every-layer\"",
+            "[condition]\nkind = \"class\"\nsize = 5\ngenerator = \"every-layer\"\n\
+             discriminator = \"every-layer\"",
             1,
         ),
         (
-            "[condition]\nkind = \"class\"\nsize = 5\nembedding = 3\ndiscriminator = \"projection\"",
+            "[condition]\nkind = \"class\"\nsize = 5\nembedding = 3\n\
+             discriminator = \"projection\"",
             1,
         ),
         ("[condition]\nkind = \"attributes\"\nsize = 5\ndiscriminator = \"auxiliary\"", 6),
         ("[condition]\nkind = \"vector\"\nsize = 5\n[generator]\nstem = \"linear\"\nwidth = 4", 1),
         (
-            "[condition]\nkind = \"class\"\nsize = 5\ngenerator = \"none\"\ndiscriminator = \"none\"\n[objective]\nsemi_supervised = true",
+            "[condition]\nkind = \"class\"\nsize = 5\ngenerator = \"none\"\n\
+             discriminator = \"none\"\n[objective]\nsemi_supervised = true",
             5,
         ),
     ] {
@@ -518,7 +527,8 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ),
         ("[discriminator]\nlayers = [{ layer = \"linear\", units = 1 }]", "needs a vector"),
         (
-            "[objective]\nloss = \"wasserstein\"\nweight_clip = 0.01\n[discriminator]\nparametrization = \"spectral-norm\"",
+            "[objective]\nloss = \"wasserstein\"\nweight_clip = 0.01\n[discriminator]\n\
+             parametrization = \"spectral-norm\"",
             "\"objective.weight_clip\" = 0.01: and spectral norm",
         ),
         (
@@ -526,15 +536,18 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "pulls the slope to 0",
         ),
         (
-            "[discriminator]\nminibatch_stddev = 4\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "[discriminator]\nminibatch_stddev = 4\nminibatch_discrimination = { kernels = 3, \
+             dims = 2 }",
             "both measure the variation of a batch",
         ),
         (
-            "[objective]\nr1 = 1.0\n[discriminator]\nnorm = \"none\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "[objective]\nr1 = 1.0\n[discriminator]\nnorm = \"none\"\n\
+             minibatch_discrimination = { kernels = 3, dims = 2 }",
             "\"objective.r1\" = 1: needs a D whose output depends on one image, unlike minibatch",
         ),
         (
-            "[objective]\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"layer\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "[objective]\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"layer\"\n\
+             minibatch_discrimination = { kernels = 3, dims = 2 }",
             "\"objective.gradient_penalty\" = 10: needs a D whose output depends on one image",
         ),
         ("[objective]\nr1_every = 8", "\"objective.r1_every\" = 8: needs objective.r1"),
@@ -549,7 +562,8 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ),
         ("[labels]\nflip = 1.0", "\"labels.flip\" = 1: must be at least 0 and less than 1"),
         (
-            "[condition]\nkind = \"class\"\nsize = 3\nembedding = 2\ngenerator = \"none\"\ndiscriminator = \"projection\"",
+            "[condition]\nkind = \"class\"\nsize = 3\nembedding = 2\ngenerator = \"none\"\n\
+             discriminator = \"projection\"",
             "\"condition.embedding\" = 2: replaces the condition where it is appended",
         ),
         (
@@ -557,11 +571,13 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "\"objective.num_labels\" = 100: is the number of labeled images",
         ),
         (
-            "[objective]\nsemi_supervised = true\nnum_labels = 2\n[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"none\"\ndiscriminator = \"none\"",
+            "[objective]\nsemi_supervised = true\nnum_labels = 2\n[condition]\nkind = \"class\"\n\
+             size = 3\ngenerator = \"none\"\ndiscriminator = \"none\"",
             "\"objective.num_labels\" = 2: is fewer than one of each of 3 classes",
         ),
         (
-            "[objective]\nsemi_supervised = true\nnum_labels = 9\n[condition]\nkind = \"class\"\nsize = 3\ndiscriminator = \"none\"",
+            "[objective]\nsemi_supervised = true\nnum_labels = 9\n[condition]\nkind = \"class\"\n\
+             size = 3\ndiscriminator = \"none\"",
             "hides labels on which G would be conditioned",
         ),
         (
@@ -580,9 +596,10 @@ fn combinations_without_sense_are_refused_with_the_reason() {
 fn listed_layers_and_the_place_of_a_condition_go_together() {
     let listed = |g: &str, d: &str| {
         format!(
-            "base = \"small\"\n[generator]\nlayers = [{g}{{ layer = \"linear\", units = 784 }}, {{ layer = \"reshape\", shape = [28, 28, 1] }}, \
-             {{ layer = \"tanh\" }}]\n[discriminator]\nlayers = [{{ layer = \"flatten\" }}, {d}{{ layer = \"linear\", units = 1 }}]\n\
-             [condition]\nkind = \"class\"\nsize = 3\n"
+            "base = \"small\"\n[generator]\nlayers = [{g}{{ layer = \"linear\", units = 784 }}, \
+             {{ layer = \"reshape\", shape = [28, 28, 1] }}, {{ layer = \"tanh\" }}]\n\
+             [discriminator]\nlayers = [{{ layer = \"flatten\" }}, {d}{{ layer = \"linear\", \
+             units = 1 }}]\n[condition]\nkind = \"class\"\nsize = 3\n"
         )
     };
     let read = "{ layer = \"condition\" }, ";
@@ -612,7 +629,8 @@ fn listed_layers_and_the_place_of_a_condition_go_together() {
             "",
             read,
             "",
-            "\"condition.generator\" = \"input\": no layer of generator.layers reads it; add { layer = \"condition\" }",
+            "\"condition.generator\" = \"input\": no layer of generator.layers reads it; add { \
+             layer = \"condition\" }",
         ),
         (
             "",

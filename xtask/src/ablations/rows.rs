@@ -87,7 +87,8 @@ pub const OPTIONS: &[(&str, &[&str])] = &[
             "--condition class",
             "--condition class --embedding 32",
             "--condition class --condition-g every-layer --condition-d every-layer",
-            "--condition class --condition-d projection --norm-d none --parametrization-d spectral-norm",
+            "--condition class --condition-d projection --norm-d none --parametrization-d \
+             spectral-norm",
             "--condition class --condition-d auxiliary",
         ],
     ),

@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn the_blocks_of_a_page_are_its_commands() {
-        let text = "# A\n\n```sh\n# first\ndcgan walk --rows 7 \\\n    --grid a.png   # the image\n\ncargo xtask inject-duplicates --out 'x y'\n```\n\n![A](a.png) and [b](b.md)\n\n```\nnot run\n```\n";
+        let text = "# A\n\n```sh\n# first\ndcgan walk --rows 7 \\\n    --grid a.png   # the \
+                    image\n\ncargo xtask inject-duplicates --out 'x y'\n```\n\n\
+                    ![A](a.png) and [b](b.md)\n\n```\nnot run\n```\n";
         let page = Page::parse("a", text).unwrap();
         let shown: Vec<_> =
             page.commands.iter().map(|c| (&c.program, c.arguments.join("|"))).collect();

@@ -158,7 +158,8 @@ fn flags_override_a_recipe_file() {
     let dir = TestDir::new();
     fs::write(
         dir.path("mine.toml"),
-        "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[optimizer]\nlr_discriminator = 0.0001\n[train]\nbatch = 4\nsteps = 3\n",
+        "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[optimizer]\n\
+         lr_discriminator = 0.0001\n[train]\nbatch = 4\nsteps = 3\n",
     )
     .unwrap();
     let flags = [

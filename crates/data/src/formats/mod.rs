@@ -59,8 +59,8 @@ pub(crate) struct Format {
     pub name: &'static str,
     /// One line: what a path of this format is.
     pub about: &'static str,
-    /// Whether the file or folder has this format, detected by its contents, and by file names where
-    /// the contents have no signature.
+    /// Whether the file or folder has this format, detected by its contents, and by file names
+    /// where the contents have no signature.
     pub detect: fn(&Candidate<'_>) -> Result<Option<Confidence>, DataError>,
     /// Opens one split. The names of the classes come from the built-in dataset that is opened, for
     /// formats whose files do not contain them.

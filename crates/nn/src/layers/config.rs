@@ -166,7 +166,8 @@ impl LayerInput<'_> {
     pub fn vector(&self) -> Result<usize, String> {
         match *self.shape {
             [_, _, _] => Err(format!(
-                "needs a vector, and its input is an image {:?}; put flatten or global-average before it",
+                "needs a vector, and its input is an image {:?}; put flatten or global-average \
+                 before it",
                 self.shape
             )),
             _ => Ok(num_elements(self.shape)),

@@ -132,8 +132,8 @@ fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]
 }
 
 fn read_color<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 3]>, D::Error> {
-    const HOW: &str = "give \"black\", \"white\", \"gray\", or six hexadecimal digits, as in \"ff8000\" \
-                       for orange";
+    const HOW: &str = "give \"black\", \"white\", \"gray\", or six hexadecimal digits, as in \
+                       \"ff8000\" for orange";
     let text = String::deserialize(deserializer).map_err(|_| de::Error::custom(HOW))?;
     parse_color(&text).map(Some).ok_or_else(|| de::Error::custom(HOW))
 }

@@ -243,8 +243,8 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
                     "train.batch",
                     batch,
                     format!(
-                        "batch norm at {name} would have a single value per unit; use at least 2, or \
-                         generator.stem = \"conv\""
+                        "batch norm at {name} would have a single value per unit; use at least 2, \
+                         or generator.stem = \"conv\""
                     ),
                 ));
             }

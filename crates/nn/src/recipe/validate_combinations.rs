@@ -154,7 +154,8 @@ fn semi_supervised(recipe: &Recipe) -> Check {
         c.kind != ConditionKind::Class || c.discriminator != ConditioningMethod::None,
         "objective.semi_supervised",
         true,
-        "needs condition.kind = \"class\" and condition.discriminator = \"none\": D predicts the class",
+        "needs condition.kind = \"class\" and condition.discriminator = \"none\": D predicts the \
+         class",
     )?;
     reject(
         o.num_labels > 0 && c.generator != ConditioningMethod::None,
@@ -245,8 +246,8 @@ fn discriminator(recipe: &Recipe) -> Check {
 
 fn networks(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
-    let why = "is for generators: D's real and generated batches are separate, so there is no common \
-               reference batch";
+    let why = "is for generators: D's real and generated batches are separate, so there is no \
+               common reference batch";
     reject(has(recipe, NormKind::VirtualBatch), "discriminator.norm", "\"virtual-batch\"", why)?;
     let both = g.layers.iter().any(|l| matches!(l, LayerConfig::VirtualBatchNorm(_)))
         && g.layers.iter().any(|l| matches!(l, LayerConfig::BatchNorm(_)));

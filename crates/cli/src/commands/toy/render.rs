@@ -88,9 +88,9 @@ impl Render {
                 let Coverage { modes: found, fair_modes, high_quality, reverse_kl, .. } =
                     &outcome.last.coverage;
                 output::line(format!(
-                    "\n{found} of {modes} modes have a sample within 3 std, {fair_modes} a quarter of \
-                     their fair share; {:.1} % of all samples are within 3 std; reverse KL \
-                     {reverse_kl:.3} nats; {:.1} s",
+                    "\n{found} of {modes} modes have a sample within 3 std, {fair_modes} a \
+                     quarter of their fair share; {:.1} % of all samples are within 3 std; \
+                     reverse KL {reverse_kl:.3} nats; {:.1} s",
                     100.0 * high_quality,
                     took.as_secs_f64()
                 ));

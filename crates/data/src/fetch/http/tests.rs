@@ -148,7 +148,10 @@ impl Outcome {
     #[track_caller]
     fn failed_with_length(&self, part: &str) {
         self.failed(|error| {
-            matches!(error, FetchError::Length { found, expected: 300_000, .. } if found.contains(part))
+            matches!(
+                error,
+                FetchError::Length { found, expected: 300_000, .. } if found.contains(part)
+            )
         });
     }
 }
@@ -257,7 +260,11 @@ fn wrong_checksum_removes_the_file() {
     let outcome = download(vec![honest(other.clone())]);
     let (wanted, sum) = (hex(&other), described().sha256);
     outcome.failed(|error| {
-        matches!(error, FetchError::Checksum { found, expected, .. } if (found.as_str(), *expected) == (wanted, sum))
+        matches!(
+            error,
+            FetchError::Checksum { found, expected, .. }
+                if (found.as_str(), *expected) == (wanted, sum)
+        )
     });
     assert_eq!(outcome.has("file.bin.part"), None);
 }
