@@ -149,7 +149,7 @@ def report(steps, final):
 
 
 def main():
-    # oneDNN's switch tells every caller about TF32 on hardware that is not there.
+    # oneDNN's switch warns every caller about TF32 on hardware that is not there.
     warnings.filterwarnings("ignore", message="TF32 acceleration")
     gaps = []
     run64 = run(torch.float64, SEED, gaps=gaps)

@@ -251,10 +251,7 @@ fn metrics_and_experiments_have_the_cpus_values() {
     let (a, b) = (features("a.safetensors", &["--device", "cpu"]), features("b.safetensors", &GPU));
     let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(
-        a.len() == b.len() && largest > 0.0 && worst < 1e-3 * largest,
-        "{worst} beside {largest}"
-    );
+    assert!(a.len() == b.len() && largest > 0.0 && worst < 1e-3 * largest, "{worst} of {largest}");
 }
 
 fn a_step_beyond_the_adapter_is_an_error() {

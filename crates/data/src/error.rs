@@ -225,10 +225,10 @@ pub enum IdxProblem {
     #[error("it has {found} dimensions where {wanted} are wanted ({role})")]
     Dimensions { found: u8, wanted: u8, role: &'static str },
     /// The header declares no images, or images without pixels.
-    #[error("its header says {0}: there is nothing in it")]
+    #[error("its header declares {0}: it holds no images")]
     Empty(String),
     /// An image side is over the limit.
-    #[error("its header says {height}×{width} pixels; at most {limit} a side are read")]
+    #[error("its header declares {height}×{width} pixels; at most {limit} a side are read")]
     TooLarge { height: u32, width: u32, limit: u32 },
     /// The file ends before the length that its header declares.
     #[error("truncated: {expected} declared, but it {holds}")]

@@ -67,7 +67,10 @@ impl Network {
         assert!(rows > 0, "set_reference: shape {:?} has no rows", x.shape());
         if let Some(condition) = &condition {
             let (c, s) = (condition.shape(), x.shape());
-            assert!(c.rank() == 2 && c[0] == rows, "set_reference: a condition {c:?} beside {s:?}");
+            assert!(
+                c.rank() == 2 && c[0] == rows,
+                "set_reference: a condition {c:?} for images {s:?}"
+            );
         }
         self.reference = Some(VirtualBatchNormBatch {
             x: SharedTensor::new(x),

@@ -113,7 +113,7 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
         ("[train]\nepochs = 0", "recipe key \"train.epochs\" = 0: must be from 1"),
         (
             "[train]\nepochs = 1\nsteps = 1",
-            "recipe key \"train.steps\" = 1: cannot stand beside train.epochs",
+            "recipe key \"train.steps\" = 1: cannot be combined with train.epochs",
         ),
         ("[train]\nema = 1.0", "recipe key \"train.ema\" = 1: must be"),
         (

@@ -31,7 +31,7 @@ pub struct TensorInfo {
 /// The bytes of a container: a file, or a slice compiled into this program.
 type ByteSource = Box<dyn Read + Send>;
 
-/// An open file whose header is valid and whose length is what the header says.
+/// An open file whose header is valid and whose length is what the header declares.
 pub(crate) struct Container {
     path: PathBuf,
     reader: BufReader<ByteSource>,

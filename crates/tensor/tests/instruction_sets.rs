@@ -1,5 +1,5 @@
 //! Every instruction set of this processor gives the same results. A process uses one, so each runs
-//! in a process of its own: this test program again, with environment variables that say what to
+//! in a process of its own: this test program again, with environment variables that select what to
 //! do.
 
 mod common;

@@ -80,7 +80,7 @@ impl Trainer {
         Ok(checkpoint_state::load_weights(&mut self.state, checkpoint)?)
     }
 
-    /// One training step on real images: as many updates of both networks as the recipe says, on as
+    /// One training step on real images: as many updates of both networks as the recipe sets, on as
     /// many [batches](nn::recipe::TrainConfig::batches_per_step), in the order of the updates. A
     /// GPU may still compute when this returns.
     ///

@@ -1,9 +1,9 @@
 //! A face detector's model: the built-in one, or a file in the same format (SeetaFace's, by
 //! `rustface`).
 //!
-//! That crate uses a file's numbers as memory offsets without checking them. So the file is walked
+//! That crate uses a file's values as memory offsets without checking them. So the file is walked
 //! here first, without trusting a number and without an allocation: only a model that the
-//! detector's loops can use is passed on. Little-endian, all numbers of 32 bits:
+//! detector's loops can use is passed on. Little-endian, all values of 32 bits:
 //!
 //! ```text
 //! hierarchies; for each: detectors; for each: stages; for each stage: kind, classifier;
@@ -74,7 +74,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
     read.map_err(|error| bad(one_line(&error)))
 }
 
-/// Checks that the detector can use all of the model's numbers.
+/// Checks that the detector can use all of the model's values.
 fn check(bytes: &[u8]) -> Result<(), String> {
     let mut rest = ModelReader { bytes, length: bytes.len() };
     let hierarchies = rest.count("hierarchies", 1, MOST)?;
@@ -164,7 +164,7 @@ impl ModelReader<'_> {
         }
         let range =
             if least == most { format!("{least}") } else { format!("from {least} to {most}") };
-        Err(format!("byte {at} says {number} for {what}, which must be {range}"))
+        Err(format!("byte {at} gives {number} for {what}, which must be {range}"))
     }
 
     /// Weights and thresholds, all of them finite.
@@ -212,7 +212,7 @@ mod tests {
             message(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()))
         };
         for (at, number, part) in [
-            (0, -1, "byte 0 says -1 for hierarchies"),
+            (0, -1, "byte 0 gives -1 for hierarchies"),
             (0, i32::MAX, "for hierarchies"),
             (4, 1 << 30, "for detectors"),
             (8, 2, "for stages, which must be 1"),

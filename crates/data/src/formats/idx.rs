@@ -286,14 +286,17 @@ fn parse<const D: usize>(
 ) -> Result<([u32; D], Vec<u8>), IdxReadError> {
     let sides = parse_header::<D>(&mut stream, packed)?;
     let expected = elements(&sides);
-    let room = if packed {
+    let available = if packed {
         length.saturating_mul(MAX_DEFLATE_RATIO)
     } else {
         length.saturating_sub(header_bytes(D))
     };
-    if expected > room {
-        let holds =
-            if packed { format!("can hold {room} at most") } else { format!("holds {room}") };
+    if expected > available {
+        let holds = if packed {
+            format!("can hold {available} at most")
+        } else {
+            format!("holds {available}")
+        };
         return Err(truncated(expected, holds));
     }
     if packed && expected > limit {

@@ -163,10 +163,14 @@ impl TreeChecker<'_> {
             0 => Err("a value is outside of it"),
             BIG if value + 8 <= page.len() => {
                 let first = u64_at(page, value);
-                let room = (self.meta.last_page + 1)
+                let available = (self.meta.last_page + 1)
                     .saturating_sub(first)
                     .saturating_mul(self.meta.page_size as u64);
-                if HEAD as u64 + size <= room { Ok(()) } else { Err("a value is outside the file") }
+                if HEAD as u64 + size <= available {
+                    Ok(())
+                } else {
+                    Err("a value is outside the file")
+                }
             }
             _ => Err("an entry is not a plain value"),
         }

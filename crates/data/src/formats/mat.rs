@@ -155,10 +155,10 @@ fn parse(
     let mut at = 128u64;
     while at < length {
         let Tag { kind, size, .. } = Tag::read(&mut file)?;
-        let (start, room) = (at + 8, length.saturating_sub(at + 8));
-        if u64::from(size) > room {
+        let (start, available) = (at + 8, length.saturating_sub(at + 8));
+        if u64::from(size) > available {
             return Err(MatReadError::Problem(format!(
-                "truncated: an array of {size} bytes is declared where {room} are left"
+                "truncated: an array of {size} bytes is declared where {available} are left"
             )));
         }
         let body = file.by_ref().take(size.into());
@@ -227,11 +227,11 @@ fn read_compressed(
     Ok(array)
 }
 
-/// Reads the elements of an array from a stream that can yield at most `room` bytes; `None` if its
+/// Reads the elements of an array from a stream that can yield at most `available` bytes; `None` if its
 /// name is not in `names`.
 fn read_array(
     mut stream: impl Read,
-    room: u64,
+    available: u64,
     names: &[&str],
 ) -> Result<Option<MatArray>, MatReadError> {
     let stream: &mut dyn Read = &mut stream;
@@ -251,7 +251,7 @@ fn read_array(
             })?,
         );
     }
-    let (kind, data) = read_element(stream, room)?;
+    let (kind, data) = read_element(stream, available)?;
     let element = ElementType::of(kind).ok_or_else(|| {
         MatReadError::Problem(format!("array {name:?} has elements of type {kind}"))
     })?;

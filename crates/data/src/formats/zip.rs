@@ -140,8 +140,8 @@ impl ArchiveReader for ZipFiles {
         if size > MAX_DECODED_BYTES {
             return Err(format!("it would unpack to more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
-        let room = place.compressed_size_hint().saturating_mul(MAX_DEFLATE_RATIO);
-        let mut bytes = Vec::with_capacity(size.min(room) as usize);
+        let available = place.compressed_size_hint().saturating_mul(MAX_DEFLATE_RATIO);
+        let mut bytes = Vec::with_capacity(size.min(available) as usize);
         self.with(number, |content| content.read_to_end(&mut bytes))?
             .map_err(|error| one_line(&error))?;
         Ok(bytes)

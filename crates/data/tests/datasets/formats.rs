@@ -146,8 +146,8 @@ fn svhn() {
     let test = open_as("svhn:", &folder, Split::Test, &rgb(32)).unwrap();
     assert_pixels(&test, &[0, 1]);
     assert_eq!((labels(&test), shape(&folder)), (vec![1, 0], Some([32, 32, 3])));
-    let beside = open_as("", &folder.join("train_32x32.mat"), Split::Test, &rgb(32)).unwrap();
-    assert_eq!(beside.fingerprint(), test.fingerprint());
+    let neighbor = open_as("", &folder.join("train_32x32.mat"), Split::Test, &rgb(32)).unwrap();
+    assert_eq!(neighbor.fingerprint(), test.fingerprint());
 }
 
 #[test]

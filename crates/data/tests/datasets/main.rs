@@ -1,4 +1,4 @@
-//! The datasets that can be read. One test program, since each would link everything again.
+//! The datasets that can be read. One test binary, since each binary links all crates again.
 
 #[path = "../common/mod.rs"]
 mod common;

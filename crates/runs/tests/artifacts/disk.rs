@@ -35,7 +35,7 @@ fn is_full(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::FileTooLarge | ErrorKind::StorageFull)
 }
 
-/// The old checkpoint survives a save that the disk has no room for, and no partial file is left.
+/// The old checkpoint survives a save that does not fit the disk, and no partial file is left.
 fn save_fails_cleanly(dir: &Path, cause: ErrorKind) {
     let keep = RetentionPolicy { last: 1, best: None };
     save_and_prune(dir, &sample(1), keep).unwrap();

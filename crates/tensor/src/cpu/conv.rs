@@ -103,7 +103,7 @@ fn copy_window(
     }
 }
 
-/// Computes the call by Winograd and returns if the table of algorithms says so; else execution
+/// Computes the call by Winograd and returns if the table of algorithms selects it; else execution
 /// continues with the direct algorithm.
 macro_rules! winograd_or_continue {
     ($op:expr, $params:ident, $f:ident($($operand:expr),+)) => {

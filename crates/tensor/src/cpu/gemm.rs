@@ -64,13 +64,13 @@ fn k_blocks_of(longest: usize, segs: &[KSegment]) -> Vec<KBlock> {
         while seg.len > 0 {
             let last = blocks.len() - 1;
             let current = &mut blocks[last];
-            let room = target - current.len;
-            if room == 0 {
+            let space = target - current.len;
+            if space == 0 {
                 let start = current.start + current.len;
                 blocks.push(KBlock { segs: Vec::new(), start, len: 0 });
                 continue;
             }
-            let len = seg.len.min(room);
+            let len = seg.len.min(space);
             current.segs.push(KSegment { off: seg.off, len });
             current.len += len;
             seg = KSegment { off: seg.off + len, len: seg.len - len };

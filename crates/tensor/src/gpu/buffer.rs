@@ -102,7 +102,7 @@ impl Gpu {
         if let Some(buffer) = self.create(bytes) {
             return Some(buffer);
         }
-        // Freeing the idle buffers may make room, once the work that used them is done.
+        // Freeing the idle buffers may make space, once the work that used them is done.
         self.synchronize();
         self.0.pool.lock().clear();
         self.wait_idle();

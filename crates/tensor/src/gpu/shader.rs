@@ -1,7 +1,7 @@
 //! WGSL templates and their specializations.
 //!
 //! The files in `shaders/` are WGSL with four kinds of lines for this preprocessor, so register
-//! tiles are unrolled and choices are made before any compiler sees the text:
+//! tiles are unrolled and choices are made before any compiler reads the text:
 //!
 //! - `//#include NAME` inserts another file;
 //! - `//#if NAME`, `//#if !NAME`, `//#else`, `//#end` keep or drop lines by a flag of the

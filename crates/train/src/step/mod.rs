@@ -119,7 +119,7 @@ impl TrainState {
     }
 
     /// One training step on the real samples of its updates: as many batches as
-    /// [`batches`](nn::recipe::TrainConfig::batches_per_step) says, in the order of the updates. A
+    /// [`batches`](nn::recipe::TrainConfig::batches_per_step) defines, in the order of the updates. A
     /// GPU may still compute when this returns. `logs` asks for the norm of G's gradient.
     ///
     /// # Panics

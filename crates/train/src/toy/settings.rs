@@ -84,7 +84,7 @@ impl ToySettings {
     ///
     /// The layers follow from the usual keys: `generator.width` and `discriminator.width`, which
     /// are equal, the norms, and the minibatch layers. Noise on D's input decays to 0 at the last
-    /// step unless `noise.decay_steps` says otherwise.
+    /// step unless `noise.decay_steps` is set.
     ///
     /// # Errors
     /// Returns an error if a key is unknown, a value is out of range, keys make no sense together,

@@ -1,5 +1,5 @@
 //! Recipes other than the default one, ten steps each compared with PyTorch (generator:
-//! `xtask/golden/objectives.py`, whose head says what the files hold). The tolerance is three times
+//! `xtask/golden/objectives.py`, whose docstring describes the files). The tolerance is three times
 //! PyTorch's own float32 drift, and a millionth, since the drift of so small a network may be small
 //! by luck.
 

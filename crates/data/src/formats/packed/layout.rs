@@ -182,9 +182,11 @@ pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
         );
     }
     let size = tail.first_chunk().map_or(u64::MAX, |size| u64::from_le_bytes(*size));
-    let room = length - HEAD as u64 - TAIL;
-    if size > room {
-        return Err(bad(format!("a footer of {size} bytes is declared where {room} are left")));
+    let available = length - HEAD as u64 - TAIL;
+    if size > available {
+        return Err(bad(format!(
+            "a footer of {size} bytes is declared where {available} are left"
+        )));
     }
     let mut bytes = vec![0; size as usize];
     reader.read_exact_at(&mut bytes, length - TAIL - size).map_err(as_io)?;

@@ -50,7 +50,7 @@ pub(super) unsafe fn products(
 
 /// V of a block of tiles for some phase channels: `[point][tile][phase channel]`.
 /// # Safety
-/// `v` must have room for it.
+/// `v` must be large enough for it.
 pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: usize>(
     tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
@@ -85,7 +85,7 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
 
 /// U of a block of weights, packed: rows are phase channels, columns output channels.
 /// # Safety
-/// `u` must have room for it.
+/// `u` must be large enough for it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     params: &ConvParams,
     w: &[f32],
@@ -151,7 +151,7 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
         for block in tile_blocks(range) {
             let rows = block.len();
             for (i, phase_channels) in blocks_k.iter().enumerate() {
-                // SAFETY: `v` has room for the largest block.
+                // SAFETY: `v` holds the largest block.
                 unsafe {
                     transform_input(&tiles, &block, x, &zeros, phase_channels, v.as_mut_ptr())
                 }

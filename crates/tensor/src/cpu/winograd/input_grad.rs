@@ -17,7 +17,7 @@ use std::ops::Range;
 
 /// E of a block of tiles for some output channels: `[point][tile][channel]`.
 /// # Safety
-/// `e` must have room for it.
+/// `e` must be large enough for it.
 unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
@@ -57,7 +57,7 @@ fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: u
 /// U of a block of weights, packed: rows are output channels, columns phase channels. `transposed`
 /// is scratch for the R² taps of a block.
 /// # Safety
-/// `u` must have room for it.
+/// `u` must be large enough for it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     params: &ConvParams,
     w: &[f32],
@@ -143,7 +143,7 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
         for block in tile_blocks(range) {
             let rows = block.len();
             for (i, channels) in blocks_k.iter().enumerate() {
-                // SAFETY: `e` has room for the largest block.
+                // SAFETY: `e` holds the largest block.
                 unsafe { transform_grad(&tiles, &block, dy, &zeros, channels, e.as_mut_ptr()) }
                 for (phase_channels, sums) in shares.iter().zip(sums.chunks_exact_mut(sums_len)) {
                     let sizes = [rows, channels.len(), phase_channels.len()];

@@ -24,7 +24,7 @@ const TASKS: usize = 8;
 
 /// E of a block of tiles for some output channels, packed: rows are tiles, columns channels.
 /// # Safety
-/// `e` must have room for it.
+/// `e` must be large enough for it.
 unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
@@ -98,7 +98,7 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
             blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate()
         {
             let kc = block.len();
-            // SAFETY: the scratch buffers have room for the largest block.
+            // SAFETY: the scratch buffers hold the largest block.
             unsafe {
                 transform_input(&tiles, block, x, &zeros, phase_channels, v.as_mut_ptr());
                 transform_grad(&tiles, block, dy, &zeros, columns, e.as_mut_ptr());
