@@ -1,5 +1,5 @@
-//! Evaluation of GANs: metrics (FID, KID, precision and recall, …) and the DCGAN paper's
-//! experiments on trained networks.
+//! Evaluation of GANs: metrics (Fréchet distance (FID), kernel distance (KID), precision and
+//! recall, …) and the DCGAN paper's experiments on trained networks.
 //!
 //! Nothing here prints. Long work reports to a [`Progress`], which can also cancel it.
 

@@ -1,6 +1,20 @@
 //! Differentiable augmentation of D's input (DiffAugment, Zhao et al. 2020). Real and generated
 //! images are changed at random by one policy, so that a discriminator trained on few images cannot
 //! memorize them, and the generator does not learn the changes.
+//!
+//! ```
+//! use nn::augment::{AugmentPolicy, Augmentation};
+//! use tensor::Device;
+//! use tensor::rng::Philox;
+//!
+//! let mut rng = Philox::new(0, 0);
+//! let images = rng.uniform([4, 8, 8, 3], -1.0, 1.0);
+//! let size = [8, 8, 3];
+//! let augmentation = Augmentation::draw(&AugmentPolicy::ALL, &mut rng, 4, size, &Device::Cpu);
+//! let augmented = augmentation.apply(&images);
+//! assert_eq!(augmented.shape(), images.shape());
+//! assert_ne!(augmented.to_vec(), images.to_vec());
+//! ```
 
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;

@@ -11,6 +11,19 @@ use tensor::{EmaUpdate, HostTensor, Tensor};
 /// The EMA of a network: average ← decay · average + (1 − decay) · network, for every parameter and
 /// running statistic. Counters, the vectors of spectral normalization and reference batches are
 /// copied. The EMA of a generator gives more consistent images than the generator itself.
+///
+/// ```
+/// use nn::layers::Linear;
+/// use nn::{Ema, Layer, Network};
+/// use tensor::Tensor;
+///
+/// let network = Network::new(vec![("fc".into(), Layer::from(Linear::new(1, 1, false)))]);
+/// let mut ema = Ema::new(&network, 0.75);
+/// network.params()[0].1.set(Tensor::ones([1, 1]));
+/// ema.update(&network);
+/// ema.swap(&network); // The network has the average now, and `ema` the network's weights.
+/// assert_eq!(network.params()[0].1.value().to_vec(), [0.25]);
+/// ```
 pub struct Ema {
     decay: f32,
     values: Vec<(String, EmaValue)>,

@@ -5,6 +5,21 @@
 //! discriminator, and [`Recipe::summary`] reports their structure beforehand. Internally, images
 //! are `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that
 //! it can be exchanged with the well-known PyTorch DCGAN example. This crate does no file I/O.
+//!
+//! ```
+//! use nn::{Mode, Recipe};
+//! use tensor::Device;
+//! use tensor::rng::Philox;
+//!
+//! let recipe = Recipe::preset("small")?;
+//! let mut rng = Philox::new(0, 0);
+//! let (generator, discriminator) = recipe.build(&mut rng)?;
+//! let z = recipe.sample_z(&mut rng, 2, &Device::Cpu);
+//! let images = generator.forward(&z, Mode::BATCH);
+//! assert_eq!(images.shape()[..], [2, 28, 28, 1]);
+//! assert_eq!(discriminator.forward(&images, Mode::BATCH).shape()[..], [2]);
+//! # Ok::<(), nn::NnError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

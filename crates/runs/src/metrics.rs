@@ -187,8 +187,13 @@ pub(crate) fn last(path: &Path) -> Option<MetricsRow> {
 }
 
 /// Names of values in rows of earlier versions, and the present ones.
-const RENAMED: [(&str, &str); 3] =
-    [("g_gradient", "g_grad_norm"), ("oscillation", "spectral_peak"), ("findings", "alerts")];
+const RENAMED: [(&str, &str); 5] = [
+    ("g_gradient", "g_grad_norm"),
+    ("oscillation", "spectral_peak"),
+    ("findings", "alerts"),
+    ("eval/memorised", "eval/memorized"),
+    ("eval/memorised_real", "eval/memorized_real"),
+];
 
 /// Parses a line; `None` for a blank one.
 fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {

@@ -3,7 +3,7 @@
 
 use crate::TrainError;
 use runs::Checkpoint;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How often a run is evaluated, and by what. `config.toml` records it; the loop itself only uses
 /// `every`.
@@ -50,7 +50,14 @@ pub struct CheckpointScore {
     #[serde(default)]
     pub value: Option<f64>,
     /// What the score is.
+    #[serde(deserialize_with = "metric_name")]
     pub by: String,
+}
+
+/// The name of a score. The memorization score was spelled differently in old checkpoints, whose
+/// scores would not be compared with new ones.
+fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(String::deserialize(deserializer)?.replace("Memorised", "Memorized"))
 }
 
 impl CheckpointScore {
@@ -93,5 +100,8 @@ mod tests {
         let old: CheckpointScore =
             serde_json::from_str(r#"{"step":1,"score":-0.5,"by":"precision"}"#).unwrap();
         assert_eq!(old.shown(), 0.5);
+        let old: CheckpointScore =
+            serde_json::from_str(r#"{"step":1,"score":0.1,"by":"Memorised (pixels)"}"#).unwrap();
+        assert_eq!(old.by, "Memorized (pixels)");
     }
 }

@@ -36,6 +36,21 @@ impl BatchNormMode {
 }
 
 /// A generator ready to sample.
+///
+/// ```
+/// use tensor::Device;
+/// use train::{Sampler, latents};
+///
+/// let emoji = &runs::builtin_models::MODELS[1];
+/// let sampler = Sampler::new(&emoji.checkpoint()?, None, &Device::Cpu)?;
+/// let z = latents(sampler.recipe(), 7, 2);
+/// let images = sampler.sample(&z, None, 2, |_| ())?;
+/// assert_eq!(images.shape()[..], [2, 64, 64, 3]);
+/// // An image does not depend on the others of its batch.
+/// let first = sampler.sample(&z.narrow(0, 0, 1), None, 1, |_| ())?;
+/// assert_eq!(first.to_vec(), images.narrow(0, 0, 1).to_vec());
+/// # Ok::<(), train::TrainError>(())
+/// ```
 pub struct Sampler {
     recipe: Recipe,
     generator: Network,

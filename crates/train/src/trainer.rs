@@ -19,6 +19,44 @@ use tensor::{Device, Tensor};
 const ROLLBACK: &str = "rollback";
 
 /// Trains the two networks of a recipe, step by step: all that a checkpoint holds.
+///
+/// ```
+/// use data::Preprocess;
+/// use nn::Recipe;
+/// use runs::DatasetId;
+/// use tensor::Device;
+/// use tensor::rng::Philox;
+/// use train::{Settings, Trainer};
+///
+/// let mut recipe = Recipe::preset("torch")?;
+/// recipe.image.size = [16, 16];
+/// (recipe.generator.width, recipe.discriminator.width, recipe.train.batch) = (4, 4, 2);
+/// let settings = Settings {
+///     data: "images".into(),
+///     seed: 7,
+///     steps: 10,
+///     log_every: 1,
+///     sample_every: 10,
+///     checkpoint_every: 10,
+///     keep: 1,
+///     shuffle_buffer: None,
+///     monitor: Default::default(),
+///     eval: None,
+///     preprocess: Preprocess::new([16, 16], 3),
+///     condition_file: None,
+///     recipe,
+///     overrides: Vec::new(),
+/// };
+/// let mut trainer = Trainer::new(settings, &Device::Cpu)?;
+/// let mut rng = Philox::new(1, 0);
+/// let (real, z) = (rng.uniform([2, 16, 16, 3], -1.0, 1.0), rng.normal([2, 100], 0.0, 1.0));
+/// assert!(trainer.train_step_on(&real, &z, None).wait()?.d_loss > 0.0);
+///
+/// let dataset = DatasetId { name: "images".into(), fingerprint: "…".into() };
+/// let resumed = Trainer::resume(&trainer.checkpoint(&dataset)?, &Device::Cpu)?;
+/// assert_eq!(resumed.steps_done(), 1);
+/// # Ok::<(), train::TrainError>(())
+/// ```
 pub struct Trainer {
     settings: Settings,
     state: TrainState,

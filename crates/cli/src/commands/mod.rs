@@ -91,7 +91,7 @@ commands! {
         Reproduce(latent::reproduce),
     }
     "Measure": {
-        /// Compute FID, KID, precision and recall between generated and real images.
+        /// Compute Fréchet distance (FID), kernel distance (KID), precision, recall and others.
         Eval(eval),
         /// Train a linear SVM on a discriminator's features and compare it with baselines.
         LinearProbe(representation::linear_probe),
@@ -112,6 +112,7 @@ commands! {
     }
     "Data": {
         /// Inspect, fetch and prepare datasets.
+        #[command(after_help = format!("Datasets:\n{}", data::format_help()))]
         Data(data),
         /// Find and remove duplicate images, with the codes of an autoencoder.
         Dedup(memorization::dedup),

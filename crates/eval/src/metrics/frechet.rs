@@ -33,7 +33,7 @@ use tensor::rng::Philox;
 /// The Fréchet distance, FID under Inception features.
 pub const METRIC: Metric = Metric {
     name: "fid",
-    help: "Fréchet distance of the features (FID with Inception features)",
+    help: "Fréchet distance (FID with Inception features)",
     key: "frechet",
     needs: Needs::Features,
     default: true,

@@ -24,7 +24,7 @@ use tensor::{Device, Tensor};
 /// The kernel distance, KID under Inception features.
 pub const METRIC: Metric = Metric {
     name: "kid",
-    help: "Kernel distance of the features (KID with Inception features), over 100 subsets of 1000",
+    help: "Kernel distance (KID with Inception features), over 100 subsets of 1000 images",
     key: "kernel",
     needs: Needs::Features,
     default: true,

@@ -1,5 +1,5 @@
-//! Metrics of generated images: FID (Fréchet distance), KID, precision and recall, density and
-//! coverage, inception score, memorization.
+//! Metrics of generated images: Fréchet distance (FID), kernel distance (KID), precision and
+//! recall, density and coverage, inception score, memorization.
 //!
 //! Each metric is a [`Metric`] in a file of its own, and [`METRICS`] lists all of them. Metrics
 //! compare [features](crate::features::Features), whatever they were extracted by; [`ImageSource`]

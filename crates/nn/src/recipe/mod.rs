@@ -1,4 +1,15 @@
 //! Recipes: all settings that decide what is trained and how.
+//!
+//! ```
+//! use nn::Recipe;
+//!
+//! let recipe = Recipe::from_toml("base = \"torch\"\n[optimizer]\nlr = 0.0001")?;
+//! assert_eq!((recipe.optimizer.lr, recipe.image.size), (1e-4, [64, 64]));
+//! // Keys that make no sense, alone or together, are refused by name.
+//! let error = recipe.with(&[("optimizer.momentum".into(), "0.9".into())]).unwrap_err();
+//! assert!(error.to_string().contains("optimizer.momentum"));
+//! # Ok::<(), nn::NnError>(())
+//! ```
 
 mod architecture;
 mod derive_layers;

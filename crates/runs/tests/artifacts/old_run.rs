@@ -28,3 +28,18 @@ fn old_run_is_read() {
     assert_eq!(keys, ["d_accuracy", "diversity", "duplicates", "g_grad_norm", "spectral_peak"]);
     assert_eq!(rows[0].extra["g_grad_norm"], 0.052636612206697464);
 }
+
+/// Keys that the committed run does not have: alerts and the memorization score.
+#[test]
+fn old_keys_of_metrics_are_read_under_the_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metrics.jsonl");
+    let row = r#"{"step":1,"d_loss":1,"g_loss":1,"d_real":0.5,"d_fake":0.5,"images_per_second":1,"#;
+    let extra =
+        r#""seconds":1,"findings":["d-wins"],"eval/memorised":0.5,"eval/memorised_real":1}"#;
+    std::fs::write(&path, format!("{row}{extra}\n")).unwrap();
+    let rows = metrics::read(&path).unwrap();
+    let keys: Vec<_> = rows[0].extra.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["alerts", "eval/memorized", "eval/memorized_real"]);
+    assert_eq!(rows[0].extra["eval/memorized"], 0.5);
+}

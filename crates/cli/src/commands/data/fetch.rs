@@ -4,7 +4,7 @@ use crate::environment;
 use crate::error::CliError;
 use crate::output;
 use crate::render::{byte_counter, quoted};
-use data::{FetchProgress, fetch, known_sets, remote_set};
+use data::{FetchProgress, fetch, known_sets, remote_set, remote_sets};
 use indicatif::{HumanBytes, ProgressBar};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct Args {
-    /// mnist, fashion-mnist, cifar-10, cifar-100, svhn, svhn-extra, stl-10 or celeba.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", help = name_help())]
     name: String,
     /// Output path: the folder of datasets, in which this one gets a folder [default:
     /// DCGAN_DATASETS, else datasets].
@@ -23,6 +22,12 @@ pub struct Args {
     /// URL prefix to download the files from, instead of the dataset's own server.
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
+}
+
+/// The help of NAME, with the names of the registry.
+fn name_help() -> String {
+    let names: Vec<_> = remote_sets().map(|set| set.name).collect();
+    format!("Dataset: {}", names.join(", "))
 }
 
 /// Downloads a dataset.

@@ -74,12 +74,19 @@ impl SpecArgs {
 
 /// The help of a flag that takes a dataset, with the formats of the registry.
 pub(super) fn spec_help() -> String {
+    format!(
+        "Dataset: a name, folder, archive or file [default: fashion-mnist].\n\n{}",
+        format_help()
+    )
+}
+
+/// The kinds of datasets, with the formats of the registry.
+pub(super) fn format_help() -> String {
     let formats: Vec<_> = data::formats()
         .map(|(name, about)| format!("  {:<10} {about}", format!("{name}:")))
         .collect();
     format!(
-        "Dataset: a name, folder, archive or file [default: fashion-mnist].\n\n\
-         A name is one of `dcgan data list`. The format of a path is detected from its contents; a \
+        "A name is one of `dcgan data list`. The format of a path is detected from its contents; a \
          prefix forces it:\n{}",
         formats.join("\n")
     )
