@@ -149,6 +149,8 @@ impl Weight {
     fn compute_weight(&self, value: &Tensor, g: Option<&Tensor>) -> Tensor {
         match (&self.parametrization, g) {
             (ParametrizationState::Spectral { u, v }, _) => {
+                // u and v are constants of the gradient, as in Miyato et al. 2018: σ = uᵀWv is
+                // linear in W.
                 let sigma = self.matvec(&self.matrices(value), &v.get()).mul(&u.get()).sum_all();
                 value.mul(&sigma.recip())
             }

@@ -64,6 +64,8 @@ fn squared_norms(critic: &dyn Fn(&Tensor) -> Tensor, images: &Tensor) -> Tensor 
         logits.shape(),
         x.shape()
     );
+    // A logit depends on its own image alone, so one gradient, of the sum of all logits, holds the
+    // gradient of each logit by its image.
     let ones = Tensor::full_on(&logits.device(), *logits.shape(), 1.0);
     let found = x.id().and_then(|key| grad(&[(&logits, &ones)], &[key], true).pop().flatten());
     match found {

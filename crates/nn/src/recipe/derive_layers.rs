@@ -58,6 +58,7 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
             let inputs = g.latent
                 + if where_to == ConditioningMethod::None { 0 } else { recipe.condition_width() };
             layers.push(ReshapeConfig { shape: [1, 1, inputs] }.into());
+            // As in pytorch/examples: a kernel of the base's size makes it from one pixel.
             let kernel = HeightWidth::Both(base);
             layers.push(
                 ConvTransposeConfig {
@@ -88,6 +89,7 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
     attend(&mut layers, g.attention, base);
     for level in 1..=levels {
         let last = level == levels;
+        // Half the channels at twice the sides: every level has about the same arithmetic.
         channels = if last { recipe.image.channels } else { channels / 2 };
         if where_to == ConditioningMethod::EveryLayer {
             layers.push(AppendConditionConfig {}.into());
@@ -97,6 +99,8 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
             hidden(&mut layers, g);
             attend(&mut layers, g.attention, [h << level, w << level]);
         } else if g.norm_everywhere {
+            // The paper leaves batch norm out here and at D's input: with it in all layers, samples
+            // oscillated and training was unstable (section 3).
             layers.extend(norm(g.norm));
         }
     }
@@ -122,6 +126,8 @@ fn double(layers: &mut Vec<LayerConfig>, g: &GeneratorConfig, channels: usize) {
             );
         }
         UpsampleMethod::Nearest => {
+            // A transposed convolution whose kernel its stride does not divide covers pixels
+            // unevenly (checkerboards); resizing first does not (Odena et al. 2016).
             layers.push(UpsampleConfig { scale: 2 }.into());
             layers.push(
                 ConvConfig {
@@ -171,6 +177,7 @@ pub(super) fn discriminator(recipe: &Recipe) -> Vec<LayerConfig> {
             layers.push(AppendConditionConfig {}.into());
         }
         halve(&mut layers, d, d.width << level);
+        // No norm at D's input, for the reason at G's output.
         if level > 0 || d.norm_everywhere {
             layers.extend(norm(d.norm));
         }
@@ -219,6 +226,7 @@ fn head(
         layers.push(AppendConditionConfig {}.into());
     }
     if where_to == ConditioningMethod::Projection {
+        // Miyato & Koyama 2018: the projection is of features summed over positions.
         layers.extend([GlobalSumConfig {}.into(), ProjectionConfig {}.into()]);
         return;
     }

@@ -216,6 +216,8 @@ impl Recipe {
     /// Returns the same errors as [`validate`](Self::validate).
     pub fn build(&self, rng: &mut Philox) -> Result<(Network, Network), NnError> {
         self.validate()?;
+        // The order of these draws gives every seed its networks, so it cannot change. The reference
+        // batch is last: without virtual batch norm the weights are the same.
         let mut generator = self.network(NetworkRole::Generator, rng)?;
         let discriminator = self.network(NetworkRole::Discriminator, rng)?;
         if generator.needs_reference() {
@@ -310,6 +312,7 @@ impl Recipe {
             OptimizerType::Adam => OptimizerKind::Adam { beta1, beta2, eps, decoupled: false },
             OptimizerType::AdamW => OptimizerKind::Adam { beta1, beta2, eps, decoupled: true },
             OptimizerType::Sgd => OptimizerKind::Sgd { momentum, nesterov },
+            // One key for the decay of squared gradients, whatever the rule calls it.
             OptimizerType::RmsProp => OptimizerKind::RmsProp { alpha: beta2, eps, momentum },
         };
         let lr = match role {

@@ -55,6 +55,7 @@ fn schema() -> Vec<(&'static str, &'static [&'static str])> {
 pub(super) fn parse(text: &str) -> Result<Recipe, NnError> {
     let mut given: Table = text.parse().map_err(|error| syntax(text, &error))?;
     let base = given.remove(BASE);
+    // Renames come first: the check would refuse an old key as unknown.
     migrate(&mut given);
     check_keys(&given)?;
     let base = match base {
@@ -101,6 +102,8 @@ fn value(text: &str) -> Value {
 fn complete(base: Table, given: Table) -> Result<Recipe, NnError> {
     check_idle(&base, &given)?;
     let table = merge(base, given);
+    // These keys are optional for serde, since a list of layers replaces them. Without a list, the
+    // default of a missing key would be a network that nobody described.
     for (section, keys) in WITHOUT_LIST {
         if let Some(Value::Table(network)) = table.get(section)
             && !has_list(network)
@@ -109,6 +112,8 @@ fn complete(base: Table, given: Table) -> Result<Recipe, NnError> {
             return Err(NnError::MissingKey { key: format!("{section}.{key}") });
         }
     }
+    // The table is merged from two texts, so an error of toml has no line to point to: the path to
+    // the value is tracked, and the value looked up.
     let mut track = Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(table.clone(), &mut track);
     Recipe::deserialize(deserializer).map_err(|error: toml::de::Error| {
@@ -224,6 +229,7 @@ fn merge(mut base: Table, given: Table) -> Table {
     for (section, value) in given {
         match (base.get_mut(&section), value) {
             (Some(Value::Table(own)), Value::Table(given)) => {
+                // A length in steps replaces the base's length in epochs: both would be refused.
                 if LENGTHS.iter().any(|key| given.contains_key(*key)) {
                     LENGTHS.iter().for_each(|key| drop(own.remove(*key)));
                 }

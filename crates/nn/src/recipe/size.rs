@@ -1,21 +1,21 @@
 //! Valid image sizes of the networks.
 
 /// The smallest base resolution.
-const SEED: usize = 4;
+const SMALLEST_BASE: usize = 4;
 /// The largest value of a base resolution's smaller side. Beyond it, one matrix product would make
 /// too much of the image.
-const LARGEST_SEED: usize = 15;
+const LARGEST_BASE: usize = 15;
 
 /// How often both sides can be halved while the smaller one stays at least 4. `None` if they cannot
 /// be halved, or if the smaller one stays above 15.
 pub fn halvings(size: [usize; 2]) -> Option<usize> {
     let mut sides = size;
     let mut count = 0;
-    while sides.iter().all(|side| side % 2 == 0 && side / 2 >= SEED) {
+    while sides.iter().all(|side| side % 2 == 0 && side / 2 >= SMALLEST_BASE) {
         sides = sides.map(|side| side / 2);
         count += 1;
     }
-    (count > 0 && sides[0].min(sides[1]) <= LARGEST_SEED).then_some(count)
+    (count > 0 && sides[0].min(sides[1]) <= LARGEST_BASE).then_some(count)
 }
 
 /// The nearest valid sizes: one not larger in any side, if there is one, and one not smaller.
@@ -31,7 +31,7 @@ pub fn nearest_sizes(size: [usize; 2]) -> Vec<[usize; 2]> {
             .min_by_key(distance)
     };
     let below = nearest(&|side, step| Some(side / step * step));
-    let above = nearest(&|side, step| side.div_ceil(step).max(SEED).checked_mul(step));
+    let above = nearest(&|side, step| side.div_ceil(step).max(SMALLEST_BASE).checked_mul(step));
     let mut sizes: Vec<[usize; 2]> = below.into_iter().chain(above).collect();
     sizes.dedup();
     sizes

@@ -55,6 +55,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
             format!("sides must be at most {LARGEST_SIDE} pixels"),
         ));
     }
+    // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of two.
     let derived = generator.layers.is_empty() || discriminator.layers.is_empty();
     if derived && halvings(image.size).is_none() {
         return Err(NnError::ImageSize { size: image.size, nearest: nearest_sizes(image.size) });
@@ -238,6 +239,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
                     format!("{name} would need over 8 GiB for its output; reduce it"),
                 ));
             }
+            // The normalized form of a single value is 0, whatever the value.
             if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
                 return Err(bad(
                     "train.batch",
