@@ -216,8 +216,8 @@ impl Recipe {
     /// Returns the same errors as [`validate`](Self::validate).
     pub fn build(&self, rng: &mut Philox) -> Result<(Network, Network), NnError> {
         self.validate()?;
-        // The order of these draws gives every seed its networks, so it cannot change. The reference
-        // batch is last: without virtual batch norm the weights are the same.
+        // The order of these draws gives every seed its networks, so it cannot change. The
+        // reference batch is last: without virtual batch norm the weights are the same.
         let mut generator = self.network(NetworkRole::Generator, rng)?;
         let discriminator = self.network(NetworkRole::Discriminator, rng)?;
         if generator.needs_reference() {

@@ -55,7 +55,8 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
             format!("sides must be at most {LARGEST_SIDE} pixels"),
         ));
     }
-    // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of two.
+    // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of
+    // two.
     let derived = generator.layers.is_empty() || discriminator.layers.is_empty();
     if derived && halvings(image.size).is_none() {
         return Err(NnError::ImageSize { size: image.size, nearest: nearest_sizes(image.size) });
