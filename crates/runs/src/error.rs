@@ -18,7 +18,8 @@ pub enum ArtifactError {
     Read { path: PathBuf, source: io::Error },
     /// The file is shorter or longer than its header declares.
     #[error(
-        "{path:?} has {actual} bytes where its header declares {expected}: it is truncated or damaged"
+        "{path:?} has {actual} bytes where its header declares {expected}: it is truncated or \
+         damaged"
     )]
     Size { path: PathBuf, expected: u64, actual: u64 },
     /// The file does not start with a safetensors header.

@@ -227,8 +227,8 @@ fn read_compressed(
     Ok(array)
 }
 
-/// Reads the elements of an array from a stream that can yield at most `available` bytes; `None` if its
-/// name is not in `names`.
+/// Reads the elements of an array from a stream that can yield at most `available` bytes; `None` if
+/// its name is not in `names`.
 fn read_array(
     mut stream: impl Read,
     available: u64,

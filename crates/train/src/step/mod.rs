@@ -119,8 +119,8 @@ impl TrainState {
     }
 
     /// One training step on the real samples of its updates: as many batches as
-    /// [`batches`](nn::recipe::TrainConfig::batches_per_step) defines, in the order of the updates. A
-    /// GPU may still compute when this returns. `logs` asks for the norm of G's gradient.
+    /// [`batches`](nn::recipe::TrainConfig::batches_per_step) defines, in the order of the updates.
+    /// A GPU may still compute when this returns. `logs` asks for the norm of G's gradient.
     ///
     /// # Panics
     /// Panics without a batch, or when the recipe has a condition and a batch has none.

@@ -13,8 +13,8 @@ pub(in crate::cpu) const LANES: usize = 16;
 pub(super) const MAX_TILES: usize = 128;
 
 /// The largest number of tiles transformed at once. More tiles share the transformed weights; fewer
-/// leave space in the L2 cache, which has half a megabyte or one on processors with AVX2, and two on
-/// those with AVX-512.
+/// leave space in the L2 cache, which has half a megabyte or one on processors with AVX2, and two
+/// on those with AVX-512.
 pub(super) fn tiles_at_once() -> usize {
     match isa() {
         Isa::Avx2 => 64,
