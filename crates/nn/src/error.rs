@@ -22,6 +22,11 @@ pub enum NnError {
     /// A tensor has the wrong element type, or its element count does not match its shape.
     #[error("tensor \"{name}\" {problem}; the file is damaged or not a state dict")]
     BadTensor { name: String, problem: String },
+    /// A tensor holds NaN or infinity, or held a float64 that float32 cannot.
+    #[error(
+        "tensor \"{name}\" holds {value} (element {index}); weights must be finite float32 values"
+    )]
+    NonFiniteTensor { name: String, value: f32, index: usize },
     /// No preset has this name.
     #[error("unknown recipe \"{name}\"{hint} (there are {known})")]
     UnknownRecipe { name: String, hint: String, known: String },

@@ -5,7 +5,7 @@ use crate::layers::{BatchNorm, Conv2d, Layer, NamedTensor, TensorRole, VirtualBa
 use crate::layout::Layout;
 use crate::mode::{BatchNormStats, ForwardCtx, Mode};
 use crate::param::{Param, SharedTensor};
-use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
+use crate::state::{StateDict, StateTensor, TensorSpec, adapt_names, read_state};
 use std::sync::atomic::Ordering;
 use tensor::autograd::TensorId;
 use tensor::rng::Philox;
@@ -428,11 +428,21 @@ impl Network {
             .collect()
     }
 
+    /// Loads parameters and buffers from a state dict of another program: one whose names may all
+    /// have one prefix in addition (`module.`, `_orig_mod.`, `generator.`), and which may lack
+    /// `num_batches_tracked`, then 0.
+    ///
+    /// # Errors
+    /// As [`load_state_dict`](Self::load_state_dict), with names without the prefix.
+    pub fn import_state_dict(&self, state: StateDict) -> Result<(), NnError> {
+        self.load_state_dict(&adapt_names(&self.tensor_specs(), state))
+    }
+
     /// Loads parameters and buffers from a state dict with exactly this network's names and shapes.
     ///
     /// # Errors
-    /// Returns an error if a tensor is missing, unknown, or has another shape or element type; the
-    /// network is then unchanged.
+    /// Returns an error if a tensor is missing, unknown, has another shape or element type, or
+    /// holds NaN or infinity; the network is then unchanged.
     pub fn load_state_dict(&self, state: &StateDict) -> Result<(), NnError> {
         let loaded = read_state(&self.tensor_specs(), state)?;
         for ((_, entry), value) in self.named_tensors().zip(loaded) {

@@ -53,6 +53,29 @@ pub(crate) fn read_state(
     Ok(loaded)
 }
 
+/// Undoes what other programs do to the names of a state dict: a prefix that all names share, such
+/// as `module.` of `DataParallel` or `_orig_mod.` of `torch.compile`, is stripped, and a missing
+/// `num_batches_tracked` (PyTorch before 0.4.1 has none) is 0.
+pub(crate) fn adapt_names(expected: &[(String, TensorSpec)], given: StateDict) -> StateDict {
+    let prefix = shared_prefix(expected, &given).unwrap_or_default();
+    let mut adapted: StateDict =
+        given.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
+    for (name, what) in expected {
+        if matches!(what, TensorSpec::Count) && name.ends_with("num_batches_tracked") {
+            adapted.entry(name.clone()).or_insert_with(|| HostTensor::scalar_i64(0));
+        }
+    }
+    adapted
+}
+
+/// What all given names have in front of the expected ones, if it is more than nothing.
+fn shared_prefix(expected: &[(String, TensorSpec)], given: &StateDict) -> Option<String> {
+    let first = given.keys().next()?;
+    let prefix = expected.iter().find_map(|(name, _)| first.strip_suffix(name.as_str()))?;
+    let shared = prefix.ends_with('.') && given.keys().all(|name| name.starts_with(prefix));
+    shared.then(|| prefix.to_owned())
+}
+
 fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTensor, NnError> {
     let bad = |problem: String| Err(NnError::BadTensor { name: name.into(), problem });
     let wrong = |expected: &[usize]| {
@@ -74,7 +97,13 @@ fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTe
             bad(format!("has {} elements for shape {:?}", value.len(), value.shape))
         }
         (TensorSpec::F32(layout), TensorData::F32(data)) => {
-            Ok(StateTensor::F32(layout.import(data)))
+            match data.iter().position(|value| !value.is_finite()) {
+                Some(index) => {
+                    let (name, value) = (name.into(), data[index]);
+                    Err(NnError::NonFiniteTensor { name, value, index })
+                }
+                None => Ok(StateTensor::F32(layout.import(data))),
+            }
         }
         (TensorSpec::Count, TensorData::I64(data)) => Ok(StateTensor::Count(data[0])),
     }

@@ -204,3 +204,62 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
         assert_eq!(g.state_dict(), good, "{expected}: changed the network");
     }
 }
+
+#[test]
+fn weights_that_are_not_finite_are_refused_by_name() {
+    let (_, g, _) = golden_pair(&cases("networks.json")[0]);
+    let good = g.state_dict();
+    for (name, value) in [
+        ("main.0.weight", f32::NAN),
+        ("main.1.running_var", f32::INFINITY),
+        ("main.4.bias", f32::NEG_INFINITY),
+    ] {
+        let mut bad = good.clone();
+        let tensor = bad.get_mut(name).expect("a tensor");
+        let mut values = tensor.as_f32().expect("floats").to_vec();
+        values[3] = value;
+        *tensor = HostTensor::f32(tensor.shape.clone(), values);
+        match g.load_state_dict(&bad) {
+            Err(NnError::NonFiniteTensor { name: found, value: held, index: 3 }) => {
+                assert!(found == name && held.to_bits() == value.to_bits(), "{found} {held}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(g.state_dict(), good, "unchanged");
+    }
+}
+
+#[test]
+fn state_dicts_of_other_programs_may_have_a_prefix_and_lack_counts() {
+    let (_, g, _) = golden_pair(&cases("networks.json")[0]);
+    let good = g.state_dict();
+    let renamed = |prefix: &str, counts: bool| -> nn::StateDict {
+        let kept = good.iter().filter(|(name, _)| counts || !name.ends_with("batches_tracked"));
+        kept.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone())).collect()
+    };
+    for prefix in ["module.", "_orig_mod.", "netG.module.", ""] {
+        g.import_state_dict(renamed(prefix, true)).expect(prefix);
+        assert_eq!(g.state_dict(), good, "{prefix}");
+        g.import_state_dict(renamed(prefix, false)).expect(prefix);
+        for (name, tensor) in g.state_dict() {
+            let expected = if name.ends_with("batches_tracked") {
+                HostTensor::scalar_i64(0)
+            } else {
+                good[&name].clone()
+            };
+            assert_eq!(tensor, expected, "{prefix}{name}");
+        }
+        g.load_state_dict(&good).expect("the network's own");
+    }
+    // A prefix of some names only is none, and no other tensor may be missing.
+    let mut mixed = renamed("module.", true);
+    let (name, tensor) = mixed.pop_last().expect("not empty");
+    mixed.insert(name.replace("module.", ""), tensor);
+    assert!(matches!(g.import_state_dict(mixed), Err(NnError::MissingTensor { .. })));
+    let mut short = renamed("module.", true);
+    short.remove("module.main.0.weight");
+    match g.import_state_dict(short) {
+        Err(NnError::MissingTensor { name, .. }) => assert_eq!(name, "main.0.weight"),
+        other => panic!("{other:?}"),
+    }
+}

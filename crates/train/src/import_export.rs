@@ -11,19 +11,21 @@ use tensor::rng::Philox;
 use tensor::{Device, HostTensor};
 
 /// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without
-/// a file for the discriminator, it gets fresh weights (seed 0).
+/// a file for the discriminator, it gets fresh weights (seed 0). A prefix that all names of a file
+/// share is ignored, and a missing `num_batches_tracked` is 0.
 ///
 /// # Errors
-/// Returns an error if a file cannot be read, or if names or shapes are not those of the recipe.
+/// Returns an error if a file cannot be read, if names or shapes are not those of the recipe, or if
+/// a weight is NaN or infinite.
 pub fn import(
     recipe: &Recipe,
     generator: &Path,
     discriminator: Option<&Path>,
 ) -> Result<Checkpoint, TrainError> {
     let networks = recipe.build(&mut Philox::new(0, 0))?;
-    with_path_context(generator, networks.0.load_state_dict(&runs::read_state_dict(generator)?))?;
+    with_path_context(generator, networks.0.import_state_dict(runs::read_state_dict(generator)?))?;
     if let Some(path) = discriminator {
-        with_path_context(path, networks.1.load_state_dict(&runs::read_state_dict(path)?))?;
+        with_path_context(path, networks.1.import_state_dict(runs::read_state_dict(path)?))?;
     }
     Ok(checkpoint_from_networks(recipe, &networks))
 }

@@ -9,7 +9,7 @@ use nn::{BatchNormStats, ForwardCtx, Mode, Network, Recipe};
 use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
-use tensor::{Device, Tensor};
+use tensor::{Device, Tensor, TensorData};
 
 /// Recalibrated statistics are the mean over this many batches of this many latents.
 const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
@@ -166,7 +166,8 @@ impl Sampler {
     /// # Errors
     /// Returns an error if latents or conditions do not have the generator's shapes, for a batch of
     /// 0, or for a batch of one image under [`BatchNormMode::Batch`], whose statistics would be of
-    /// a single value. Returns [`TrainError::Gpu`] if the device fails.
+    /// a single value. Returns [`TrainError::NonFiniteImages`] if an image holds NaN or infinity, and
+    /// [`TrainError::Gpu`] if the device fails.
     pub fn sample(
         &self,
         latents: &Tensor,
@@ -190,8 +191,12 @@ impl Sampler {
             let (start, end) = (count * i / batches, count * (i + 1) / batches);
             let rows = |all: &Tensor| all.narrow(0, start, end - start).to_device(&self.device);
             let images = self.forward(&rows(latents), condition.map(rows).as_ref())?;
-            parts.push(images.to_device(&Device::Cpu));
+            let images = images.to_device(&Device::Cpu);
             self.device.check()?;
+            if !images.all_finite() {
+                return Err(TrainError::NonFiniteImages { start, end });
+            }
+            parts.push(images);
             progress(end);
         }
         match parts.len() {
@@ -288,16 +293,20 @@ pub fn load_discriminator(
     Ok(Some((recipe, discriminator, has_running_statistics(checkpoint, "d."))))
 }
 
-/// Whether a network has running statistics that training updated, or no batch norm.
+/// Whether a network has running statistics that training updated, or no batch norm. Weights that
+/// came without a count of batches have it from the statistics themselves.
 fn has_running_statistics(checkpoint: &Checkpoint, prefix: &str) -> bool {
-    let counts = || {
-        checkpoint
-            .tensors
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix) && name.ends_with("num_batches_tracked"))
+    let own = || checkpoint.tensors.iter().filter(|(name, _)| name.starts_with(prefix));
+    let any = |suffix: &str, initial: f32| {
+        own().filter(|(name, _)| name.ends_with(suffix)).any(|(_, tensor)| match &tensor.data {
+            TensorData::F32(values) => values.iter().any(|&value| value != initial),
+            TensorData::I64(values) => values.iter().any(|&count| count > 0),
+        })
     };
-    counts().next().is_none()
-        || counts().any(|(_, tensor)| tensor.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
+    !own().any(|(name, _)| name.ends_with("num_batches_tracked"))
+        || any("num_batches_tracked", 0.0)
+        || any("running_mean", 0.0)
+        || any("running_var", 1.0)
 }
 
 #[cfg(test)]

@@ -173,6 +173,81 @@ fn weights_of_another_recipe_are_refused_by_name() {
     assert!(!dir.path("x").exists());
 }
 
+/// A safetensors file of these tensors, the one called `wide` as F64 with `value` as its second
+/// element.
+fn write_with_f64(path: &Path, state: &BTreeMap<String, HostTensor>, wide: &str, value: f64) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in state {
+        let start = data.len();
+        let dtype = match (tensor.as_f32(), tensor.as_i64()) {
+            (Some(values), _) if name == wide => {
+                let mut values: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+                values[1] = value;
+                data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+                "F64"
+            }
+            (Some(values), _) => {
+                data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+                "F32"
+            }
+            (_, counts) => {
+                data.extend(counts.unwrap().iter().flat_map(|v| v.to_le_bytes()));
+                "I64"
+            }
+        };
+        let offsets = [start, data.len()];
+        let entry =
+            serde_json::json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": offsets });
+        header.insert(name.clone(), entry);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(path, [&length[..], &header, &data].concat()).unwrap();
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_wherever_they_are_read() {
+    let dir = TestDir::new();
+    let state = read_state_dict(&golden("torch64-g.safetensors")).unwrap();
+    let import = [&TORCH64[..], &["--generator", "bad.safetensors", "--out", "x"]].concat();
+    for value in [f64::NAN, f64::NEG_INFINITY, 1e39] {
+        write_with_f64(&dir.path("bad.safetensors"), &state, "main.4.bias", value);
+        dir.refused(1, &import, &["bad.safetensors", "\"main.4.bias\"", "element 1"]);
+        assert!(!dir.path("x").exists());
+    }
+    // A float64 that float32 has is read, also under another program's names.
+    write_with_f64(&dir.path("bad.safetensors"), &state, "main.4.bias", 0.5);
+    dir.ok(&import);
+    let named = |prefix: &str| -> BTreeMap<String, HostTensor> {
+        let kept = state.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
+        kept.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone())).collect()
+    };
+    write_state_dict(&dir.path("module.safetensors"), &named("module.")).unwrap();
+    dir.ok(&[&TORCH64[..], &["--generator", "module.safetensors", "--out", "m"]].concat());
+    // The statistics are those of training, although nothing says how many batches they saw.
+    let file = dir.path("m/checkpoints/step-00000000.safetensors");
+    let checkpoint = runs::checkpoint::load(&file).unwrap();
+    let sampler = train::Sampler::new(&checkpoint, None, &tensor::Device::Cpu).unwrap();
+    assert_eq!(sampler.batch_norm(), train::BatchNormMode::Running);
+
+    // A checkpoint whose checksum is right.
+    dir.train(&["--steps", "2", "--out", "run"]);
+    let file = dir.path("run/checkpoints/step-00000002.safetensors");
+    let mut checkpoint = runs::checkpoint::load(&file).unwrap();
+    let tensor = checkpoint.tensors.get_mut("g.main.0.weight").unwrap();
+    let mut values = tensor.as_f32().unwrap().to_vec();
+    values[0] = f32::INFINITY;
+    *tensor = HostTensor::f32(tensor.shape.clone(), values);
+    runs::checkpoint::save(&file, &checkpoint).unwrap();
+    let parts = ["main.0.weight", "inf", "element 0"];
+    dir.refused(1, &["sample", "--checkpoint", text(&file), "--grid", "x.png"], &parts);
+    dir.refused(1, &["train", "--resume", text(&file), "--steps", "3"], &parts);
+    dir.refused(1, &["export", "--checkpoint", text(&file), "--out", "x"], &parts);
+    let init = ["--init-from", text(&file), "--steps", "1", "--out", "more"];
+    dir.refused(1, &TestDir::training(&init), &parts);
+    assert!(!dir.path("more").exists() && !dir.path("x.png").exists());
+}
+
 #[test]
 fn the_authors_networks_generate_house_numbers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/newmu-svhn");
