@@ -64,9 +64,11 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Train(TrainError::NonFinite { .. } | TrainError::Diverged { .. }) => {
-                ExitCode::from(EXIT_STOPPED_BY_MONITOR)
-            }
+            Self::Train(
+                TrainError::NonFinite { .. }
+                | TrainError::NonFiniteStart { .. }
+                | TrainError::Diverged { .. },
+            ) => ExitCode::from(EXIT_STOPPED_BY_MONITOR),
             Self::Eval(EvalError::Stopped) => ExitCode::from(EXIT_INTERRUPTED),
             _ => ExitCode::FAILURE,
         }

@@ -50,8 +50,14 @@ pub fn gpu(error: &GpuError) -> Option<String> {
 }
 
 /// Hints for recipes and state dicts.
-pub fn nn(_error: &NnError) -> Option<String> {
-    None
+pub fn nn(error: &NnError) -> Option<String> {
+    match error {
+        NnError::NonFiniteTensor { .. } => Some(
+            "take weights from before training diverged, or save them as float32 within its range"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 /// Hints for datasets.
@@ -153,7 +159,7 @@ pub fn artifact(error: &ArtifactError) -> Option<String> {
         ArtifactError::Metrics { .. } => "delete that line to continue",
         ArtifactError::NoRows { .. } => "log more often with --log-every",
         ArtifactError::NoSamples { .. } => "sample more often with --sample-every",
-        ArtifactError::GridSize { .. } => "draw fewer images",
+        ArtifactError::GridSize { .. } => "draw fewer images, or smaller ones",
         _ => return None,
     };
     Some(hint.to_owned())
@@ -193,6 +199,10 @@ pub fn train(error: &TrainError) -> Option<String> {
         TrainError::NonFinite { .. } => {
             "the checkpoints before it are valid, resume from one with a lower --lr"
         }
+        TrainError::NonFiniteStart { .. } => {
+            "take another initialization, or with --init-from or --resume another checkpoint"
+        }
+        TrainError::NonFiniteImages { .. } => "take an earlier checkpoint, or another --bn",
         TrainError::Diverged { .. } => {
             "the checkpoints are valid, resume from an earlier one with a far lower --lr, or use \
              another recipe"

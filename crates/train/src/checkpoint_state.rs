@@ -111,7 +111,8 @@ pub(crate) fn meta(
 }
 
 /// # Errors
-/// Returns [`TrainError::NonFinite`] for a tensor that holds NaN or infinity.
+/// Returns [`TrainError::NonFinite`] for a tensor that holds NaN or infinity, before the first step
+/// [`TrainError::NonFiniteStart`].
 pub(crate) fn check_finite(
     tensors: &BTreeMap<String, HostTensor>,
     step: u64,
@@ -120,6 +121,9 @@ pub(crate) fn check_finite(
         array.as_f32().is_none_or(|values| values.iter().all(|value| value.is_finite()))
     };
     match tensors.iter().find(|(_, array)| !is_finite(array)) {
+        Some((name, _)) if step == 0 => {
+            Err(TrainError::NonFiniteStart { what: format!("{name:?}") })
+        }
         Some((name, _)) => Err(TrainError::NonFinite { step, what: format!("{name:?}") }),
         None => Ok(()),
     }

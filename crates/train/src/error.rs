@@ -31,6 +31,12 @@ pub enum TrainError {
     /// NaN or infinity, after which the weights are worthless.
     #[error("step {step}: {what} is NaN or infinite: training has diverged")]
     NonFinite { step: u64, what: String },
+    /// NaN or infinity in the state that a run begins with.
+    #[error("{what} is NaN or infinite before the first step: there is nothing to train from")]
+    NonFiniteStart { what: String },
+    /// NaN or infinity in generated images.
+    #[error("images {start} to {end} hold NaN or infinity: the generator's weights are not usable")]
+    NonFiniteImages { start: usize, end: usize },
     /// NaN or infinity after as many roll-backs as a run may have.
     #[error(
         "step {step}: {what} is NaN or infinite after {rollbacks} roll-backs to a valid \

@@ -36,6 +36,11 @@ impl FixedLatents {
         Self { z: z.index_select(&column), condition: Some(condition) }
     }
 
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.z.shape()[0]
+    }
+
     /// The generator's images of these latents, `[N, H, W, C]` in its own range.
     pub fn sample(&self, generator: &Network, mode: Mode) -> Tensor {
         generator.forward(&self.z, ForwardCtx::from(mode).with_condition(self.condition.as_ref()))

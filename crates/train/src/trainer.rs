@@ -11,7 +11,7 @@ use crate::{Settings, TrainError};
 use data::Cursor;
 use nn::recipe::ConditionKind;
 use nn::{Mode, Network};
-use runs::{Checkpoint, DatasetId};
+use runs::{Checkpoint, DatasetId, GridOptions};
 use std::sync::Arc;
 use tensor::{Device, Tensor};
 
@@ -70,12 +70,15 @@ impl Trainer {
     /// A new run on `device`.
     ///
     /// # Errors
-    /// Returns an error if the settings are not valid or the device cannot hold the networks.
+    /// Returns an error if the settings are not valid, a grid of samples would be too large, or the
+    /// device cannot hold the networks.
     pub fn new(settings: Settings, device: &Device) -> Result<Self, TrainError> {
         settings.validate()?;
         let recipe = Arc::new(settings.recipe.clone());
         let state = TrainState::new(recipe, settings.seed, settings.steps, device)?;
         let fixed_latents = FixedLatents::new(&settings.recipe, settings.seed, device, None);
+        let size = settings.recipe.image.size;
+        GridOptions::for_size(size).size(fixed_latents.len(), size)?;
         device.check()?;
         Ok(Self {
             state,
@@ -207,11 +210,6 @@ impl Trainer {
         Ok((back, alert))
     }
 
-    /// How often the run has rolled back.
-    pub(crate) fn rollbacks(&self) -> usize {
-        self.settings.overrides.iter().filter(|change| change.setting == ROLLBACK).count()
-    }
-
     /// The device that the run computes on.
     pub fn device(&self) -> &Device {
         &self.state.device
@@ -312,9 +310,9 @@ impl Trainer {
     /// The whole state of the run; nothing in it depends on the clock.
     ///
     /// # Errors
-    /// Returns [`TrainError::NonFinite`] if a weight, a running statistic or the optimizer state
-    /// holds NaN or infinity: such a state is not worth keeping. Returns [`TrainError::Gpu`] if the
-    /// device has failed.
+    /// Returns [`TrainError::NonFinite`], or before the first step [`TrainError::NonFiniteStart`],
+    /// if a weight, a running statistic or the optimizer state holds NaN or infinity: such a state
+    /// is not worth keeping. Returns [`TrainError::Gpu`] if the device has failed.
     pub fn checkpoint(&self, dataset: &DatasetId) -> Result<Checkpoint, TrainError> {
         let state = CheckpointState {
             settings: self.settings.clone(),

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tensor::rng::Philox;
-use tensor::{Device, Tensor};
+use tensor::{Device, HostTensor, Tensor};
 use train::monitor::{
     Alert, AlertAction, AlertKind, MonitorConfig, NanAction, SampleStats, TrainingMonitor,
 };
@@ -367,11 +367,14 @@ fn a_run_that_keeps_diverging_ends() {
         other => panic!("{other:?}"),
     }
     assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::RolledBack).count(), 3);
-    // The saved state is finite, and it counts the roll-backs.
+    // The saved state is finite. Resumed, the run has as many roll-backs again, whatever the
+    // checkpoint has recorded.
     let checkpoint = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
     let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
     assert_eq!(again.settings().recipe.optimizer.lr, 1.25e29);
-    assert!(matches!(go(&mut again, &run_dir, false).0, Err(TrainError::Diverged { .. })));
+    let (outcome, alerts) = go(&mut again, &run_dir, false);
+    assert!(matches!(outcome, Err(TrainError::Diverged { rollbacks: 3, .. })), "{outcome:?}");
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::RolledBack).count(), 3);
     // Without roll-backs the first NaN ends the run.
     settings.monitor.on_nan = NanAction::Stop;
     let run_dir = RunDir::create_at(&dir.path().join("stop")).unwrap();
@@ -484,4 +487,60 @@ fn a_healthy_young_run_raises_nothing() {
         println!("{} {:.3} {}", row.step, row.d_loss, serde_json::Value::Object(row.extra.clone()));
     }
     assert_eq!(alerts, []);
+}
+
+#[test]
+fn a_checkpoint_from_which_every_step_is_nan_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
+    let mut trainer = Trainer::new(settings(dir.path(), 3), &Device::Cpu).unwrap();
+    go(&mut trainer, &run_dir, false).0.unwrap();
+    // Finite weights whose products are not: NaN in the first step, whatever the learning rate.
+    let newest = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap();
+    let mut checkpoint = newest.checkpoint;
+    for name in ["d.main.0.weight", "d.main.2.weight"] {
+        let tensor = checkpoint.tensors.get_mut(name).unwrap();
+        *tensor = HostTensor::f32(tensor.shape.clone(), vec![3e38; tensor.len()]);
+    }
+    runs::checkpoint::save(&newest.path, &checkpoint).unwrap();
+    let files = || std::fs::read_dir(run_dir.path()).unwrap().count();
+    let before = files();
+    for _ in 0..2 {
+        let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
+        again.set_steps(10);
+        let (outcome, alerts) = go(&mut again, &run_dir, false);
+        assert!(matches!(outcome, Err(TrainError::Diverged { rollbacks: 3, .. })), "{outcome:?}");
+        assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::RolledBack).count(), 3);
+    }
+    // One file of events for each of the four tries.
+    assert!(files() <= before + 2 * 4, "{} files", files());
+    // A stop is obeyed after the first of them, and the run can be resumed.
+    let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
+    again.set_steps(10);
+    let (stop, data) = (AtomicBool::new(false), open(again.settings()));
+    let outcome = run(&mut again, &data, &run_dir, &stop, &mut |event| {
+        if matches!(event, Event::Alert(Alert { kind: AlertKind::RolledBack, .. })) {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    })
+    .unwrap();
+    assert!(!outcome.finished && outcome.step == 3, "{outcome:?}");
+    assert!(outcome.checkpoint.is_file() && outcome.stopped_by.is_none());
+}
+
+#[test]
+fn weights_that_are_not_finite_from_the_beginning_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for on_nan in [NanAction::Rollback, NanAction::Stop] {
+        let mut settings = settings(dir.path(), 10);
+        // Some values are beyond float32.
+        settings.recipe.init.std = 3e38;
+        settings.monitor.on_nan = on_nan;
+        let run_dir = RunDir::create_at(&dir.path().join(format!("{on_nan:?}"))).unwrap();
+        let mut trainer = Trainer::new(settings, &Device::Cpu).unwrap();
+        match go(&mut trainer, &run_dir, false).0 {
+            Err(TrainError::NonFiniteStart { what }) => assert!(what.contains("main."), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -17,7 +17,7 @@ use tensor::Device;
 use writer::{Clock, RunWriter};
 
 /// Batches decoded ahead of the step.
-const PREFETCH: usize = 4;
+pub(crate) const PREFETCH: usize = 4;
 /// Epochs after which a grid is always written: those of the DCGAN paper's figures 2 and 3.
 const PAPER_EPOCHS: [u64; 2] = [1, 5];
 /// Steps that a GPU may be behind the host: it computes while the host prepares the next batch, and
@@ -50,7 +50,7 @@ pub struct RunOutcome {
 /// metrics are cut off, since they are computed again.
 ///
 /// After NaN or infinity the run rolls back to the newest valid checkpoint with half the learning
-/// rate, at most [`MAX_ROLLBACKS`] times, unless the settings say otherwise.
+/// rate, at most [`MAX_ROLLBACKS`] times in a call, unless the settings say otherwise.
 ///
 /// # Errors
 /// Returns an error if images cannot be read, files cannot be written, the device fails or training
@@ -81,12 +81,22 @@ pub fn run_with_eval(
 ) -> Result<RunOutcome, TrainError> {
     let eval = eval.map(|eval| eval as &mut EvalFn<'_>);
     let mut context = RunContext { trainer, dataset, dir, stop, emit, eval };
+    // Counted here: the overrides of a checkpoint that is loaded again and again stay the same.
+    let mut rollbacks = 0;
     loop {
         match context.train_loop() {
             Err(TrainError::NonFinite { step, what })
                 if context.trainer.settings().monitor.on_nan == NanAction::Rollback =>
             {
-                context.roll_back(step, what)?;
+                if rollbacks == MAX_ROLLBACKS {
+                    let lr = context.trainer.settings().recipe.optimizer.lr;
+                    return Err(TrainError::Diverged { step, what, rollbacks, lr });
+                }
+                rollbacks += 1;
+                let checkpoint = context.roll_back(step, what)?;
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(context.stopped_at(checkpoint));
+                }
             }
             other => return other,
         }
@@ -119,13 +129,9 @@ impl RunContext<'_> {
         training.finish()
     }
 
-    /// Resets the trainer to the newest valid checkpoint after `what` was NaN or infinite.
-    fn roll_back(&mut self, step: u64, what: String) -> Result<(), TrainError> {
-        let rollbacks = self.trainer.rollbacks();
-        if rollbacks >= MAX_ROLLBACKS {
-            let lr = self.trainer.settings().recipe.optimizer.lr;
-            return Err(TrainError::Diverged { step, what, rollbacks, lr });
-        }
+    /// Resets the trainer to the newest valid checkpoint after `what` was NaN or infinite, and
+    /// returns its path.
+    fn roll_back(&mut self, step: u64, what: String) -> Result<PathBuf, TrainError> {
         let latest = checkpoint_retention::latest_valid(&self.dir.checkpoints())?;
         for (_, error) in &latest.skipped {
             let path = latest.path.display();
@@ -134,7 +140,21 @@ impl RunContext<'_> {
         let (trainer, alert) = self.trainer.roll_back(&latest.checkpoint, step, &what)?;
         *self.trainer = trainer;
         (self.emit)(Event::Alert(alert));
-        Ok(())
+        Ok(latest.path)
+    }
+
+    /// The outcome of a run that was stopped after a roll-back to `checkpoint`.
+    fn stopped_at(&self, checkpoint: PathBuf) -> RunOutcome {
+        RunOutcome {
+            step: self.trainer.steps_done(),
+            finished: false,
+            checkpoint,
+            alerts: self.trainer.monitor().alerts().to_vec(),
+            stopped_by: None,
+            images: Vec::new(),
+            best: self.trainer.best().cloned(),
+            last: None,
+        }
     }
 }
 
