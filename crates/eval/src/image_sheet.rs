@@ -113,20 +113,34 @@ impl ImageSheet {
         (count..self.columns).for_each(|_| self.add_blank());
     }
 
+    fn options(&self) -> GridOptions {
+        let [h, w, _] = self.cell();
+        let options = match self.framed {
+            // The images are enlarged already.
+            Some(_) => GridOptions { columns: 1, padding: 1, scale: 1, background: 255 },
+            None => GridOptions::for_size([h, w]),
+        };
+        GridOptions { columns: self.columns, ..options }
+    }
+
+    /// Checks that a sheet of `count` cells can be drawn, before its images are made.
+    ///
+    /// # Errors
+    /// Returns an error if it would be too large.
+    pub fn check_size(&self, count: usize) -> Result<(), EvalError> {
+        let [h, w, _] = self.cell();
+        self.options().size(count, [h, w])?;
+        Ok(())
+    }
+
     /// Draws the sheet. Small images are enlarged.
     ///
     /// # Errors
     /// Returns an error if the sheet is empty or too large, or the channels cannot be drawn.
     pub fn draw(&self) -> Result<DynamicImage, EvalError> {
         let [h, w, c] = self.cell();
-        let options = match self.framed {
-            // The images are enlarged already.
-            Some(_) => GridOptions { columns: 1, padding: 1, scale: 1, background: 255 },
-            None => GridOptions::for_size([h, w]),
-        };
         let count = self.cells.len() / (h * w * c).max(1);
-        let options = GridOptions { columns: self.columns, ..options };
-        Ok(grid::grid(&self.cells, [count, h, w, c], options)?)
+        Ok(grid::grid(&self.cells, [count, h, w, c], self.options())?)
     }
 
     /// Draws the sheet and writes it as a PNG, atomically.

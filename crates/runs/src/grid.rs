@@ -30,6 +30,9 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
+/// The longest side of a grid in pixels.
+const MAX_SIDE: u32 = 65_535;
+
 /// Layout of a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GridOptions {
@@ -59,6 +62,26 @@ impl GridOptions {
     pub fn for_size([height, width]: [usize; 2]) -> Self {
         Self { scale: (64 / height.max(width).max(1)).max(1), ..Self::default() }
     }
+
+    /// Width and height in pixels of a grid of `count` images of `[height, width]`: to know before
+    /// the images are made whether they can be laid out.
+    ///
+    /// # Errors
+    /// Returns [`ArtifactError::GridSize`] if a side would exceed 65535 pixels, or there are no
+    /// images.
+    pub fn size(&self, count: usize, size: [usize; 2]) -> Result<[u32; 2], ArtifactError> {
+        let columns = self.columns.clamp(1, count.max(1));
+        // side = cells · (extent · scale + padding) + padding
+        let side = |cells: usize, extent: usize| {
+            let cell = extent.checked_mul(self.scale.max(1))?.checked_add(self.padding)?;
+            let side = cells.checked_mul(cell)?.checked_add(self.padding)?;
+            u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side))
+        };
+        side(columns, size[1])
+            .zip(side(count.div_ceil(columns), size[0]))
+            .map(|(width, height)| [width, height])
+            .ok_or(ArtifactError::GridSize { count, size })
+    }
 }
 
 /// Lays out `images`, `[N, H, W, C]` in [-1, 1] with C of 1 (gray), 3 (RGB) or 4 (RGBA), in a grid,
@@ -77,19 +100,9 @@ pub fn grid(
 ) -> Result<DynamicImage, ArtifactError> {
     let [count, height, width, channels] = shape;
     check(images, shape)?;
+    let [grid_width, grid_height] = options.size(count, [height, width])?;
     let GridOptions { columns, padding, scale, background } = options;
     let (columns, scale) = (columns.clamp(1, count), scale.max(1));
-    let rows = count.div_ceil(columns);
-    // side = cells · (extent · scale + padding) + padding
-    let side = |cells: usize, extent: usize| {
-        let cell = extent.checked_mul(scale)?.checked_add(padding)?;
-        u32::try_from(cells.checked_mul(cell)?.checked_add(padding)?).ok()
-    };
-    let too_large = || ArtifactError::GridSize { count, size: [height, width] };
-    let (grid_width, grid_height) = side(columns, width)
-        .zip(side(rows, height))
-        .filter(|&(w, h)| w <= 65_535 && h <= 65_535)
-        .ok_or_else(too_large)?;
     let stride = grid_width as usize * channels;
     let mut pixels = vec![background; stride * grid_height as usize];
     if channels == 4 {
@@ -109,7 +122,8 @@ pub fn grid(
             }
         }
     }
-    from_pixels(grid_width, grid_height, channels, pixels).ok_or_else(too_large)
+    from_pixels(grid_width, grid_height, channels, pixels)
+        .ok_or(ArtifactError::GridSize { count, size: [height, width] })
 }
 
 /// Writes an image as PNG, atomically.

@@ -113,14 +113,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         )));
     }
     let (order, table) = conditions.pair_latents_with_conditions(count)?;
+    let [height, width, _] = generator.sampler.shape();
+    let options =
+        GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
+    if args.grid.is_some() {
+        options.size(order.len(), [height, width])?;
+    }
     if let Some(folder) = folder {
         (0..order.len()).try_for_each(|i| {
             super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force.force)
         })?;
     }
-    let [height, width, _] = generator.sampler.shape();
-    let options =
-        GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
     let drawing = SampleSpec::plain(vec![source.block(&order)], table, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
     let job = SampleJob { generator: &generator, source, order, drawing, latents, conditions };

@@ -143,3 +143,48 @@ fn latents_of_another_shape_are_refused() {
         &["--latents", "--count"],
     );
 }
+
+/// Drawing as many images would take minutes, and memory that few computers have.
+#[test]
+fn grids_that_are_too_large_are_refused_before_drawing() {
+    let dir = trained();
+    let model = ["--checkpoint", "run"];
+    let size = ["too large", "draw fewer"];
+    let refused = |command: &[&str], count: &str| {
+        let parts = [&[count], &size[..]].concat();
+        dir.refused(1, &[command, &model].concat(), &parts);
+    };
+    refused(&["sample", "--count", "1000000", "--grid", "x.png"], "1000000 images");
+    refused(&["sample", "--count", "9000", "--columns", "9000", "--grid", "x.png"], "9000 images");
+    refused(&["walk", "--rows", "1000", "--columns", "1000", "--grid", "x.png"], "1000000 images");
+    refused(
+        &["turn", "--a", "1", "--b", "2", "--rows", "1000", "--columns", "1000", "--grid", "x.png"],
+        "1000000 images",
+    );
+    let exemplars = ["--a", "light=1", "--b", "light=0", "--c", "light=1", "--exemplars", "1000"];
+    let candidates = ["--candidates", "100000", "--grid", "x.png"];
+    refused(&[&["arithmetic"], &exemplars[..], &candidates].concat(), "4018 images");
+    refused(&["nearest", "--count", "1000", "--neighbors", "64", "--grid", "x.png"], "images");
+    assert!(!dir.path("x.png").exists());
+
+    // A file whose metadata ask for more than it shows: of images side by side, and of one cell
+    // that shows the last of a million.
+    dir.ok(&[&["sample", "--count", "4", "--grid", "four.png"], &model[..]].concat());
+    let (image, texts) = runs::grid::read_png(&dir.path("four.png")).unwrap();
+    let forge = |rows: &str, cells: &str| {
+        let text = texts["dcgan"].replace("\"rows\":[[0,4]]", rows);
+        let text = text.replace(",\"grid\":", &format!("{cells},\"grid\":"));
+        assert!(text.contains(rows) && text.contains(cells), "{text}");
+        runs::grid::save_png_with(&dir.path("forged.png"), &image, &[("dcgan", text)]).unwrap();
+    };
+    let again = [&["reproduce", "forged.png"], &model[..]].concat();
+    forge("\"rows\":[[0,1000000]]", "");
+    dir.refused(1, &again, &[&["1000000 images"], &size[..]].concat());
+    forge("\"rows\":[[0,40]]", "");
+    dir.refused(1, &again, &["the reproduced image is", "the file's is"]);
+    let unseen = "\"rows\":[[0,200000]]";
+    forge(unseen, ",\"cells\":[{\"image\":199999},{\"image\":1},{\"image\":0},{\"image\":3}]");
+    // Only the batches of what is shown are drawn.
+    let ended = dir.run(&again);
+    assert!(ended.code == Some(1) && ended.out.contains("values differ"), "{}", ended.err);
+}

@@ -33,6 +33,12 @@ impl Equation {
         sum([(1.0, &a), (-1.0, &b), (1.0, &c)])
     }
 
+    /// Cells and columns of the [`figure`](Self::figure) of `per` exemplars of each concept.
+    #[must_use]
+    pub fn figure_size(per: usize) -> [usize; 2] {
+        [4 * per + 3 * 5 + 3, per + 5]
+    }
+
     /// The paper's figure, of the latents and conditions of `base`: a row for each concept with its
     /// exemplars and the image of their mean; to the right the result in the center of its 8
     /// neighbors; below, the same arithmetic with pixels, of each exemplar and of the means.
@@ -71,7 +77,9 @@ impl Equation {
         cells.push(Cell::Sum(total(0, 1.0).chain(total(1, -1.0)).chain(total(2, 1.0)).collect()));
         let mut latents = base.latents;
         latents.push(noise.source(RESULTS - 1));
-        let grid = runs::GridOptions { columns: per + 5, ..base.grid };
+        let [count, columns] = Self::figure_size(per);
+        debug_assert_eq!(count, cells.len());
+        let grid = runs::GridOptions { columns, ..base.grid };
         let combinations = sums.into_iter().map(Into::into).collect();
         SampleSpec { latents, combinations, cells, grid, conditions: base.conditions }
     }

@@ -104,6 +104,16 @@ pub enum ExemplarSpec {
 }
 
 impl ExemplarSpec {
+    /// The number of exemplars, of a query `per_query`.
+    #[must_use]
+    pub fn count(&self, per_query: usize) -> usize {
+        match self {
+            Self::Indices(rows) => rows.len(),
+            Self::Seeds(seeds) => seeds.len(),
+            Self::Query(_) => per_query,
+        }
+    }
+
     /// Parses `3,17,42` (indices), `seed:5,seed:9` (seeds), or a query; `score:7` is a query for
     /// the attribute named 7.
     ///

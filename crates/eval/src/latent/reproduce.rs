@@ -1,6 +1,6 @@
 //! Reproduces an image from its provenance, and compares it with the file.
 
-use super::{Cell, Provenance};
+use super::{Cell, Provenance, SampleSpec};
 use crate::{EvalError, Progress};
 use image::DynamicImage;
 use runs::{GridOptions, grid};
@@ -25,7 +25,7 @@ pub struct Reproduction {
 ///
 /// # Errors
 /// Returns an error if the provenance does not fit the networks, or the image has another size than
-/// it says; [`EvalError::Stopped`] if `progress` cancels.
+/// it says, which is checked first; [`EvalError::Stopped`] if `progress` cancels.
 pub fn reproduce(
     provenance: &Provenance,
     old: &DynamicImage,
@@ -34,6 +34,7 @@ pub fn reproduce(
     progress: Progress<'_>,
 ) -> Result<Reproduction, EvalError> {
     let samples = &provenance.samples;
+    check_size(samples, old, sampler.shape())?;
     let cells = samples.cells.iter().enumerate().filter_map(|(at, cell)| match cell {
         Cell::External(i) => Some((at, *i)),
         _ => None,
@@ -59,17 +60,27 @@ pub fn reproduce(
     })?;
     reported?;
     let image = grid::grid(&values, shape, samples.grid)?;
-    if (image.width(), image.height(), image.color()) != (old.width(), old.height(), old.color()) {
-        return Err(EvalError::ReproducedSize {
-            reproduced: [image.width(), image.height()],
-            file: [old.width(), old.height()],
-        });
-    }
     let differences = image.as_bytes().iter().zip(old.as_bytes()).map(|(a, b)| a.abs_diff(*b));
     let (differing, largest) =
         differences.fold((0, 0), |(n, most), d| (n + usize::from(d > 0), most.max(d)));
     let compared = image.as_bytes().len();
     Ok(Reproduction { image, compared, differing, largest, copied: copied.len() })
+}
+
+/// Checks that the file has the size and channels of the image that would be generated: a file may
+/// claim a million images.
+fn check_size(
+    samples: &SampleSpec,
+    old: &DynamicImage,
+    [h, w, c]: [usize; 3],
+) -> Result<(), EvalError> {
+    let reproduced = samples.grid.size(samples.num_cells(), [h, w])?;
+    let file = [old.width(), old.height()];
+    // A byte per channel.
+    match reproduced == file && usize::from(old.color().bytes_per_pixel()) == c {
+        true => Ok(()),
+        false => Err(EvalError::ReproducedSize { reproduced, file }),
+    }
 }
 
 /// The pixels of cell `at` of a grid, `[H, W, C]` in [−1, 1]; `None` if the grid has no such cell.

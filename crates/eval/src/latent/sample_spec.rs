@@ -7,9 +7,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use nn::Recipe;
 use runs::GridOptions;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use tensor::Tensor;
 use tensor::rng::Philox;
-use train::{Sampler, generator_condition};
+use train::{Sampler, TrainError, generator_condition};
 
 /// Philox stream of the noise around a result of arithmetic.
 const NOISE: u64 = 0x6e6f_6973;
@@ -268,22 +269,68 @@ impl SampleSpec {
         Ok(Some(Tensor::from_slice(&values, [count, size])))
     }
 
+    /// The number of cells.
+    pub fn num_cells(&self) -> usize {
+        if self.cells.is_empty() { self.images() } else { self.cells.len() }
+    }
+
     /// Generates the images and lays them out, with the `external` images, each `[H, W, C]`, in
-    /// their cells: values `[cells, H, W, C]` in [−1, 1] for [`grid`](runs::grid::grid).
-    /// `progress` receives the number of images generated so far.
+    /// their cells: values `[cells, H, W, C]` in [−1, 1] for [`grid`](runs::grid::grid). Batches of
+    /// which no image is shown are left out. `progress` receives the number of images generated so
+    /// far.
     ///
     /// # Errors
-    /// Returns the errors of [`inputs`](Self::inputs) and of the sampler.
+    /// Returns an error if the grid would be too large, before anything is generated, the errors of
+    /// [`inputs`](Self::inputs) and of the sampler.
     pub fn generate(
         &self,
         sampler: &Sampler,
         batch: usize,
         external: &[Vec<f32>],
-        progress: impl FnMut(usize),
+        mut progress: impl FnMut(usize),
     ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
+        let [h, w, c] = sampler.shape();
+        self.grid.size(self.num_cells(), [h, w])?;
+        if batch == 0 {
+            return Err(TrainError::Zero { setting: "batch" }.into());
+        }
         let (latents, conditions) = self.inputs(sampler.recipe())?;
-        let images = sampler.sample(&latents, conditions.as_ref(), batch, progress)?.to_vec();
-        self.lay_out(&images, sampler.shape(), external)
+        let (shown, count) = (self.shown(), latents.shape()[0]);
+        // Batches of nearly equal size, as the sampler makes them, by their first image.
+        let batches = count.div_ceil(batch);
+        let mut drawn: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+        let mut done = 0;
+        for i in 0..batches {
+            let (start, end) = (count * i / batches, count * (i + 1) / batches);
+            if shown.range(start..end).next().is_none() {
+                continue;
+            }
+            let rows = |all: &Tensor| all.narrow(0, start, end - start);
+            let conditions = conditions.as_ref().map(rows);
+            let part = sampler.sample(&rows(&latents), conditions.as_ref(), end - start, |_| ())?;
+            drawn.insert(start, part.to_vec());
+            done += end - start;
+            progress(done);
+        }
+        let len = h * w * c;
+        let image = |i: usize| {
+            let (start, images) = drawn.range(..=i).next_back()?;
+            images.get((i - start) * len..)?.get(..len)
+        };
+        self.lay_out_with(&image, [h, w, c], external)
+    }
+
+    /// The generated images that cells show.
+    fn shown(&self) -> BTreeSet<usize> {
+        if self.cells.is_empty() {
+            return (0..self.images()).collect();
+        }
+        let of_cell = |cell: &Cell| match cell {
+            Cell::Image(i) => vec![*i],
+            Cell::Sum(terms) => terms.iter().map(|(i, _)| *i).collect(),
+            Cell::External(_) | Cell::Empty => Vec::new(),
+        };
+        self.cells.iter().flat_map(of_cell).collect()
     }
 
     /// The cells of the grid, from generated images `[N, H, W, C]`.
@@ -293,20 +340,27 @@ impl SampleSpec {
     pub fn lay_out(
         &self,
         images: &[f32],
+        shape: [usize; 3],
+        external: &[Vec<f32>],
+    ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
+        let images: Vec<&[f32]> = images.chunks_exact(shape.iter().product()).collect();
+        self.lay_out_with(&|i| images.get(i).copied(), shape, external)
+    }
+
+    /// [`lay_out`](Self::lay_out) with images by their index.
+    fn lay_out_with<'a>(
+        &self,
+        images: &dyn Fn(usize) -> Option<&'a [f32]>,
         [h, w, c]: [usize; 3],
         external: &[Vec<f32>],
     ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
         let len = h * w * c;
-        let count = images.len() / len.max(1);
-        if self.cells.is_empty() {
-            return Ok((images.to_vec(), [count, h, w, c]));
-        }
         let missing = |i: usize| invalid(format!("a cell shows image {i}, which does not exist"));
-        let image = |i: usize| match i < count {
-            true => images.get(i * len..(i + 1) * len).ok_or_else(|| missing(i)),
-            false => Err(missing(i)),
-        };
-        let mut out = Vec::with_capacity(self.cells.len() * len);
+        let image = |i: usize| images(i).ok_or_else(|| missing(i));
+        let mut out = Vec::with_capacity(self.num_cells() * len);
+        if self.cells.is_empty() {
+            (0..self.images()).try_for_each(|i| Ok::<_, EvalError>(out.extend(image(i)?)))?;
+        }
         for cell in &self.cells {
             match cell {
                 Cell::Image(i) => out.extend(image(*i)?),
@@ -329,7 +383,7 @@ impl SampleSpec {
                 }
             }
         }
-        Ok((out, [self.cells.len(), h, w, c]))
+        Ok((out, [self.num_cells(), h, w, c]))
     }
 }
 

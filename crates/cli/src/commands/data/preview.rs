@@ -63,10 +63,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     // holds the first images of any run.
     let count = dataset.len().min(args.count as usize);
     let cursor = Cursor::new(args.seed).with_buffer(args.shuffle_buffer);
-    let batch = Loader::new(dataset.clone(), count, cursor, 1)?.next()?;
     let [height, width, channels] = dataset.shape();
     let options =
         GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
+    options.size(count, [height, width])?;
+    let batch = Loader::new(dataset.clone(), count, cursor, 1)?.next()?;
     let image = grid::grid(&batch.images, [count, height, width, channels], options)?;
     grid::save_png(&args.grid, &image)?;
     output::wrote(&args.grid, false);

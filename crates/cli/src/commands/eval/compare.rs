@@ -157,6 +157,10 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         _ => ImageSource::Noise { count, shape: real.shape(), seed },
     };
     let counts = [real_source.len(), fake_source.len()];
+    if args.grid.is_some() {
+        let columns = COLUMNS.min(counts[0]).min(counts[1]);
+        ImageSheet::framed(real.shape(), columns).check_size(3 * columns)?;
+    }
     let options = Options {
         metrics: metrics(args, &extractor),
         neighbors: args.neighbors as usize,

@@ -11,6 +11,7 @@ use crate::render;
 use crate::report::{self, Report, table};
 use clap::value_parser;
 use eval::feature_network::FeatureNetwork;
+use eval::image_sheet::ImageSheet;
 use eval::interpret::InspectedGenerator;
 use eval::interpret::forget::{self, AblationResult, NegativeSampling, Options};
 use eval::interpret::regions::{self, Region, Scorer};
@@ -96,6 +97,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let device = args.device.open()?;
     let generator = InspectedGenerator::new(&checkpoint, args.layer.as_deref(), &device)?;
     drop(checkpoint);
+    let shown = (args.columns as usize).saturating_mul(args.blocks as usize);
+    let [columns, shown] = [args.columns as usize, shown.min(args.count as usize)];
+    let blocks = shown.div_ceil(columns);
+    ImageSheet::new(generator.shape(), columns).check_size(3 * blocks * columns)?;
     let conditions = args.condition.read(generator.recipe())?;
     let (order, pairing) = conditions.pair_latents_with_conditions(args.count as usize)?;
     let latents = train::latents(generator.recipe(), args.seed.seed, args.count as usize);

@@ -76,6 +76,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let mut candidates = Candidates::new(&opened, &args.seed, &conditions, &args.candidates)?;
     let per_concept = args.exemplars as usize;
+    let [cells, columns] = Equation::figure_size(args.a.count(per_concept));
+    args.files.require_grid_size(&opened, cells, columns)?;
     let mut pick =
         |flag, pick: &ExemplarSpec| candidates.pick(flag, pick, per_concept, &args.files);
     let selections = [pick("a", &args.a)?, pick("b", &args.b)?, pick("c", &args.c)?];

@@ -42,6 +42,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.inversion.require(&args.files, &["safetensors"])?;
     let opened = args.generator.open_batch_invariant()?;
+    args.files.require_grid_size(&opened, 2, 2)?;
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let (target, _) = args.inversion.read(&args.image, opened.sampler.shape())?;
     let discriminator = match args.feature_weight > 0.0 {

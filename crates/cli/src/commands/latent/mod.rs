@@ -60,6 +60,20 @@ impl FileArgs {
         super::require_files(self.force, others.iter().copied().chain([grid]))
     }
 
+    /// Rejects a grid of `count` images in these columns that would be too large, before they are
+    /// drawn.
+    fn require_grid_size(
+        &self,
+        opened: &LoadedGenerator,
+        count: usize,
+        columns: usize,
+    ) -> Result<(), CliError> {
+        match &self.grid {
+            Some(_) => require_size(opened, count, grid_options(opened, columns)),
+            None => Ok(()),
+        }
+    }
+
     /// Draws the images of `drawing`, `[N, H, W, C]`.
     fn draw(
         &self,
@@ -125,6 +139,17 @@ impl FileArgs {
         output::wrote(path, self.json);
         Ok(())
     }
+}
+
+/// Rejects an image of `count` generated ones that would be too large.
+fn require_size(
+    opened: &LoadedGenerator,
+    count: usize,
+    options: GridOptions,
+) -> Result<(), CliError> {
+    let [h, w, _] = opened.sampler.shape();
+    options.size(count, [h, w])?;
+    Ok(())
 }
 
 /// The grid for images of this generator.

@@ -84,6 +84,16 @@ struct RestoreInput {
     whole: Option<Vec<f32>>,
 }
 
+impl RestoreInput {
+    /// The images of the grid: the original if it is known, the degraded image, the baseline, the
+    /// generated image, the restored one.
+    fn num_shown(&self) -> usize {
+        let baseline = self.damage != Corruption::Noise;
+        let restored = matches!(self.damage, Corruption::Mask(_));
+        2 + usize::from(self.whole.is_some()) + usize::from(baseline) + usize::from(restored)
+    }
+}
+
 /// Restores an image, and measures the result if the original is known.
 ///
 /// # Errors
@@ -95,6 +105,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let opened = args.generator.open_batch_invariant()?;
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let input = read(args, &opened)?;
+    let shown = input.num_shown();
+    args.files.require_grid_size(&opened, shown, shown)?;
     let discriminator = match args.discriminator_weight {
         Some(0.0) => None,
         Some(_) => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?,

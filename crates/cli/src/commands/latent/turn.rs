@@ -1,7 +1,7 @@
 //! `dcgan turn`.
 
 use super::candidates::{CandidateArgs, Candidates, Selection};
-use super::{FileArgs, RateReport, SeedArgs};
+use super::{FileArgs, RateReport, SeedArgs, grid_options, require_size};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
 use crate::report::{self, Report, table};
@@ -77,6 +77,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.files.require(&[("--gif", args.gif.as_deref(), "gif")])?;
     let opened = args.generator.open_batch_invariant()?;
+    let [rows, columns] = [args.rows as usize, args.columns as usize];
+    args.files.require_grid_size(&opened, rows * columns, columns)?;
+    if args.gif.is_some() {
+        require_size(&opened, rows, frame_options(&opened, rows))?;
+    }
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let mut candidates = Candidates::new(&opened, &args.seed, &conditions, &args.candidates)?;
     let per_group = args.exemplars as usize;
@@ -162,13 +167,12 @@ fn animate(
     let order = (0..frames).chain((1..frames.saturating_sub(1)).rev());
     let shown: Vec<&[f32]> =
         order.filter_map(|frame| stills.get(frame).map(Vec::as_slice)).collect();
-    let columns = (walkers as f64).sqrt().ceil() as usize;
-    args.files.write_gif(
-        gif,
-        &shown,
-        shape,
-        GridOptions { columns, ..GridOptions::for_size([shape[0], shape[1]]) },
-    )
+    args.files.write_gif(gif, &shown, shape, frame_options(opened, walkers))
+}
+
+/// A frame of the animation: a square of all rows.
+fn frame_options(opened: &LoadedGenerator, rows: usize) -> GridOptions {
+    grid_options(opened, (rows as f64).sqrt().ceil() as usize)
 }
 
 /// The groups, and how often the tracked attributes are detected at each position.

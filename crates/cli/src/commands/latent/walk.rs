@@ -1,6 +1,6 @@
 //! `dcgan walk`.
 
-use super::{FileArgs, SeedArgs, grid_options, single_enlarged};
+use super::{FileArgs, SeedArgs, grid_options, require_size, single_enlarged};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, condition_name};
 use crate::error::CliError;
 use crate::report::{self, Report, table};
@@ -58,6 +58,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         LatentDistribution::Normal => InterpolationPath::Spherical,
     });
     let walk = Walk { points: args.rows as usize, steps: args.steps as usize, path };
+    args.files.require_grid_size(
+        &opened,
+        walk.points * args.columns as usize,
+        args.columns as usize,
+    )?;
+    if args.gif.is_some() {
+        require_size(&opened, 1, single_enlarged(&opened))?;
+    }
     let conditions = args.condition.read(recipe)?;
     // Each point has one condition; with --class all they cycle through the classes.
     let known = conditions.rows.len();

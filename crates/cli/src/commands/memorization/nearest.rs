@@ -84,6 +84,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         CliError::Usage("--data: the checkpoint does not name its training set".into())
     })?;
     let device = sampler.device();
+    let kinds =
+        1 + usize::from(args.feature_checkpoint.is_some() || has_discriminator(&checkpoint));
+    let sheet = sheet(args, sampler.shape(), kinds);
+    sheet.check_size(args.count as usize * (1 + kinds * args.neighbors as usize))?;
     let dataset = open_for_recipe(&spec, Split::Train, sampler.recipe(), json)?;
     let count = args.count as usize;
     let samples = with_progress(json, |progress| {
@@ -121,7 +125,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         };
         Ok::<_, CliError>(Neighbors { pixels, features })
     })?;
-    draw(args, &samples, &dataset, &found)?;
+    draw(args, sheet, &samples, &dataset, &found)?;
     report::print(&NearestReport::new(&dataset, &found), json);
     output::wrote(&args.grid, json);
     Ok(())
@@ -131,16 +135,19 @@ fn has_discriminator(checkpoint: &Checkpoint) -> bool {
     checkpoint.tensors.keys().any(|name| name.starts_with("d."))
 }
 
+/// An empty sheet: a sample and its neighbors per row, of one or two kinds.
+fn sheet(args: &Args, shape: [usize; 3], kinds: usize) -> ImageSheet {
+    ImageSheet::framed(shape, 1 + kinds * args.neighbors as usize)
+}
+
 fn draw(
     args: &Args,
+    mut sheet: ImageSheet,
     samples: &Tensor,
     dataset: &Dataset,
     found: &Neighbors,
 ) -> Result<(), CliError> {
-    let shape = dataset.shape();
-    let size: usize = shape.iter().product();
-    let kinds = 1 + usize::from(found.features.is_some());
-    let mut sheet = ImageSheet::framed(shape, 1 + kinds * args.neighbors as usize);
+    let size: usize = dataset.shape().iter().product();
     for (k, sample) in samples.to_vec().chunks_exact(size).enumerate() {
         sheet.add(sample, None);
         for (all, frame) in [(Some(&found.pixels), YELLOW), (found.features.as_ref(), BLUE)] {
