@@ -544,3 +544,21 @@ fn weights_that_are_not_finite_from_the_beginning_say_so() {
         }
     }
 }
+
+/// docs/monitoring.md lists every kind by its name in rows of metrics.
+#[test]
+fn every_kind_is_documented() {
+    let page = include_str!("../../../docs/monitoring.md");
+    for kind in [
+        AlertKind::DDominance,
+        AlertKind::VanishingGradient,
+        AlertKind::ModeCollapse,
+        AlertKind::NearDuplicates,
+        AlertKind::PeriodicArtifact,
+        AlertKind::RolledBack,
+    ] {
+        let name = serde_json::to_value(kind).unwrap();
+        let row = format!("| `{}` |", name.as_str().unwrap());
+        assert!(page.contains(&row), "{row}");
+    }
+}
