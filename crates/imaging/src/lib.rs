@@ -1,4 +1,4 @@
-//! How an image of any size is fitted and resized: the choices that recipes (`nn`), data sets
+//! How an image of any size is fitted and resized: the choices that recipes (`nn`), datasets
 //! (`data`), the resizer (`resample`) and the flags of `cli` share.
 //!
 //! The crate holds two enums and nothing that takes time to compile, so `nn` can name a filter

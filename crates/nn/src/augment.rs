@@ -21,7 +21,7 @@ use tensor::rng::Philox;
 use tensor::{Device, Tensor, concat};
 
 /// The augmentation policy: which random changes are applied to images. The paper's policy is
-/// [`AugmentPolicy::ALL`]; for small data sets the paper advises all three changes.
+/// [`AugmentPolicy::ALL`]; for small datasets the paper advises all three changes.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AugmentPolicy {

@@ -31,7 +31,7 @@ use tensor::Tensor;
 /// The most classes, and the most values of a condition.
 const MAX_SIZE: usize = 65_536;
 
-/// The conditions of a data set's images.
+/// The conditions of a dataset's images.
 pub struct Conditions {
     dataset: Arc<Dataset>,
     kind: ConditionKind,
@@ -44,7 +44,7 @@ pub struct Conditions {
     has_label: Option<Vec<bool>>,
 }
 
-/// The condition that a data set gives to a new recipe: the number of its values, and their names.
+/// The condition that a dataset gives to a new recipe: the number of its values, and their names.
 /// A column of words gives one value per word, named `column=word`.
 ///
 /// The columns are those that `condition` names (by the column or by one of its values); otherwise
@@ -52,7 +52,7 @@ pub struct Conditions {
 /// numbers where more than half of the images have a value that no other image has.
 ///
 /// # Errors
-/// Returns an error if the data set has no labels, no attributes or not those named, or if the file
+/// Returns an error if the dataset has no labels, no attributes or not those named, or if the file
 /// of vectors does not have one row per image.
 pub fn condition_schema(
     condition: &ConditionConfig,
@@ -176,7 +176,7 @@ impl Conditions {
     /// The conditions of `dataset`'s images for a recipe.
     ///
     /// # Errors
-    /// Returns an error if the data set or the file does not have the values that the recipe was
+    /// Returns an error if the dataset or the file does not have the values that the recipe was
     /// made for.
     pub fn new(
         condition: &ConditionConfig,
@@ -212,7 +212,7 @@ impl Conditions {
 
     /// Semi-supervised conditions: keeps the labels of `count` images, as many of each class as
     /// possible; the rows of the others are zeros. 0 keeps all labels. Which ones are kept depends
-    /// on the data set alone.
+    /// on the dataset alone.
     #[must_use]
     pub fn with_labels(mut self, count: usize) -> Self {
         if count == 0 || count >= self.dataset.len() {
@@ -241,7 +241,7 @@ impl Conditions {
         batch.indices.iter().flat_map(|&index| self.row(index)).collect()
     }
 
-    /// The first `count` different conditions among the data set's first thousand images, `[count,
+    /// The first `count` different conditions among the dataset's first thousand images, `[count,
     /// size]` on the CPU, in their order; fewer if there are fewer.
     pub fn examples(&self, count: usize) -> Tensor {
         let mut rows: Vec<Vec<f32>> = Vec::new();

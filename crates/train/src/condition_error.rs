@@ -7,16 +7,16 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum ConditionError {
-    /// A data set without labels.
+    /// A dataset without labels.
     #[error("{dataset:?} has no labels to condition on")]
     NoLabels { dataset: String },
-    /// A data set without attributes.
+    /// A dataset without attributes.
     #[error("{dataset:?} has no attributes to condition on")]
     NoAttributes { dataset: String },
-    /// A data set whose attributes only identify its images, such as file names.
+    /// A dataset whose attributes only identify its images, such as file names.
     #[error("the attributes of {dataset:?} only distinguish its images")]
     OnlyIdentifiers { dataset: String },
-    /// An attribute that the data set does not have.
+    /// An attribute that the dataset does not have.
     #[error("{dataset:?} has no attribute {name:?}, only {}", list(.known))]
     NoSuchAttribute { dataset: String, name: String, known: Vec<String> },
     /// More classes or values than a condition may have.
@@ -31,7 +31,7 @@ pub enum ConditionError {
          row for each of the {rows} images"
     )]
     VectorFile { path: PathBuf, problem: String, rows: usize },
-    /// A data set other than the one that the networks were made for.
+    /// A dataset other than the one that the networks were made for.
     #[error(
         "the networks are conditioned on {size} values, {dataset:?} has {available} or gives them \
          other names"

@@ -88,7 +88,7 @@ pub fn export(
 }
 
 /// Writes a checkpoint that holds only what sampling needs: the generator (its EMA where there is
-/// one), the recipe, and the identity of the data set. A run cannot be resumed from it.
+/// one), the recipe, and the identity of the dataset. A run cannot be resumed from it.
 ///
 /// # Errors
 /// Returns an error if the weights are not those of the recipe or the file cannot be written.

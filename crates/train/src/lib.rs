@@ -6,7 +6,7 @@
 //! killed (on one kind of machine).
 //!
 //! [`Trainer`] runs one step after the other; [`run()`] is the loop with its files. [`TrainState`]
-//! is the step alone, without data sets and files:
+//! is the step alone, without datasets and files:
 //!
 //! ```
 //! use nn::Recipe;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The data set, as the user gave it.
+    /// The dataset, as the user gave it.
     pub data: String,
     /// Seed of weights, latents and shuffling.
     pub seed: u64,
@@ -28,7 +28,7 @@ pub struct Settings {
     pub checkpoint_every: u64,
     /// Checkpoints kept.
     pub keep: usize,
-    /// Size of the shuffle buffer in images, for data sets that are best read in their stored
+    /// Size of the shuffle buffer in images, for datasets that are best read in their stored
     /// order; without it the whole set is shuffled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle_buffer: Option<NonZeroU32>,

@@ -220,7 +220,7 @@ impl Trainer {
         self.state.step
     }
 
-    /// The position of the next batch in the data set.
+    /// The position of the next batch in the dataset.
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }

@@ -39,7 +39,7 @@ impl SampleStats {
         Self::of_values(&images.to_vec(), shape)
     }
 
-    /// Statistics of real images, evenly spread over the data set; `None` if they cannot be read.
+    /// Statistics of real images, evenly spread over the dataset; `None` if they cannot be read.
     pub fn of_dataset(dataset: &Dataset) -> Option<Self> {
         let [h, w, c] = dataset.shape();
         let count = dataset.len().min(MAX_IMAGES);

@@ -8,7 +8,7 @@ use tensor::{Device, Tensor};
 /// Real images and their conditions on the host: the data of one update of D, or of G where it has
 /// batches of its own.
 pub struct RealBatch<'a> {
-    /// The images, and the position of the next batch in the data set.
+    /// The images, and the position of the next batch in the dataset.
     pub batch: &'a Batch,
     /// The conditions, `[N, K]`, row after row; `None` for a recipe without a condition.
     pub condition: Option<Vec<f32>>,

@@ -1,6 +1,6 @@
 //! The training step: the algorithm of Goodfellow et al. 2014 with every option that a recipe has.
 //!
-//! [`TrainState`] holds what a step changes and knows neither data sets nor files, so it trains on
+//! [`TrainState`] holds what a step changes and knows neither datasets nor files, so it trains on
 //! whatever real samples it gets: the images of a [`Trainer`](crate::Trainer), or points of a
 //! plane.
 //!

@@ -1,4 +1,4 @@
-//! Recipes that together use every option, and a small labeled data set.
+//! Recipes that together use every option, and a small labeled dataset.
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
