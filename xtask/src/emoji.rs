@@ -284,8 +284,8 @@ fn sign(emoji: &str) -> Option<&'static str> {
     })
 }
 
-/// By the emoji's sign, else by its name. An emoji without a sign whose relatives are `signed` is
-/// neutral, though some still have older names (`MAN WITH TURBAN`).
+/// The gender by the emoji's sign, else by its name. An emoji without a sign whose relatives are
+/// `signed` is neutral, though some still have older names (`MAN WITH TURBAN`).
 fn gender(row: &Row, signed: bool) -> &'static str {
     let named = |words: &[&str]| row.name.split([' ', ':']).any(|word| words.contains(&word));
     match sign(&row.emoji) {

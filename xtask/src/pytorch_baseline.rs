@@ -83,7 +83,7 @@ impl Baseline {
         }
     }
 
-    /// Its memory layout: `nchw` or `channels_last`.
+    /// The memory layout: `nchw` or `channels_last`.
     pub fn layout(&self) -> &'static str {
         self.layout
     }

@@ -144,7 +144,7 @@ pub fn builtin_names() -> impl Iterator<Item = &'static str> {
 /// A dataset known by name, on this machine or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownSet {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     /// Other names.
     pub aliases: &'static [&'static str],

@@ -29,7 +29,7 @@ pub(crate) struct ScanResult {
     /// `[kept, H, W, C]`, unless that exceeds the limit.
     pub pixels: Option<Vec<u8>>,
     pub skipped: Vec<SkippedImage>,
-    /// Hexadecimal.
+    /// The fingerprint in hexadecimal.
     pub fingerprint: String,
 }
 

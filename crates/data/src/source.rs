@@ -1,4 +1,4 @@
-//! What a dataset format provides: decoded images by index, with labels and attributes.
+//! The interface of a dataset format: decoded images by index, with labels and attributes.
 
 use std::path::Path;
 

@@ -11,9 +11,9 @@ use crate::{ArtifactError, Checkpoint, checkpoint};
 
 /// A generator that is compiled into the program.
 pub struct BuiltinModel {
-    /// The name to ask for it by.
+    /// The name of the model.
     pub name: &'static str,
-    /// What it draws, in one line.
+    /// The kind of its images, in one line.
     pub about: &'static str,
     bytes: &'static [u8],
 }

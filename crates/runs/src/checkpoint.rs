@@ -142,7 +142,7 @@ fn read(container: Container, path: &Path) -> Result<Checkpoint, ArtifactError> 
 /// does not depend on the size of the networks.
 ///
 /// # Errors
-/// As [`load`].
+/// Returns the errors of [`load`].
 pub fn inspect(path: &Path) -> Result<CheckpointHeader, ArtifactError> {
     let container = Container::open(path)?;
     let envelope = Envelope::of(&container, path)?;

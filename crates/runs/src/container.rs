@@ -20,11 +20,11 @@ const METADATA: &str = "__metadata__";
 /// One tensor of a file's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// Its name, such as `generator.main.0.weight`.
+    /// The tensor's name, such as `generator.main.0.weight`.
     pub name: String,
-    /// Its element type as safetensors spells it: `F32`, `I64`, …
+    /// The element type as safetensors spells it: `F32`, `I64`, …
     pub dtype: String,
-    /// Its shape, outermost extent first.
+    /// The shape, outermost extent first.
     pub shape: Vec<usize>,
 }
 

@@ -140,7 +140,7 @@ pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtifactError> 
 /// read it; others are compressed UTF-8 (iTXt).
 ///
 /// # Errors
-/// As [`save_png`].
+/// Returns the errors of [`save_png`].
 pub fn save_png_with(
     path: &Path,
     image: &DynamicImage,
@@ -233,7 +233,7 @@ pub(crate) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
 /// and returns the paths. Creates `dir` if it is missing and replaces files of the same name.
 ///
 /// # Errors
-/// As [`grid`] and [`save_png`].
+/// Returns the errors of [`grid`] and [`save_png`].
 pub fn write_images(
     dir: &Path,
     first: usize,
@@ -246,7 +246,7 @@ pub fn write_images(
 /// [`write_images`] with metadata: `texts` is called with each image's number.
 ///
 /// # Errors
-/// As [`write_images`].
+/// Returns the errors of [`write_images`].
 pub fn write_images_with<'a>(
     dir: &Path,
     first: usize,

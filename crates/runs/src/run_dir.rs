@@ -87,7 +87,7 @@ impl RunDir {
     /// before work that would be lost.
     ///
     /// # Errors
-    /// As [`RunDir::create_at`].
+    /// Returns the errors of [`RunDir::create_at`].
     pub fn check_at(path: &Path) -> Result<(), ArtifactError> {
         check_writable(path)?;
         if !path.exists() {
@@ -101,7 +101,7 @@ impl RunDir {
     /// Checks that [`RunDir::create`] would succeed, without creating anything.
     ///
     /// # Errors
-    /// As [`RunDir::create`].
+    /// Returns the errors of [`RunDir::create`].
     pub fn check_base(base: &Path) -> Result<(), ArtifactError> {
         check_writable(base)
     }
@@ -236,8 +236,8 @@ impl RunDir {
 /// Loads the checkpoint that a path stands for: the file itself, or the latest valid checkpoint of
 /// a run directory or a folder of checkpoints.
 ///
-/// # Errors
-/// As [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`] if `path` does not exist.
+/// # Errors Returns the errors of [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`]
+/// if `path` does not exist.
 pub fn resolve_checkpoint(path: &Path) -> Result<LatestValidCheckpoint, ArtifactError> {
     resolve(path, checkpoint::load)
 }
@@ -246,7 +246,7 @@ pub fn resolve_checkpoint(path: &Path) -> Result<LatestValidCheckpoint, Artifact
 /// tensors.
 ///
 /// # Errors
-/// As [`resolve_checkpoint`].
+/// Returns the errors of [`resolve_checkpoint`].
 pub fn resolve_header(
     path: &Path,
 ) -> Result<LatestValidCheckpoint<checkpoint::CheckpointHeader>, ArtifactError> {

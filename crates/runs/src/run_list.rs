@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub struct RunInfo {
     /// The run directory.
     pub path: PathBuf,
-    /// Its folder name, such as `0007-paper`.
+    /// The folder's name, such as `0007-paper`.
     pub name: String,
     /// The last step of its checkpoints and metrics.
     pub last_step: Option<u64>,
@@ -49,7 +49,7 @@ pub fn list_runs(base: &Path) -> Result<Vec<RunInfo>, ArtifactError> {
 /// the highest number if none has.
 ///
 /// # Errors
-/// As [`list_runs`].
+/// Returns the errors of [`list_runs`].
 pub fn latest_run(base: &Path) -> Result<PathBuf, ArtifactError> {
     let paths = paths(base)?;
     let has_checkpoint = |path: &&PathBuf| {

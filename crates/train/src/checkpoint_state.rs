@@ -1,5 +1,5 @@
-//! What a checkpoint holds of a run: a [`TrainState`]'s tensors under prefixed names, and the rest
-//! of the run as JSON.
+//! The state of a run in a checkpoint: a [`TrainState`]'s tensors under prefixed names, and the
+//! rest of the run as JSON.
 
 use crate::evaluate::CheckpointScore;
 use crate::monitor::TrainingMonitor;
@@ -73,7 +73,7 @@ pub(crate) fn load_weights(state: &mut TrainState, checkpoint: &Checkpoint) -> R
 /// Loads all that [`tensors`] returned.
 ///
 /// # Errors
-/// As [`load_weights`].
+/// Returns the errors of [`load_weights`].
 pub(crate) fn load(state: &mut TrainState, checkpoint: &Checkpoint) -> Result<(), NnError> {
     load_weights(state, checkpoint)?;
     let load_optimizer = |network: &mut NetworkState, [_, optimizer, history]: [&str; 3]| {

@@ -1,4 +1,4 @@
-//! The evaluation of a run's generator during training. What is measured is the caller's choice:
+//! The evaluation of a run's generator during training. The metrics are the caller's choice:
 //! this crate knows no metrics.
 
 use crate::TrainError;
@@ -31,7 +31,8 @@ pub struct EvalResult {
     pub score: f64,
     /// The metric that the score is computed from, as it is shown.
     pub value: f64,
-    /// What the score is, with all that it depends on: scores of different names are not compared.
+    /// The name of the score, with all that it depends on: scores of different names are not
+    /// compared.
     pub by: String,
 }
 
@@ -49,7 +50,7 @@ pub struct CheckpointScore {
     /// The metric that the score is computed from; absent in old checkpoints.
     #[serde(default)]
     pub value: Option<f64>,
-    /// What the score is.
+    /// The name of the score.
     #[serde(deserialize_with = "metric_name")]
     pub by: String,
 }

@@ -49,7 +49,7 @@ pub enum Event {
     },
     /// An epoch ended.
     Epoch {
-        /// Its number, from 1.
+        /// The epoch's number, from 1.
         epoch: u64,
         /// Finished steps.
         step: u64,

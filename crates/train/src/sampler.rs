@@ -244,7 +244,7 @@ pub fn generator_condition(recipe: &Recipe) -> Option<&ConditionConfig> {
 /// statistics that its batch norm uses.
 ///
 /// # Errors
-/// As [`Sampler::new`].
+/// Returns the errors of [`Sampler::new`].
 pub fn load_generator(
     checkpoint: &Checkpoint,
     mode: Option<BatchNormMode>,

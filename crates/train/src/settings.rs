@@ -58,9 +58,9 @@ pub struct ResumeOverride {
     pub step: u64,
     /// The setting.
     pub setting: String,
-    /// Its old value.
+    /// The old value.
     pub from: String,
-    /// Its new value.
+    /// The new value.
     pub to: String,
 }
 

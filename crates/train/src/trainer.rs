@@ -184,7 +184,7 @@ impl Trainer {
     /// infinite in `step`; recorded in the settings.
     ///
     /// # Errors
-    /// As [`resume`](Self::resume).
+    /// Returns the errors of [`resume`](Self::resume).
     pub(crate) fn roll_back(
         &self,
         checkpoint: &Checkpoint,

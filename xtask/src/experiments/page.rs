@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// A page of docs/experiments.
 pub struct Page {
-    /// Its file name without the extension.
+    /// The page's file name without the extension.
     pub name: String,
     /// The commands in its `sh` blocks.
     pub commands: Vec<Command>,

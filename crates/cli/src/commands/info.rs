@@ -109,7 +109,7 @@ impl Report for ImageReport {
     }
 }
 
-/// What a checkpoint contains.
+/// The contents of a checkpoint.
 #[derive(Serialize)]
 struct CheckpointReport {
     path: PathBuf,

@@ -18,9 +18,9 @@ use train::{Event, RunOutcome};
 
 /// Shows a training run.
 pub enum Renderer {
-    /// As text.
+    /// Text for people.
     Text(TextRenderer),
-    /// As JSON lines on standard output, with nothing else there.
+    /// JSON lines on standard output, and nothing else there.
     Json,
 }
 

@@ -27,12 +27,12 @@ const LOCK: &str = ".lock";
 pub enum FetchProgress<'a> {
     /// A file is complete on disk already.
     Here {
-        /// Its name.
+        /// The name of the file.
         file: &'a str,
     },
     /// `done` of `total` bytes of a file are on disk.
     Downloading {
-        /// Its name.
+        /// The name of the file.
         file: &'a str,
         /// Bytes on disk.
         done: u64,
@@ -41,7 +41,7 @@ pub enum FetchProgress<'a> {
     },
     /// A file is complete and verified, and being unpacked.
     Unpacking {
-        /// Its name.
+        /// The name of the file.
         file: &'a str,
     },
 }

@@ -7,7 +7,7 @@
 /// A dataset that can be fetched.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RemoteSet {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     /// Its folder inside the datasets folder.
     pub folder: &'static str,
@@ -23,7 +23,7 @@ pub struct RemoteSet {
 pub(crate) struct RemoteFile {
     pub name: &'static str,
     pub bytes: u64,
-    /// In hexadecimal.
+    /// The SHA-256 in hexadecimal.
     pub sha256: &'static str,
     pub kind: ArchiveKind,
 }
@@ -31,11 +31,11 @@ pub(crate) struct RemoteFile {
 /// How a file is unpacked after the download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ArchiveKind {
-    /// It is kept as it is.
+    /// A plain file, kept as it is.
     Plain,
-    /// It is unpacked, then removed.
+    /// A gzipped tar archive, unpacked and then removed.
     TarGz(ArchiveContent),
-    /// It is unpacked, then removed.
+    /// A zip archive, unpacked and then removed.
     Zip(ArchiveContent),
 }
 

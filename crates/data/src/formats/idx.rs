@@ -62,7 +62,7 @@ struct IdxSource {
 
 /// Where the pixels `[N, H, W]` are.
 enum IdxPixels {
-    /// Of a gzipped file, which cannot be read at random positions.
+    /// The pixels of a gzipped file, which cannot be read at random positions.
     Memory(Vec<u8>),
     /// After the header; read when they are loaded.
     File(FileReader),

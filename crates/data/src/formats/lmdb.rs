@@ -41,7 +41,7 @@ struct MetaPage {
     page_size: usize,
     last_page: u64,
     transaction: u64,
-    /// Of the main database.
+    /// The flags of the main database.
     flags: u16,
     root: u64,
 }

@@ -29,7 +29,7 @@ pub(super) enum PixelOrder {
 pub(super) struct PlanarSource {
     pub path: PathBuf,
     pub count: usize,
-    /// In pixels.
+    /// Side in pixels.
     pub side: usize,
     pub order: PixelOrder,
     pub pixels: PlanarPixels,

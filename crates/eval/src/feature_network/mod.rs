@@ -69,7 +69,7 @@ pub struct Description {
 pub struct FeatureNetwork {
     description: Description,
     hash: String,
-    /// As trained, for gradients.
+    /// The network as trained, for gradients.
     network: Network,
     /// The same with batch norm folded into the weights, for inference.
     folded: Network,
@@ -99,8 +99,8 @@ impl FeatureNetwork {
         &self.description
     }
 
-    /// Its name: the dataset it was trained on and the first 32 bits of its weights' SHA-256, such
-    /// as `fashion-mnist-cnn 1a2b3c4d`.
+    /// The network's name: the dataset it was trained on and the first 32 bits of its weights'
+    /// SHA-256, such as `fashion-mnist-cnn 1a2b3c4d`.
     #[must_use]
     pub fn id(&self) -> String {
         let kind = if self.is_classifier() { "cnn" } else { "attributes" };

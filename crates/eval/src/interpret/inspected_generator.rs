@@ -22,7 +22,7 @@ pub struct InspectedGenerator {
 /// A hidden layer whose outputs are feature maps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MapLayer {
-    /// Its name in the network.
+    /// The layer's name in the network.
     pub name: String,
     /// Height, width and number of the maps.
     pub shape: [usize; 3],

@@ -16,7 +16,7 @@ const EXTRA_CANDIDATES: usize = 4;
 /// An image of a dataset and its distance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NearestImage {
-    /// Its index.
+    /// The index of the image.
     pub index: usize,
     /// The root mean square difference of the representations.
     pub distance: f64,

@@ -179,7 +179,7 @@ pub enum Direction {
 /// Metric values and warnings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricReport {
-    /// In the order of [`METRICS`](super::METRICS).
+    /// The values in the order of [`METRICS`](super::METRICS).
     pub values: Vec<MetricValue>,
     /// Limitations of the values.
     pub warnings: Vec<MetricWarning>,

@@ -29,7 +29,7 @@ pub struct ReluConfig {}
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeakyReluConfig {
-    /// In [0, 1].
+    /// The negative slope, in [0, 1].
     pub slope: f64,
 }
 

@@ -226,7 +226,7 @@ pub(crate) struct LayerPlan {
     pub parameters: u128,
     /// Multiply-adds per sample of a forward pass.
     pub multiplications: f64,
-    /// What it keeps for its backward pass.
+    /// The memory that the layer keeps for its backward pass.
     pub memory: ActivationMemory,
     /// The image whose flattened units are the output, if it is a vector of such.
     pub flattened: Option<[usize; 3]>,
@@ -242,7 +242,7 @@ pub(crate) struct LayerPlan {
     pub build: Box<dyn Fn() -> Layer>,
 }
 
-/// What a layer keeps of one sample for its backward pass, in elements.
+/// The elements that a layer keeps of one sample for its backward pass.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ActivationMemory {
     /// Whether it keeps its input.

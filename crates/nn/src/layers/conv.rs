@@ -356,7 +356,7 @@ impl LayerSpec for ConvTransposeConfig {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum HeightWidth {
-    /// Both.
+    /// The side of a square.
     Square(usize),
     /// Height and width.
     Both([usize; 2]),
@@ -376,9 +376,9 @@ impl HeightWidth {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Pad {
-    /// As many on every side.
+    /// The same number of pixels on every side.
     All(usize),
-    /// By name.
+    /// A padding mode by name.
     Named(PaddingMode),
     /// `[[top, bottom], [left, right]]`.
     Sides([[usize; 2]; 2]),
@@ -388,10 +388,10 @@ pub enum Pad {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PaddingMode {
-    /// None.
+    /// No padding.
     Valid,
-    /// So many that ⌈side / stride⌉ pixels remain (a transposed convolution: side · stride); the
-    /// odd one at the bottom and right.
+    /// Enough pixels that ⌈side / stride⌉ pixels remain (a transposed convolution: side · stride);
+    /// the odd one at the bottom and right.
     Same,
 }
 

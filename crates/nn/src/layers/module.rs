@@ -1,4 +1,4 @@
-//! What a network knows of a layer: forward pass, named tensors, initialization.
+//! The interface of a layer to a network: forward pass, named tensors, initialization.
 
 use super::weight::Weight;
 use crate::layout::Layout;
@@ -119,15 +119,15 @@ impl Layer {
 
 /// A tensor of a layer or network.
 pub struct NamedTensor<'a> {
-    /// Its name within the layer, as PyTorch has it.
+    /// The tensor's name within the layer, as PyTorch has it.
     pub name: String,
-    /// Its layout in a state dict.
+    /// The tensor's layout in a state dict.
     pub layout: Layout,
     /// The tensor, by its role.
     pub role: TensorRole<'a>,
 }
 
-/// What a tensor of a layer is for, and where its values are.
+/// The role of a layer's tensor, and where its values are.
 #[derive(Clone, Copy)]
 pub enum TensorRole<'a> {
     /// A trained tensor.

@@ -11,9 +11,9 @@ use tensor::{Activation, Tensor};
 /// Which value stands for a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolKind {
-    /// The largest.
+    /// The largest value of a window.
     Max,
-    /// The mean.
+    /// The mean of a window.
     Average,
 }
 
@@ -45,9 +45,9 @@ impl Module for Pool2d {
 /// Global pooling, one value per channel for all pixels: `[N, H, W, C]` to `[N, C]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GlobalPool {
-    /// Their sum.
+    /// The sum over all pixels.
     Sum,
-    /// Their mean.
+    /// The mean over all pixels.
     Average,
 }
 

@@ -68,7 +68,7 @@ impl Default for ObjectiveConfig {
 pub struct ConditionConfig {
     /// The source of the condition.
     pub kind: ConditionKind,
-    /// Its length: the number of classes, attributes, or elements of a vector.
+    /// The length of the condition: the number of classes, attributes, or elements of a vector.
     #[serde(default, skip_serializing_if = "is_default")]
     pub size: usize,
     /// Names of the classes, attributes or elements.
@@ -119,7 +119,7 @@ pub enum ConditionKind {
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ConditioningMethod {
-    /// Unconditioned.
+    /// The network is not conditioned.
     None,
     /// Appended to the network's input (to an image: as constant channels; Mirza & Osindero 2014).
     Input,

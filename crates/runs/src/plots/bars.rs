@@ -17,7 +17,7 @@ const MAX_BARS: usize = 1000;
 /// One bar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
-    /// Its name.
+    /// The bar's name.
     pub name: String,
     /// The proportion, in [0, 1].
     pub value: f64,

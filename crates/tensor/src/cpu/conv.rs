@@ -227,7 +227,7 @@ pub(crate) fn is_direct(params: &ConvParams) -> bool {
 pub(crate) enum InputGradWeight {
     /// For images of few channels.
     FewChannels(Packed),
-    /// By stride phases.
+    /// For the other images, by stride phases.
     StridePhases(StridePhases),
 }
 

@@ -26,11 +26,11 @@ pub(crate) enum ConvOp {
 pub enum ConvAlgorithm {
     /// The fastest one measured for each call.
     Auto,
-    /// By the definition.
+    /// Direct convolution, by the definition.
     Direct,
-    /// By Winograd's F(2×2, 2×2) or F(2×2, 3×3): tiles of 2×2 outputs.
+    /// Winograd's F(2×2, 2×2) or F(2×2, 3×3): tiles of 2×2 outputs.
     F2,
-    /// By Winograd's F(4×4, 2×2) or F(4×4, 3×3): tiles of 4×4 outputs, with fewer
+    /// Winograd's F(4×4, 2×2) or F(4×4, 3×3): tiles of 4×4 outputs, with fewer
     /// multiplications.
     F4,
 }

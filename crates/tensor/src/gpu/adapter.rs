@@ -3,7 +3,7 @@
 /// A graphics adapter that wgpu can open.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    /// Its number, as in the device name `gpu:NUMBER`.
+    /// The adapter's number, as in the device name `gpu:NUMBER`.
     pub index: usize,
     /// Adapter name.
     pub name: String,

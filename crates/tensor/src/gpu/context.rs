@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 /// How to open an adapter.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Its number in [`adapters`](super::adapters); the best one otherwise.
+    /// The adapter's number in [`adapters`](super::adapters); the best one otherwise.
     pub index: Option<usize>,
     /// Whether a software renderer may be used.
     pub allow_software: bool,

@@ -99,7 +99,7 @@ impl Tensor {
 pub struct ParamUpdate<'a> {
     /// The parameter, updated.
     pub value: &'a mut Tensor,
-    /// Its gradient.
+    /// The gradient of the value.
     pub grad: &'a Tensor,
     /// The tensors that [`OptimizerKind::state_names`](crate::OptimizerKind::state_names) lists, in
     /// that order, updated.

@@ -44,7 +44,7 @@ pub const DOMINANCE_LOSS: f32 = 0.02;
 /// Alert when this counter is reached. It rises by 1 for a step that D wins and falls by 5
 /// otherwise, so it stays where it is at 5 of 6 steps won; in healthy runs it moves near 0.
 pub const DOMINANCE_COUNT: u32 = 300;
-/// What a step that D does not win takes from the counter.
+/// The amount by which a step that D does not win lowers the counter.
 const DOMINANCE_DECAY: u32 = 5;
 /// G's gradient has vanished when its norm is below this share of the largest so far …
 pub const VANISHING_GRADIENT_RATIO: f32 = 1e-3;
@@ -144,10 +144,10 @@ pub struct Alert {
     pub kind: AlertKind,
     /// Finished steps when it was raised.
     pub step: u64,
-    /// What was measured.
+    /// The measured values.
     #[serde(alias = "saw")]
     pub message: String,
-    /// What may help.
+    /// The settings that may help.
     #[serde(alias = "advice")]
     pub hint: String,
 }

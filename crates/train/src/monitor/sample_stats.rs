@@ -28,7 +28,7 @@ pub struct SampleStats {
     pub spectral_peak: f32,
     /// The root mean square of that frequency, pixels being in [−1, 1].
     pub amplitude: f32,
-    /// Its period in pixels.
+    /// The period of the strongest frequency in pixels.
     pub period: f32,
 }
 

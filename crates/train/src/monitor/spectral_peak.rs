@@ -18,11 +18,11 @@ const CROP: usize = 64;
 /// The strongest short spatial frequency.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SpectralPeak {
-    /// Its share in the power of all short periods, in [0, 1].
+    /// The peak's share in the power of all short periods, in [0, 1].
     pub share: f64,
-    /// Its root mean square.
+    /// The peak's root mean square.
     pub amplitude: f64,
-    /// Its period in pixels.
+    /// The peak's period in pixels.
     pub period: f64,
 }
 

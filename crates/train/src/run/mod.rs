@@ -70,7 +70,7 @@ pub fn run(
 /// otherwise a resumed run differs from an uninterrupted one.
 ///
 /// # Errors
-/// As [`run`], and the errors of `eval`.
+/// Returns the errors of [`run`], and those of `eval`.
 pub fn run_with_eval(
     trainer: &mut Trainer,
     dataset: &Arc<Dataset>,
@@ -103,7 +103,7 @@ pub fn run_with_eval(
     }
 }
 
-/// What a run works with.
+/// The parts of a run that its loop uses.
 struct RunContext<'a> {
     trainer: &'a mut Trainer,
     dataset: &'a Arc<Dataset>,
@@ -158,7 +158,7 @@ impl RunContext<'_> {
     }
 }
 
-/// What is written after a step.
+/// The outputs that are due after a step.
 struct Due {
     logs: bool,
     samples: bool,
@@ -263,7 +263,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         Ok(epoch_end)
     }
 
-    /// What is to be written after the step that was just trained.
+    /// The outputs that are due after the step that was just trained.
     fn due(&self, epoch_end: bool) -> Due {
         let (settings, step) = (&self.settings, self.step());
         let is_last = step == settings.steps;

@@ -136,7 +136,7 @@ impl TrainState {
     /// that depends on data.
     ///
     /// # Panics
-    /// As [`train_step`](Self::train_step).
+    /// Panics under the conditions of [`train_step`](Self::train_step).
     pub fn train_step_on(
         &mut self,
         batches: &[DeviceBatch],

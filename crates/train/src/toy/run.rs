@@ -117,7 +117,7 @@ fn is_due(step: u64, steps: u64, count: u64) -> bool {
 /// kernels of networks this small; the results do not depend on it. A GPU has one run at a time.
 ///
 /// # Errors
-/// As [`run`].
+/// Returns the errors of [`run`].
 pub fn sweep(
     settings: &ToySettings,
     runs: usize,

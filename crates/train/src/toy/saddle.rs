@@ -210,7 +210,7 @@ impl Trajectory {
 /// Simulates the game under every update rule.
 ///
 /// # Errors
-/// As [`SaddleSettings::validate`].
+/// Returns the errors of [`SaddleSettings::validate`].
 pub fn simulate(settings: &SaddleSettings) -> Result<Vec<Trajectory>, TrainError> {
     settings.validate()?;
     Ok(Method::ALL.into_iter().map(|method| trajectory(method, settings)).collect())

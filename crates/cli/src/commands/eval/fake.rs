@@ -18,7 +18,7 @@ const MODEL: &str = "model:";
 pub enum Fake {
     /// A generator.
     Generator {
-        /// Its sampler.
+        /// The sampler of the generator.
         sampler: Box<Sampler>,
         /// The checkpoint it was loaded from.
         checkpoint: Box<Checkpoint>,

@@ -184,7 +184,7 @@ struct NetworkReport {
     outputs: Vec<String>,
     epochs: usize,
     seed: u64,
-    /// By class set or attribute.
+    /// The accuracies by class set or attribute.
     accuracy: BTreeMap<String, f64>,
     /// Number of images.
     tested_on: usize,

@@ -207,11 +207,11 @@ struct ForgetReport {
     boxes: usize,
     /// Positions with and without the object.
     positions: [usize; 2],
-    /// Of the regression.
+    /// Accuracy of the regression.
     accuracy: f64,
-    /// Of these maps and of random ones: mean absolute change in the boxes and elsewhere.
+    /// Mean absolute change in the boxes and elsewhere, of these maps and of random ones.
     change: [[f64; 2]; 2],
-    /// Likewise the fraction of the contrast that is left.
+    /// Fraction of the contrast that is left, in the same order.
     contrast: [[f64; 2]; 2],
     classifier: Option<String>,
     object: Option<String>,

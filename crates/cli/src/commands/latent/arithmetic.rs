@@ -207,11 +207,11 @@ struct ArithmeticCheck {
     expected: String,
     /// The model that detects them.
     by: String,
-    /// Of all candidates.
+    /// The rate among all candidates.
     chance: RateReport,
     #[serde(rename = "length")]
     chance_length: f64,
-    /// Of the figure's exemplars.
+    /// The rates for the exemplars of the figure.
     figure: ResultRates,
     draws: Vec<DrawRates>,
 }

@@ -111,7 +111,7 @@ pub struct Candidate {
 pub struct Selection {
     /// The query, as the user wrote it.
     pub query: String,
-    /// Their latents.
+    /// The exemplars and their latents.
     #[serde(skip)]
     pub exemplars: Vec<Candidate>,
     /// Their names: `3, 17` or `seed 5`.
@@ -143,9 +143,9 @@ pub struct Candidates<'a> {
 
 /// The scores of all candidates.
 struct CandidateScores {
-    /// By the model that picks exemplars.
+    /// Attributes by the model that picks exemplars.
     picking: (Model, Scores),
-    /// By the model that checks results, if it is another one.
+    /// Attributes by the model that checks results, if it is another one.
     evaluation: Option<(Model, Scores)>,
 }
 

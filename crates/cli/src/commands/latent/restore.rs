@@ -230,7 +230,7 @@ struct Psnr {
 }
 
 impl Psnr {
-    /// Of inpainting only the missing pixels count.
+    /// For inpainting, only the missing pixels count.
     fn new(input: &RestoreInput, shape: [usize; 3], found: &Restoration, baseline: &[f32]) -> Self {
         let counted = |values: &[f32]| -> Vec<f32> {
             match &input.damage {

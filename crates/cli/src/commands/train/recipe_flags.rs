@@ -8,7 +8,7 @@ use toml::Value;
 /// How a flag's text becomes a recipe's value.
 #[derive(Clone, Copy)]
 enum Form {
-    /// As TOML reads it: a number, or a name.
+    /// A value as TOML reads it: a number, or a name.
     Plain,
     /// Present or absent.
     Switch,
@@ -31,7 +31,7 @@ struct Flag {
     form: Form,
     value_name: &'static str,
     help: &'static str,
-    /// What the flag stands for without a value: the usual value of its source.
+    /// The value of the flag when none is given: the usual value of its source.
     without_value: Option<&'static str>,
 }
 

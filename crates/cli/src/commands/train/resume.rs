@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tensor::{Device, numerics_version};
 
-/// What `--resume` names.
+/// The run or checkpoint that `--resume` names.
 struct ResumePoint {
     run: PathBuf,
     /// The checkpoint to roll back to, if one was named.

@@ -49,7 +49,7 @@ pub(crate) struct Footer {
     pub labeled: bool,
     pub class_names: Vec<String>,
     pub columns: Vec<Attribute>,
-    /// Of the dataset that was packed, under this preprocessing.
+    /// Fingerprint of the dataset that was packed, under this preprocessing.
     pub fingerprint: String,
     /// Bytes of all names.
     pub name_bytes: u64,

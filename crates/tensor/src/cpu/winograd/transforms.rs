@@ -6,9 +6,9 @@ use crate::cpu::simd::{Simd, simd_dispatch};
 /// The matrices of F(M×M, R×R): M×M outputs from T×T inputs (T = M + R − 1) with T² products
 /// instead of R²·M².
 pub(crate) trait Matrices<const M: usize, const T: usize, const R: usize> {
-    /// To the transformed input: V = Bᵀ X B.
+    /// The transformed input: V = Bᵀ X B.
     const BT: [[f32; T]; T];
-    /// To the transformed kernel: U = G g Gᵀ.
+    /// The transformed kernel: U = G g Gᵀ.
     const G: [[f32; R]; T];
     /// From an output's gradient: E = A dy Aᵀ; transposed, from the products to the output.
     const A: [[f32; M]; T];
@@ -148,13 +148,13 @@ macro_rules! maps {
 maps! {
     /// X ↦ Bᵀ X B.
     InputMap: T to T = Form::<M, T, R>::BT;
-    /// Its transpose, for the input gradient.
+    /// The transpose, for the input gradient.
     InputBack: T to T = transpose(Form::<M, T, R>::BACK_BT);
     /// dy ↦ A dy Aᵀ.
     OutputGrad: M to T = Form::<M, T, R>::A;
     /// dy ↦ A dy Aᵀ of the input gradient.
     OutputGradBack: M to T = Form::<M, T, R>::BACK_A;
-    /// Its transpose, for the output.
+    /// The transpose, for the output.
     OutputMap: T to M = transpose(Form::<M, T, R>::A);
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Kind {
 struct Tile {
     m: usize,
     n: usize,
-    /// Its depth in k: larger tiles are less deep, to fit into shared memory.
+    /// The tile's depth in k: larger tiles are less deep, to fit into shared memory.
     k: usize,
     /// Blocks of 4 × 4 per thread, down and across.
     blocks: [usize; 2],
