@@ -10,7 +10,8 @@ struct Params {
     root: f32, remains: f32,
 //#end
 //#if SGD
-    lr: f32, decay: f32, momentum: f32, ahead: f32, follow: f32, unused0: f32, unused1: f32,
+    lr: f32, decay: f32, momentum: f32, grad_scale: f32,
+    buffer_scale: f32, unused0: f32, unused1: f32,
     unused2: f32, unused3: f32,
 //#end
 //#if RMSPROP
@@ -68,7 +69,7 @@ fn main(${BUILTINS}) {
 //#if MOMENTUM
         let d = params.momentum * last_${t}[i] + g;
         last_${t}[i] = d;
-        value_${t}[i] -= params.lr * (params.ahead * g + params.follow * d);
+        value_${t}[i] -= params.lr * (params.grad_scale * g + params.buffer_scale * d);
 //#else
         value_${t}[i] -= params.lr * g;
 //#end

@@ -27,9 +27,9 @@ fn write_labeled(folder: &Path) {
 }
 
 /// A folder with the dataset `labeled`; its cache is there, too.
-struct Lab(TestDir);
+struct EvalDir(TestDir);
 
-impl Lab {
+impl EvalDir {
     fn new() -> Self {
         let dir = TestDir::new();
         write_labeled(&dir.path("labeled"));
@@ -82,7 +82,7 @@ impl Lab {
 
 #[test]
 fn a_feature_network_is_trained_cached_and_used() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     let learn = [
         "eval",
         "train-features",
@@ -171,7 +171,7 @@ fn a_feature_network_is_trained_cached_and_used() {
 
 #[test]
 fn a_feature_network_learns_attributes() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     let learn = [
         "eval",
         "train-features",
@@ -202,7 +202,7 @@ fn a_feature_network_learns_attributes() {
 
 #[test]
 fn checkpoints_are_evaluated_in_the_dataset_s_proportions() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     lab.train(&["--steps", "6", "--out", "run", "--condition", "class"]);
     let report = lab.eval(&["--fake", "run", "--count", "30", "--bootstrap", "0"]);
     assert_eq!(
@@ -284,7 +284,7 @@ fn checkpoints_are_evaluated_in_the_dataset_s_proportions() {
 
 #[test]
 fn a_run_that_could_not_be_evaluated_does_not_start() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     let train = [
         "train", "--data", "labeled", "--image", "16", "--width", "2", "--batch", "8", "--steps",
         "4", "--out", "run",
@@ -324,7 +324,7 @@ fn a_run_that_could_not_be_evaluated_does_not_start() {
 
 #[test]
 fn memorization_is_evaluated_in_a_run_and_values_keep_their_sign() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     let measured = ["--eval-every", "2", "--eval-count", "20", "--steps", "4", "--json"];
     let run = lab.train(&[&measured[..], &["--eval-metrics", "nn,kid", "--out", "run"]].concat());
     let evaluated: Vec<Value> =
@@ -374,7 +374,7 @@ fn memorization_is_evaluated_in_a_run_and_values_keep_their_sign() {
 
 #[test]
 fn impossible_evaluations_are_an_error_of_one_line() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     lab.ok(&[
         "train", "--data", "photos", "--image", "16", "--width", "2", "--batch", "8", "--steps",
         "2", "--out", "run",
@@ -441,7 +441,7 @@ fn impossible_evaluations_are_an_error_of_one_line() {
 
 #[test]
 fn an_evaluated_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
-    let lab = Lab::new();
+    let lab = EvalDir::new();
     let measured = [
         "--eval-every",
         "2",

@@ -9,7 +9,7 @@ mod conditional;
 mod data;
 mod disk;
 mod eval;
-mod exchange;
+mod import_export;
 mod interpret;
 mod latent;
 mod listing;

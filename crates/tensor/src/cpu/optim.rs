@@ -44,13 +44,13 @@ multiversion! {
 
 multiversion! {
     fn momentum_lines(value: &mut [f32], grad: &[f32], last: &mut [f32], constants: StepConstants) {
-        let [lr, decay, momentum, ahead, follow, ..] = constants;
+        let [lr, decay, momentum, grad_scale, buffer_scale, ..] = constants;
         let n = value.len();
         let (grad, last) = (&grad[..n], &mut last[..n]);
         for i in 0..n {
             let g = grad[i] + decay * value[i];
             last[i] = momentum * last[i] + g;
-            value[i] -= lr * (ahead * g + follow * last[i]);
+            value[i] -= lr * (grad_scale * g + buffer_scale * last[i]);
         }
     }
 }

@@ -81,8 +81,9 @@ impl UpdateStep {
                     [step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, decay, root, remains];
             }
             OptimizerKind::Sgd { momentum, nesterov } => {
-                let [ahead, follow] = if nesterov { [1.0, momentum] } else { [0.0, 1.0] };
-                all[..5].copy_from_slice(&[lr, weight_decay, momentum, ahead, follow]);
+                let [grad_scale, buffer_scale] =
+                    if nesterov { [1.0, momentum] } else { [0.0, 1.0] };
+                all[..5].copy_from_slice(&[lr, weight_decay, momentum, grad_scale, buffer_scale]);
             }
             OptimizerKind::RmsProp { alpha, eps, momentum } => {
                 all[..6].copy_from_slice(&[lr, weight_decay, alpha, 1.0 - alpha, eps, momentum]);

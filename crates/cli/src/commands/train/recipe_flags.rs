@@ -7,7 +7,7 @@ use toml::Value;
 
 /// How a flag's text becomes a recipe's value.
 #[derive(Clone, Copy)]
-enum Form {
+enum FlagKind {
     /// A value as TOML reads it: a number, or a name.
     Plain,
     /// Present or absent.
@@ -28,14 +28,14 @@ struct Flag {
     key: &'static str,
     /// The key's value in a recipe, also if the recipe's text omits it.
     default: fn(&Recipe) -> Option<Value>,
-    form: Form,
+    form: FlagKind,
     value_name: &'static str,
     help: &'static str,
     /// The value of the flag when none is given: the usual value of its source.
     without_value: Option<&'static str>,
 }
 
-use Form::{Discrimination, Plain, Range, Schedule, Switch, Words};
+use FlagKind::{Discrimination, Plain, Range, Schedule, Switch, Words};
 
 /// Declares the table: help heading, then for each flag its help, name, field of the recipe (`as`
 /// its key, if that is named otherwise), form, the name of its value, and what it stands for
@@ -195,7 +195,7 @@ pub fn is_recipe_flag(name: &str) -> bool {
     flags().any(|(_, flag)| flag.name == name)
 }
 
-fn value(form: Form, text: &str) -> Result<String, String> {
+fn value(form: FlagKind, text: &str) -> Result<String, String> {
     let values =
         || text.split(',').map(|part| part.trim().parse::<f64>()).collect::<Result<Vec<_>, _>>();
     match form {

@@ -87,7 +87,7 @@ pub(in crate::fetch) fn hex(bytes: &[u8]) -> &'static str {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().leak()
 }
 
-fn described() -> RemoteFile {
+fn remote_file() -> RemoteFile {
     let content = content();
     RemoteFile {
         name: "file.bin",
@@ -117,7 +117,7 @@ fn download_after(prepare: impl Fn(&Path), answers: Vec<Answer>) -> Outcome {
     let result = Client::new(Duration::ZERO).download(
         &format!("{}/file.bin", server.base),
         &folder.path().join("file.bin"),
-        &described(),
+        &remote_file(),
         &|done| reported.borrow_mut().push(done),
     );
     Outcome { result, requests: server.requests(), folder, reported: reported.into_inner() }
@@ -258,7 +258,7 @@ fn wrong_checksum_removes_the_file() {
     let mut other = content();
     other[5] ^= 1;
     let outcome = download(vec![honest(other.clone())]);
-    let (wanted, sum) = (hex(&other), described().sha256);
+    let (wanted, sum) = (hex(&other), remote_file().sha256);
     outcome.failed(|error| {
         matches!(
             error,
@@ -299,7 +299,7 @@ fn a_server_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{port}/file.bin");
     let error = Client::new(Duration::ZERO)
-        .download(&url, &folder.path().join("x"), &described(), &|_| ())
+        .download(&url, &folder.path().join("x"), &remote_file(), &|_| ())
         .unwrap_err();
     assert!(error.to_string().contains(&url), "{error}");
 }

@@ -51,9 +51,9 @@ fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Unpacks inside `outer/inner`, so that an escape is visible in `outer`.
-struct Place(tempfile::TempDir);
+struct UnpackDir(tempfile::TempDir);
 
-impl Place {
+impl UnpackDir {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         fs::create_dir(place.inner()).unwrap();
@@ -101,7 +101,7 @@ fn archives_unpack_and_leave_nothing_else() {
         tar_of(&entries),
         zip_of(&[("set/a.bin", b"hello"), ("set/deep/b.bin", &[7; 995]), ("aside.txt", b"")]),
     ] {
-        let place = Place::new();
+        let place = UnpackDir::new();
         place.unpack(&archive, kind).unwrap();
         assert_eq!(
             place.found(),
@@ -118,7 +118,7 @@ fn archives_unpack_and_leave_nothing_else() {
 
 #[test]
 fn what_an_interrupted_try_left_is_cleared() {
-    let place = Place::new();
+    let place = UnpackDir::new();
     fs::create_dir(place.inner().join(STAGING)).unwrap();
     fs::write(place.inner().join(STAGING).join("a.bin"), "old").unwrap();
     let (archive, kind) = zip_of(&[("set/a.bin", b"new")]);
@@ -159,7 +159,7 @@ fn archives_that_mean_harm_are_refused_and_leave_nothing() {
     for ((archive, kind), part) in
         cases.into_iter().chain([((long, ArchiveKind::TarGz(CONTENT)), "continues after")])
     {
-        let place = Place::new();
+        let place = UnpackDir::new();
         let message = place.unpack(&archive, kind).unwrap_err().to_string();
         assert!(
             message.starts_with("cannot unpack")
@@ -180,7 +180,7 @@ fn truncated_archives_are_refused() {
     for (archive, kind) in [tar_of(&entries), zip_of(&[("set/a", b"hello"), ("set/b", &[9; 900])])]
     {
         for length in 0..archive.len() {
-            let place = Place::new();
+            let place = UnpackDir::new();
             let outcome = place.unpack(&archive[..length], kind);
             assert!(matches!(outcome, Err(FetchError::Archive { .. })), "{length}: {outcome:?}");
             assert_eq!(place.found(), Vec::<String>::new());
@@ -207,7 +207,7 @@ proptest! {
         };
         let at = at.index(archive.len());
         archive[at] = byte;
-        let place = Place::new();
+        let place = UnpackDir::new();
         let _ = place.unpack(&archive, kind);
         let found = place.found();
         let inside = |path: &String| path == "inner/set" || path.starts_with("inner/set/");
