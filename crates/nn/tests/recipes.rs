@@ -139,8 +139,8 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
             "[image]\nchannels = 2",
             "recipe key \"image.channels\" = 2: must be 1 (gray), 3 (RGB) or 4 (RGBA)",
         ),
-        ("[image]\nsize = [63, 64]", "image size 63x64 cannot be made"),
-        ("[image]\nsize = [4, 4]", "image size 4x4 cannot be made"),
+        ("[image]\nsize = [63, 64]", "image size 63x64 is not supported"),
+        ("[image]\nsize = [4, 4]", "image size 4x4 is not supported"),
         (
             "[image]\nsize = [1000000000000, 64]",
             "recipe key \"image.size\" = [1000000000000, 64]: sides must be at most 8192",
@@ -196,17 +196,16 @@ fn unknown_presets_name_the_nearest() {
 #[test]
 fn impossible_sizes_name_the_nearest() {
     let mut recipe = preset("torch");
-    for (size, text) in [
-        ([63, 64], "60x64, 64x64"),
-        ([31, 33], "30x32, 32x36"),
-        ([6, 6], "8x8"),
-        ([0, 28], "8x28"),
-        ([29, 29], "28x28, 30x30"),
+    for (size, nearest) in [
+        ([63, 64], vec![[60, 64], [64, 64]]),
+        ([31, 33], vec![[30, 32], [32, 36]]),
+        ([6, 6], vec![[8, 8]]),
+        ([0, 28], vec![[8, 28]]),
+        ([29, 29], vec![[28, 28], [30, 30]]),
     ] {
         recipe.image.size = size;
         let error = recipe.validate().expect_err("no such size");
-        assert!(matches!(error, NnError::ImageSize { .. }), "{error}");
-        assert!(error.to_string().ends_with(&format!("nearest sizes that can: {text}")), "{error}");
+        assert_eq!(error, NnError::ImageSize { size, nearest });
     }
 }
 
@@ -217,7 +216,7 @@ fn batch_norm_over_a_single_value_is_refused() {
     let error = recipe.validate().expect_err("one value per unit").to_string();
     assert!(
         error.starts_with(
-            "recipe key \"train.batch\" = 1: batch norm at main.1 would see a single value"
+            "recipe key \"train.batch\" = 1: batch norm at main.1 would have a single value"
         ),
         "{error}"
     );
@@ -475,10 +474,10 @@ fn combinations_without_sense_are_refused_with_the_reason() {
     for (keys, expected) in [
         (
             "[objective]\nloss = \"wasserstein\"",
-            "\"objective.loss\" = \"wasserstein\": without a bound",
+            "\"objective.loss\" = \"wasserstein\": diverges without a bound",
         ),
-        ("[objective]\ngradient_penalty = 10.0", "batch norm in D mixes"),
-        ("[objective]\nr1 = 1.0", "batch norm in D mixes"),
+        ("[objective]\ngradient_penalty = 10.0", "unlike batch norm"),
+        ("[objective]\nr1 = 1.0", "unlike batch norm"),
         ("[objective]\nweight_clip = 0.01", "Wasserstein"),
         ("[objective]\nloss = \"hinge\"\n[labels]\nreal = [0.9, 0.9]", "has no targets"),
         ("[labels]\nreal = [1.0, 0.9]", "\"labels.real\" = [1, 0.9]: must be a range"),
