@@ -90,6 +90,10 @@ pub fn data(error: &DataError) -> Option<String> {
             format!("{get}, or set {DATASETS_VARIABLE} to the folder that holds {folder:?}{path}")
         }
         DataError::Ambiguous { .. } => "name one of them".to_owned(),
+        DataError::HeldOutOnly { path, folder } if path.is_dir() => {
+            format!("to train on them, name the folder itself, {:?}", path.join(folder))
+        }
+        DataError::HeldOutOnly { .. } => "to train on them, unpack it and name that folder".into(),
         DataError::SingleImage { .. } => "name the folder that it is in".to_owned(),
         DataError::UnknownContents { .. } => {
             let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
@@ -223,7 +227,9 @@ pub fn train(error: &TrainError) -> Option<String> {
 fn condition(error: &ConditionError) -> Option<String> {
     use nn::recipe::ConditionKind::{Attributes, Class, Vector};
     let hint = match error {
-        ConditionError::NoLabels { .. } => "give a dataset with classes, or leave --condition out",
+        ConditionError::NoLabels { .. } | ConditionError::OneClass { .. } => {
+            "give a dataset with two or more classes, or leave --condition out"
+        }
         ConditionError::NoAttributes { .. } => {
             "put a table attributes.csv in its folder, or leave --condition out"
         }

@@ -1,6 +1,7 @@
 //! Parsers of flag values. clap reports their errors, with exit code 2.
 
 use crate::hints;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use eval::latent::ExemplarSpec;
 use nn::recipe::{halvings, nearest_sizes};
 use std::num::NonZeroU32;
@@ -103,6 +104,11 @@ pub fn channels(text: &str) -> Result<usize, String> {
         "4" => Ok(4),
         _ => Err("choose 1 (gray), 3 (RGB) or 4 (RGBA)".into()),
     }
+}
+
+/// A dataset spec: any path, with `\xE9` for a byte that is not UTF-8.
+pub fn spec() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|text| data::DataSpec::escape(&text))
 }
 
 /// The window of shuffling: with fewer images than a shard, batches would be neighboring images.

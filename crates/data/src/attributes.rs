@@ -64,6 +64,19 @@ const BINARY: &[(&str, f32)] = &[
     ("yes", 1.0),
 ];
 
+/// Whether a cell is a number or a word for yes or no.
+pub(crate) fn is_number(cell: &str) -> bool {
+    binary(cell).or_else(|| number(cell)).is_some()
+}
+
+fn binary(cell: &str) -> Option<f32> {
+    BINARY.iter().find(|(word, _)| cell.eq_ignore_ascii_case(word)).map(|&(_, value)| value)
+}
+
+fn number(cell: &str) -> Option<f32> {
+    cell.parse::<f32>().ok().filter(|value| value.is_finite())
+}
+
 /// Parses a column of a table: binary if all cells are yes or no, numbers if all are numbers, else
 /// words.
 ///
@@ -71,10 +84,6 @@ const BINARY: &[(&str, f32)] = &[
 /// could be mistaken for 0, its index is returned as an error.
 pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>), usize> {
     let of = |kind| Attribute { name: name.to_owned(), kind };
-    let binary = |cell: &str| {
-        BINARY.iter().find(|(word, _)| cell.eq_ignore_ascii_case(word)).map(|&(_, value)| value)
-    };
-    let number = |cell: &str| cell.parse::<f32>().ok().filter(|value| value.is_finite());
     let filled = || cells.iter().filter(|cell| !cell.is_empty());
     let empty = cells.iter().position(|cell| cell.is_empty());
     for (kind, value) in [

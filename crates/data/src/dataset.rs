@@ -1,13 +1,14 @@
 //! A dataset of images of one shape, ready to be batched.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
 use crate::attributes::Attribute;
 use crate::error::{DataError, SkippedImage};
 use crate::fit::{fit_image, to_float};
+use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
 use crate::scan::{ScanProgress, ScanResult, is_too_many, scan};
 use crate::source::{Source, Split};
@@ -168,6 +169,18 @@ impl Dataset {
         self.source.class_names()
     }
 
+    /// What was decided about the files of a folder or archive: classes, split, and what is left
+    /// out. `None` for formats that leave no choice.
+    #[must_use]
+    pub fn report(&self) -> Option<&LayoutReport> {
+        self.source.report()
+    }
+
+    /// The file `attributes.csv` from which the attributes of a folder were read.
+    pub(crate) fn table(&self) -> Option<&Path> {
+        self.source.table()
+    }
+
     /// The columns of the attribute table; empty without attributes.
     #[must_use]
     pub fn attribute_columns(&self) -> &[Attribute] {
@@ -243,7 +256,11 @@ impl Dataset {
                 Err(reason) => self.note_failure(index, &reason)?,
             }
         }
-        Err(DataError::NoImages { path: self.source.path().to_owned(), files: self.len() })
+        Err(DataError::NoImages {
+            path: self.source.path().to_owned(),
+            files: self.len(),
+            notes: Vec::new(),
+        })
     }
 
     /// A hint that these images will be written soon. Knowing a whole batch lets the disk order its

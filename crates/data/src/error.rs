@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::layout_report::LayoutNote;
+
 /// Why data could not be opened, decoded or batched.
 ///
 /// ```
@@ -42,6 +44,9 @@ pub enum DataError {
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
     NoSplit { path: PathBuf, split: &'static str, wanted: String },
+    /// All images are in a folder that is named as a held-out split.
+    #[error("all images of {path:?} are in {folder:?}, its held-out split")]
+    HeldOutOnly { path: PathBuf, folder: String },
     /// A folder holds several datasets.
     #[error("several datasets in {path:?} could be meant ({files})")]
     Ambiguous { path: PathBuf, files: String },
@@ -72,9 +77,10 @@ pub enum DataError {
     /// A folder or archive holds no image.
     #[error(
         "no images in {path:?} ({files} other files found; known formats: png, jpeg, gif, bmp, \
-         webp, tiff, pnm, tga, qoi)"
+         webp, tiff, pnm, tga, qoi){}",
+        display_notes(.notes)
     )]
-    NoImages { path: PathBuf, files: usize },
+    NoImages { path: PathBuf, files: usize, notes: Vec<LayoutNote> },
     /// More than 10 % of the images cannot be decoded.
     #[error(
         "{bad} of {total} images in {path:?} cannot be decoded (at most 10 % may be bad), the \
@@ -140,6 +146,10 @@ impl DataError {
     pub(crate) fn malformed(format: &'static str, path: &Path, problem: String) -> Self {
         Self::Malformed { format, path: path.to_owned(), problem }
     }
+}
+
+fn display_notes(notes: &[LayoutNote]) -> String {
+    notes.iter().map(|note| format!("; {note}")).collect()
 }
 
 fn display_list(paths: &[PathBuf]) -> String {

@@ -10,6 +10,7 @@ use crate::attributes;
 use crate::error::{DataError, SkippedImage};
 use crate::fingerprint::FingerprintHasher;
 use crate::formats::packed::layout::{FORMAT_NAME, Footer, HEAD, RecordFields, RecordLayout};
+use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
 use crate::scan::{self, ScanProgress};
 use crate::source::{Digest, Source, Split};
@@ -28,6 +29,8 @@ pub struct PrepareSummary {
     pub bytes: u64,
     /// The [fingerprint](crate::Dataset::fingerprint) of the dataset, packed or not.
     pub fingerprint: String,
+    /// What was decided about the dataset's files, as [`Dataset::report`](crate::Dataset::report).
+    pub report: Option<LayoutReport>,
 }
 
 /// Decodes the dataset `spec` once, on all cores, and writes it to `out` after `preprocess`.
@@ -82,6 +85,7 @@ pub fn prepare(
         skipped,
         bytes,
         fingerprint: footer.fingerprint,
+        report: source.report().cloned(),
     })
 }
 
@@ -217,7 +221,8 @@ impl<'a> PackWriter<'a> {
     }
 
     fn count(&mut self, index: usize, digest: &Digest) {
-        self.identity.add(digest, self.source.label(index), &self.source.attributes_of(index));
+        let label = self.source.hashed_label(index);
+        self.identity.add(digest, label, &self.source.attributes_of(index));
         // In range: the number of images was checked.
         self.written.push(index as u32);
         self.next = index + 1;

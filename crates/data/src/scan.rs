@@ -91,7 +91,7 @@ pub(crate) fn scan(
                         // Close the gaps that bad images leave.
                         pixels.copy_within(from..from + size, to);
                     }
-                    identity.add(&digest, source.label(index), &source.attributes_of(index));
+                    identity.add(&digest, source.hashed_label(index), &source.attributes_of(index));
                     kept.push(index as u32);
                 }
                 Err(reason) => bad.push((source.name(index), reason)),

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attributes::{self, Attribute, Attributes};
 use crate::decode::{self, DecodedImage};
+use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
 
 /// The SHA-256 of an image's encoded form.
@@ -60,8 +61,23 @@ pub(crate) trait Source: Send + Sync {
     /// The image's class; `Some` for all images or for none.
     fn label(&self, index: usize) -> Option<u32>;
 
+    /// The label that goes into the fingerprint.
+    fn hashed_label(&self, index: usize) -> Option<u32> {
+        self.label(index)
+    }
+
     /// The names of the classes 0, 1, …; empty without labels.
     fn class_names(&self) -> &[String];
+
+    /// What was decided about the files, for formats that leave a choice.
+    fn report(&self) -> Option<&LayoutReport> {
+        None
+    }
+
+    /// The file `attributes.csv` of a folder.
+    fn table(&self) -> Option<&Path> {
+        None
+    }
 
     /// The columns of the attribute table; empty without attributes.
     fn columns(&self) -> &[Attribute] {
@@ -108,8 +124,20 @@ pub(crate) trait EncodedStore: Send + Sync {
         None
     }
 
+    fn hashed_label(&self, index: usize) -> Option<u32> {
+        self.label(index)
+    }
+
     fn class_names(&self) -> &[String] {
         &[]
+    }
+
+    fn report(&self) -> Option<&LayoutReport> {
+        None
+    }
+
+    fn table(&self) -> Option<&Path> {
+        None
     }
 
     fn attributes(&self) -> &Attributes {
@@ -157,8 +185,20 @@ impl<T: EncodedStore> Source for T {
         EncodedStore::label(self, index)
     }
 
+    fn hashed_label(&self, index: usize) -> Option<u32> {
+        EncodedStore::hashed_label(self, index)
+    }
+
     fn class_names(&self) -> &[String] {
         EncodedStore::class_names(self)
+    }
+
+    fn report(&self) -> Option<&LayoutReport> {
+        EncodedStore::report(self)
+    }
+
+    fn table(&self) -> Option<&Path> {
+        EncodedStore::table(self)
     }
 
     fn columns(&self) -> &[Attribute] {

@@ -1,5 +1,6 @@
 //! The dataset spec: a string that names a dataset, parsed into its location and format.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,10 @@ impl DataSpec {
             return at(DataLocation::BuiltIn(set));
         }
         let (format, path) = split_prefix(text)?;
+        let path = match unescape(&path).filter(|_| !path.exists()) {
+            Some(unescaped) => unescaped,
+            None => path,
+        };
         // Where existence cannot be known (no permission), reading will give the reason.
         if path.try_exists().unwrap_or(true) {
             return at(DataLocation::Path { format, path });
@@ -69,6 +74,35 @@ impl DataSpec {
             fetchable: remote.is_some(),
             fetched: remote.and_then(|set| set.locate()),
         })
+    }
+
+    /// The text of a spec whose path may have any bytes: one that is not UTF-8 is written as
+    /// `\xE9`, which [`parse`](Self::parse) understands.
+    ///
+    /// ```
+    /// assert_eq!(data::DataSpec::escape("zip:photos.zip".as_ref()), "zip:photos.zip");
+    /// ```
+    #[must_use]
+    pub fn escape(text: &OsStr) -> String {
+        let mut escaped = String::new();
+        for chunk in text.as_encoded_bytes().utf8_chunks() {
+            escaped.push_str(chunk.valid());
+            chunk.invalid().iter().for_each(|byte| escaped += &format!("\\x{byte:02X}"));
+        }
+        escaped
+    }
+
+    /// The spec with an absolute path, which means the same in every working folder.
+    #[must_use]
+    pub fn absolute(&self) -> String {
+        match &self.location {
+            DataLocation::BuiltIn(_) => self.text.clone(),
+            DataLocation::Path { format, path } => {
+                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                let path = Self::escape(absolute.as_os_str());
+                format.map_or(path.clone(), |format| format!("{}:{path}", format.name))
+            }
+        }
     }
 
     /// The path, unless it is a built-in dataset.
@@ -150,7 +184,7 @@ impl DataSpec {
         match &self.location {
             DataLocation::BuiltIn(set) => Ok((set.format, set.locate()?)),
             DataLocation::Path { format: Some(format), path } => Ok((format, path.clone())),
-            DataLocation::Path { format: None, path } => Ok((formats::detect(path)?, path.clone())),
+            DataLocation::Path { format: None, path } => formats::detect(path),
         }
     }
 }
@@ -160,6 +194,37 @@ impl fmt::Display for DataSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The path that [`DataSpec::escape`] wrote, if it has bytes that are not UTF-8.
+#[cfg(unix)]
+fn unescape(path: &Path) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let (mut rest, mut bytes) = (path.to_str()?, Vec::new());
+    let mut changed = false;
+    while let Some((before, after)) = rest.split_once("\\x") {
+        bytes.extend_from_slice(before.as_bytes());
+        let digits = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match digits.filter(|&byte| byte >= 0x80) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+                changed = true;
+            }
+            None => {
+                bytes.extend_from_slice(b"\\x");
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    changed.then(|| std::ffi::OsString::from_vec(bytes).into())
+}
+
+/// Elsewhere, paths are Unicode.
+#[cfg(not(unix))]
+fn unescape(_path: &Path) -> Option<PathBuf> {
+    None
 }
 
 /// The format of the prefix, if there is one, and the path.
@@ -228,6 +293,34 @@ mod tests {
         }
         let error = DataSpec::parse(&format!("lmbd:{path}")).unwrap_err();
         assert!(matches!(error, DataError::UnknownFormat { prefix, .. } if prefix == "lmbd"));
+    }
+
+    #[test]
+    fn paths_become_absolute_and_keep_their_kind() {
+        let absolute = |text: &str| DataSpec::parse(text).unwrap().absolute();
+        assert_eq!(absolute("fashion"), "fashion");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute("."), here.to_str().unwrap());
+        assert_eq!(absolute("src"), here.join("src").to_str().unwrap());
+        assert_eq!(absolute("folder:./src"), format!("folder:{}", here.join("src").display()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_may_have_bytes_that_are_not_utf8() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        for name in [&b"caf\xe9"[..], b"\xff\xfe \xc3\xa9", b"a\\xE9"] {
+            let path = folder.path().join(OsStr::from_bytes(name));
+            std::fs::create_dir(&path).unwrap();
+            for prefix in ["", "folder:"] {
+                let mut text = OsStr::new(prefix).to_owned();
+                text.push(&path);
+                let spec = DataSpec::parse(&DataSpec::escape(&text)).unwrap();
+                assert_eq!(spec.path(), Some(&*path));
+                assert_eq!(DataSpec::parse(&spec.absolute()).unwrap().path(), Some(&*path));
+            }
+        }
     }
 
     #[test]

@@ -64,15 +64,16 @@ pub fn split(
     if !input.is_dir() {
         return Err(SplitProblem::NotAFolder(input.to_owned()).into());
     }
-    let spec = DataSpec::parse(&format!("folder:{}", input.display()))?;
+    let spec = DataSpec::parse(&format!("folder:{}", DataSpec::escape(input.as_os_str())))?;
     if spec.open(Split::Test).is_ok() {
         return Err(SplitProblem::AlreadySplit(input.to_owned()).into());
     }
     let source = spec.open(Split::Train)?;
     let names: Vec<String> =
         (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
-    require_utf8(input, &names)?;
-    let table = read_table(input)?;
+    let folder = source.path();
+    require_utf8(folder, &names)?;
+    let table = source.table().map(|path| read_table(path, folder)).transpose()?;
     let groups = match &options.group_by {
         None => names.clone(),
         Some(column) => {
@@ -91,7 +92,7 @@ pub fn split(
     for (k, name) in names.iter().enumerate() {
         let part = if tests[k] { Split::Test } else { Split::Train };
         let to = out.join(part.name()).join(name);
-        link(&input.join(name), &to)?;
+        link(&folder.join(name), &to)?;
         moved.insert(name.as_str(), format!("{}/{name}", part.name()));
         progress(ScanProgress { done: k + 1, total, skipped: 0 });
     }
@@ -117,23 +118,12 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
     let names: Vec<String> =
         indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
     require_utf8(&folder, &names)?;
-    // In a divided dataset, the table may be in the folder above the splits and name them.
-    let part =
-        folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let (table, inside) = match (read_table(&folder)?, folder.parent()) {
-        (Some(table), _) => (Some(table), String::new()),
-        (None, Some(above)) => (read_table(above)?, format!("{part}/")),
-        (None, None) => (None, String::new()),
-    };
+    let table = dataset.table().map(|path| read_table(path, &folder)).transpose()?;
     require_outside(&folder, out)?;
     make_empty(out)?;
     names.iter().try_for_each(|name| link(&folder.join(name), &out.join(name)))?;
-    let Some(table) = table.filter(|_| !dataset.attribute_columns().is_empty()) else {
-        return Ok(());
-    };
-    let before: Vec<String> = names.iter().map(|name| format!("{inside}{name}")).collect();
-    let moved =
-        before.iter().zip(&names).map(|(before, name)| (before.as_str(), name.clone())).collect();
+    let Some(table) = table else { return Ok(()) };
+    let moved = names.iter().map(|name| (name.as_str(), name.clone())).collect();
     write_table(&table, &out.join(FILE_NAME), &moved)
 }
 
@@ -212,14 +202,19 @@ fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions)
     groups.iter().map(|group| chosen[group.as_str()]).collect()
 }
 
-/// The attribute table of the folder, if there is one.
-fn read_table(folder: &Path) -> Result<Option<CsvTable>, DataError> {
-    let path = folder.join(FILE_NAME);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let bytes = fs::read(&path).map_err(|error| DataError::Io { path: path.clone(), error })?;
-    CsvTable::parse(&path, &bytes).map(Some)
+/// The attribute table at `path`, with the paths of its rows as they are in `folder`, which is the
+/// table's own or one inside it. Rows of other files are left out.
+fn read_table(path: &Path, folder: &Path) -> Result<CsvTable, DataError> {
+    let bytes = fs::read(path).map_err(|error| DataError::Io { path: path.to_owned(), error })?;
+    let mut table = CsvTable::parse(path, &bytes)?;
+    let inside = path.parent().and_then(|own| folder.strip_prefix(own).ok());
+    let inside: String = inside
+        .into_iter()
+        .flat_map(Path::iter)
+        .map(|part| format!("{}/", part.to_string_lossy()))
+        .collect();
+    table.keep_files_in(&inside);
+    Ok(table)
 }
 
 /// The value of `column` for each image.

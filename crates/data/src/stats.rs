@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::attributes::{Attribute, AttributeKind};
 use crate::error::{DataError, SkippedImage};
+use crate::layout_report::LayoutReport;
 use crate::scan::ScanProgress;
 use crate::source::{Source, Split};
 use crate::spec::DataSpec;
@@ -59,6 +60,8 @@ pub struct DatasetStats {
     pub attributes: Vec<(Attribute, AttributeStats)>,
     /// The examined images that cannot be decoded.
     pub bad: Vec<SkippedImage>,
+    /// What was decided about the dataset's files, as [`Dataset::report`](crate::Dataset::report).
+    pub report: Option<LayoutReport>,
 }
 
 impl DatasetStats {
@@ -121,6 +124,7 @@ impl DatasetStats {
             classes,
             attributes: attributes(source, &chosen),
             bad,
+            report: source.report().cloned(),
         })
     }
 }

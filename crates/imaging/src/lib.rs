@@ -2,7 +2,8 @@
 //! (`data`), the resizer (`resample`) and the flags of `cli` share.
 //!
 //! The crate holds two enums and nothing that takes time to compile, so `nn` can name a filter
-//! without waiting for the resizing library.
+//! without waiting for the resizing library; and the signature of images that this program writes
+//! (`runs`) and leaves out of datasets (`data`).
 //!
 //! ```
 //! use imaging::{Fit, ResizeFilter};
@@ -12,6 +13,10 @@
 //! ```
 
 #![forbid(unsafe_code)]
+
+mod signature;
+
+pub use signature::{SOFTWARE, SOFTWARE_KEYWORD, is_signed, signature};
 
 use std::fmt;
 

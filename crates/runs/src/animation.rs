@@ -15,8 +15,9 @@
 //! ```
 
 use crate::error::FrameProblem;
+use crate::grid::signature;
 use crate::{ArtifactError, write_atomic};
-use gif::{Encoder, EncodingError, Frame, Repeat};
+use gif::{Encoder, EncodingError, Extension, Frame, Repeat};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, RgbImage};
 use std::io::{self, Write};
@@ -68,7 +69,7 @@ pub(crate) fn gif_sides(
     }
 }
 
-/// Writes a looping GIF, atomically: `palette` is the global one, RGB after RGB, or empty, and
+/// Writes a looping GIF with the program's signature, atomically: `palette` is the global one, RGB after RGB, or empty, and
 /// `write_frames` adds the frames.
 pub(crate) fn write_gif(
     path: &Path,
@@ -80,6 +81,7 @@ pub(crate) fn write_gif(
         let encode = |writer: &mut dyn Write| -> Result<(), EncodingError> {
             let mut encoder = Encoder::new(writer, width, height, palette)?;
             encoder.set_repeat(Repeat::Infinite)?;
+            encoder.write_raw_extension(Extension::Comment.into(), &[signature().as_bytes()])?;
             write_frames(&mut encoder)?;
             // Unlike dropping the encoder, this reports an error of the trailing bytes.
             encoder.into_inner()?;

@@ -126,15 +126,21 @@ pub fn grid(
         .ok_or(ArtifactError::GridSize { count, size: [height, width] })
 }
 
-/// Writes an image as PNG, atomically.
+/// Writes an image that was drawn as PNG, atomically, with the program's
+/// [signature](imaging::signature): datasets leave it out.
 ///
 /// # Errors
 /// Returns an error if the file cannot be written, or the image is not 8-bit gray, RGB or RGBA.
 pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtifactError> {
-    save_png_with(path, image, &[])
+    save_png_with(path, image, &[(imaging::SOFTWARE_KEYWORD, signature())])
 }
 
-/// [`save_png`] with metadata texts, each under a keyword of 1 to 79 Latin letters.
+/// The signature of this version.
+pub(crate) fn signature() -> String {
+    imaging::signature(env!("CARGO_PKG_VERSION"))
+}
+
+/// [`save_png`] with these metadata texts alone, each under a keyword of 1 to 79 Latin letters.
 ///
 /// A short ASCII text is stored uncompressed (tEXt), so that any program that shows such texts can
 /// read it; others are compressed UTF-8 (iTXt).

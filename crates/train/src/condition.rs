@@ -52,8 +52,8 @@ pub struct Conditions {
 /// numbers where more than half of the images have a value that no other image has.
 ///
 /// # Errors
-/// Returns an error if the dataset has no labels, no attributes or not those named, or if the file
-/// of vectors does not have one row per image.
+/// Returns an error if the dataset has no labels or only one class, no attributes or not those
+/// named, or if the file of vectors does not have one row per image.
 pub fn condition_schema(
     condition: &ConditionConfig,
     dataset: &Dataset,
@@ -66,7 +66,14 @@ pub fn condition_schema(
         ConditionKind::Attributes => columns_by_name(&condition.names, dataset)?,
         ConditionKind::Class | ConditionKind::Vector => Vec::new(),
     };
-    schema_of_columns(condition.kind, &columns, dataset, vectors)
+    let schema = schema_of_columns(condition.kind, &columns, dataset, vectors)?;
+    match (condition.kind, &schema.1[..]) {
+        (ConditionKind::Class, [class]) => {
+            let (dataset, class) = (dataset.name().to_owned(), class.clone());
+            Err(ConditionError::OneClass { dataset, class }.into())
+        }
+        _ => Ok(schema),
+    }
 }
 
 /// The attribute columns of a condition that names none.
@@ -134,7 +141,10 @@ fn schema_of_columns(
         }
     };
     match (names.len(), kind) {
-        (0, ConditionKind::Class) => Err(ConditionError::NoLabels { dataset: name() }.into()),
+        (0, ConditionKind::Class) => {
+            let layout = dataset.report().map(|report| report.description.clone());
+            Err(ConditionError::NoLabels { dataset: name(), layout }.into())
+        }
         (0, _) if dataset.attribute_columns().is_empty() => {
             Err(ConditionError::NoAttributes { dataset: name() }.into())
         }

@@ -8,8 +8,11 @@ use std::path::PathBuf;
 #[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum ConditionError {
     /// A dataset without labels.
-    #[error("{dataset:?} has no labels to condition on")]
-    NoLabels { dataset: String },
+    #[error("{dataset:?} has no labels to condition on{}", in_parentheses(.layout))]
+    NoLabels { dataset: String, layout: Option<String> },
+    /// A dataset with one class.
+    #[error("{dataset:?} has one class, {class:?}: there is nothing to tell apart")]
+    OneClass { dataset: String, class: String },
     /// A dataset without attributes.
     #[error("{dataset:?} has no attributes to condition on")]
     NoAttributes { dataset: String },
@@ -59,6 +62,10 @@ pub enum ConditionError {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn in_parentheses(text: &Option<String>) -> String {
+    text.as_ref().map_or_else(String::new, |text| format!(" ({text})"))
 }
 
 fn kind_name(kind: ConditionKind) -> &'static str {

@@ -261,7 +261,11 @@ pub fn open_dataset(
 ) -> Result<Dataset, CliError> {
     let open =
         |progress: &dyn Fn(data::ScanProgress)| Dataset::open(spec, split, preprocess, progress);
-    Ok(render::count_images(json, "reading images", open)?)
+    let dataset = render::count_images(json, "reading images", open)?;
+    if !json {
+        render::warn_left_out(dataset.report());
+    }
+    Ok(dataset)
 }
 
 /// Opens a split of a dataset, preprocessed without flags for the networks of `recipe`.

@@ -34,12 +34,16 @@ pub fn plan(recipe: &Recipe, plan: &ModelSummary) {
 pub fn data(dataset: &Dataset) {
     let skipped: Vec<Value> =
         dataset.skipped().iter().map(|s| json!({ "name": s.name, "reason": s.reason })).collect();
+    let notes: Vec<String> =
+        dataset.report().iter().flat_map(|r| &r.notes).map(ToString::to_string).collect();
     output::json(&json!({
         "event": "data",
         "name": dataset.name(),
         "images": dataset.len(),
         "shape": dataset.shape(),
         "classes": dataset.class_names(),
+        "layout": dataset.report().map(|report| &report.description),
+        "notes": notes,
         "fingerprint": dataset.fingerprint(),
         "skipped": skipped,
     }));

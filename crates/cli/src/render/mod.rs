@@ -4,7 +4,7 @@ mod json;
 mod text;
 
 use crate::output;
-use data::{Dataset, SkippedImage};
+use data::{Dataset, LayoutReport, SkippedImage};
 use eval::Progress;
 use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressStyle};
 use nn::{ModelSummary, Recipe};
@@ -186,6 +186,11 @@ pub fn warn_skipped(skipped: &[SkippedImage]) {
         let more = skipped.len() - NAMED;
         output::warning(format!("{more} more images cannot be decoded (skipped)"));
     }
+}
+
+/// Warns about files that are left out of a dataset.
+pub fn warn_left_out(report: Option<&LayoutReport>) {
+    report.into_iter().flat_map(|report| &report.notes).for_each(output::warning);
 }
 
 /// A progress bar that counts bytes.

@@ -26,12 +26,13 @@ impl TextRenderer {
 
     pub fn data(&self, dataset: &Dataset) {
         let [height, width, channels] = dataset.shape();
-        let classes = match dataset.class_names() {
-            [] => String::new(),
-            names if names.len() <= 12 => {
+        let classes = match (dataset.report(), dataset.class_names()) {
+            (Some(report), _) => format!(", {}", report.description),
+            (None, []) => String::new(),
+            (None, names) if names.len() <= 12 => {
                 format!(", {} classes ({})", names.len(), names.join(", "))
             }
-            names => format!(", {} classes", names.len()),
+            (None, names) => format!(", {} classes", names.len()),
         };
         output::line(format!(
             "\nData: {}, {} images at {height}x{width}x{channels}{classes}",

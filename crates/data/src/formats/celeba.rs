@@ -2,100 +2,194 @@
 //! and the splits of `list_eval_partition.txt`.
 //!
 //! <https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html>. The lists are in the folder above the
-//! images, or in `Anno` and `Eval` as distributed. The training split is partition 0, the test
-//! split partition 2.
+//! images, or in `Anno` and `Eval` as distributed, or CSV files as on Kaggle; the images may be in a
+//! folder inside the folder, or in `img_align_celeba.zip`, and all of it in one zip archive. The
+//! training split is partition 0, the test split partition 2.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::folder::{self, FolderSource};
-use super::table::AttributeTable;
-use super::{Candidate, Confidence, Format, any_shape, first_file, io, no_split};
-use crate::attributes::{Attribute, AttributeKind};
+use super::file_store::{FileEntry, FileStore};
+use super::folder::FolderFiles;
+use super::image_files::ImageFiles;
+use super::table::{AttributeTable, CsvTable};
+use super::zip::{self, ZipFiles};
+use super::{Candidate, Confidence, Format, any_shape, first_file, no_split};
+use crate::attributes::{Attribute, AttributeKind, Attributes};
+use crate::decode::has_image_extension;
 use crate::error::DataError;
 use crate::source::Split;
 
-const ATTRIBUTES: [&str; 2] = ["list_attr_celeba.txt", "Anno/list_attr_celeba.txt"];
-const PARTITION: [&str; 2] = ["list_eval_partition.txt", "Eval/list_eval_partition.txt"];
-const IMAGES: [&str; 2] = ["img_align_celeba", "Img/img_align_celeba"];
+const ATTRIBUTES: [&str; 2] = ["list_attr_celeba.txt", "list_attr_celeba.csv"];
+const PARTITION: [&str; 2] = ["list_eval_partition.txt", "list_eval_partition.csv"];
+const IMAGES: &str = "img_align_celeba";
 
 pub(crate) static FORMAT: Format = Format {
     name: "celeba",
-    about: "CelebA: the folder with img_align_celeba and list_attr_celeba.txt",
+    about: "CelebA: the folder (or zip) with img_align_celeba and list_attr_celeba.txt or .csv",
     detect,
     open: |path, split, _| Ok(Box::new(open(path, split)?)),
     image_shape: any_shape,
 };
 
 fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
-    let list = candidate.folder().and_then(|folder| first_file(folder, &ATTRIBUTES));
-    Ok(Confidence::Certain.when(list.is_some()))
+    let has_list = match candidate.folder() {
+        Some(folder) => {
+            ["", "Anno"].iter().any(|place| first_file(&folder.join(place), &ATTRIBUTES).is_some())
+        }
+        // A damaged archive is reported by its own format.
+        None if zip::is_zip(candidate) => ZipFiles::open(candidate.path)
+            .is_ok_and(|(_, entries)| find(&entries, &ATTRIBUTES).is_some()),
+        None => false,
+    };
+    Ok(Confidence::Certain.when(has_list))
 }
 
-/// Opens the folder that holds lists and images.
-fn open(path: &Path, split: Split) -> Result<FolderSource, DataError> {
-    let no =
-        |wanted: &str| DataError::malformed("CelebA folder", path, format!("it has no {wanted}"));
-    let list = first_file(path, &ATTRIBUTES).ok_or_else(|| no(ATTRIBUTES[0]))?;
-    let root = IMAGES
-        .iter()
-        .map(|name| path.join(name))
-        .find(|root| root.is_dir())
-        .ok_or_else(|| no(IMAGES[0]))?;
-    let files = folder::list(&root)?;
-    let names = names(&files, &root)?;
+/// The lists, and the images with their names.
+struct CelebA<'a> {
+    path: &'a Path,
+    lists: Box<dyn FileStore>,
+    entries: Vec<FileEntry>,
+}
+
+/// Opens the folder or archive that holds lists and images.
+fn open(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
+    let (lists, entries): (Box<dyn FileStore>, _) = if path.is_dir() {
+        let (store, entries) = FolderFiles::list(path)?;
+        (Box::new(store), entries)
+    } else {
+        let (store, entries) = ZipFiles::open(path)?;
+        (Box::new(store), entries)
+    };
+    let set = CelebA { path, lists, entries };
+    let no = |wanted: &str| DataError::malformed("CelebA", path, format!("it has no {wanted}"));
+    let list = find(&set.entries, &ATTRIBUTES).ok_or_else(|| no(ATTRIBUTES[0]))?;
+    let mut images = images(path, &set.entries)?;
+    let mut archive = None;
+    if images.is_empty()
+        && let Some(file) = set.archive()
+    {
+        let (store, entries) = ZipFiles::open(&file)?;
+        images = self::images(&file, &entries)?;
+        archive = Some((file, store));
+    }
+    if images.is_empty() {
+        return Err(no(IMAGES));
+    }
+    let names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
     // All images must be there, whatever the split.
-    let table = attribute_table(&list)?;
-    let all = table.match_images(&list, names.iter().map(String::as_str), |_| false)?;
-    let partition = match first_file(path, &PARTITION) {
-        Some(file) => partition(&file, &names)?,
-        None if split == Split::Train => vec![0; files.len()],
+    let table = set.attribute_table(list)?;
+    let all = table.match_images(&set.file(list), names.iter().copied(), |_| false)?;
+    let partition = match find(&set.entries, &PARTITION) {
+        Some(file) => set.partition(file, &names)?,
+        None if split == Split::Train => vec![0; images.len()],
         None => {
             return Err(no_split(path, split, format!("looked for {}", PARTITION[0])));
         }
     };
     let wanted = if split == Split::Train { 0 } else { 2 };
-    let chosen = |index: &usize| partition[*index] == wanted;
-    let mut attributes =
-        crate::attributes::Attributes { columns: all.columns.clone(), values: Vec::new() };
-    (0..files.len())
-        .filter(chosen)
+    let is_chosen = |index: &usize| partition[*index] == wanted;
+    let mut attributes = Attributes { columns: all.columns.clone(), values: Vec::new() };
+    (0..images.len())
+        .filter(is_chosen)
         .for_each(|index| attributes.values.extend_from_slice(all.of(index)));
-    let chosen: Vec<PathBuf> = files
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| chosen(index))
-        .map(|(_, file)| file.clone())
+    let total = images.len();
+    let chosen: Vec<(String, usize)> = images
+        .into_iter()
+        .zip(&partition)
+        .filter_map(|(image, part)| (*part == wanted).then_some(image))
         .collect();
     if chosen.is_empty() {
         return Err(no_split(path, split, format!("no image is of partition {wanted}")));
     }
-    Ok(FolderSource::of_files(root, chosen, attributes))
-}
-
-fn names(files: &[PathBuf], root: &Path) -> Result<Vec<String>, DataError> {
-    let name = |file: &PathBuf| match file.to_str() {
-        Some(name) => Ok(name.replace('\\', "/")),
-        None => Err(DataError::malformed(
-            "CelebA folder",
-            root,
-            format!("the name of {file:?} is not UTF-8"),
-        )),
+    let description =
+        format!("no classes; split {}, {} of {total} images", split.name(), chosen.len());
+    let (root, store): (PathBuf, Box<dyn FileStore>) = match archive {
+        Some((file, store)) => (file, Box::new(store)),
+        None => {
+            let folder = chosen.first().and_then(|(name, number)| {
+                let file = path.join(set.lists.file(*number)?);
+                file.ancestors().nth(name.split('/').count()).map(Path::to_owned)
+            });
+            (folder.unwrap_or_else(|| path.to_owned()), set.lists)
+        }
     };
-    files.iter().map(name).collect()
+    Ok(ImageFiles::of_files(root, store, chosen.into_iter(), attributes, description))
 }
 
-fn read(path: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
-    String::from_utf8(bytes)
-        .map_err(|_| DataError::malformed("CelebA list", path, "it is not UTF-8".to_owned()))
+/// The first of the files with one of these names, in any folder.
+fn find<'a>(entries: &'a [FileEntry], names: &[&str]) -> Option<&'a FileEntry> {
+    let is_named = |entry: &&FileEntry| {
+        let name = entry.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        names.iter().any(|wanted| name == wanted.as_bytes())
+    };
+    entries.iter().filter(is_named).min_by_key(|entry| &entry.path)
+}
+
+/// The path inside the (innermost) folder of images, and the number, of each image; sorted.
+fn images(path: &Path, entries: &[FileEntry]) -> Result<Vec<(String, usize)>, DataError> {
+    let bad = |problem: String| DataError::malformed("CelebA", path, problem);
+    let mut images = Vec::new();
+    for entry in entries {
+        let shown = String::from_utf8_lossy(&entry.path);
+        let mut parts = shown.split('/');
+        let Some(folder) = parts.clone().position(|part| part == IMAGES) else { continue };
+        let name: Vec<&str> =
+            parts.by_ref().skip(folder + 1).skip_while(|part| *part == IMAGES).collect();
+        if name.is_empty()
+            || name.iter().any(|part| part.starts_with('.'))
+            || !has_image_extension(Path::new(&*shown))
+        {
+            continue;
+        }
+        if shown.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(bad(format!("the name of {shown:?} is not UTF-8")));
+        }
+        images.push((name.join("/"), entry.number));
+    }
+    images.sort_unstable();
+    match images.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(bad(format!("two of its images are called {:?}", pair[0].0))),
+        None => Ok(images),
+    }
+}
+
+impl CelebA<'_> {
+    fn file(&self, entry: &FileEntry) -> PathBuf {
+        self.path.join(String::from_utf8_lossy(&entry.path).into_owned())
+    }
+
+    /// The archive of images beside the lists.
+    fn archive(&self) -> Option<PathBuf> {
+        let entry = find(&self.entries, &["img_align_celeba.zip"])?;
+        self.lists.file(entry.number).map(|file| self.path.join(file))
+    }
+
+    fn text(&self, entry: &FileEntry) -> Result<String, DataError> {
+        let bad = |problem: String| DataError::malformed("CelebA list", &self.file(entry), problem);
+        let bytes = self.lists.read(entry.number).map_err(bad)?;
+        String::from_utf8(bytes).map_err(|_| bad("it is not UTF-8".to_owned()))
+    }
+
+    fn attribute_table(&self, list: &FileEntry) -> Result<AttributeTable, DataError> {
+        let (path, text) = (self.file(list), self.text(list)?);
+        if list.path.ends_with(b".csv") {
+            let table = CsvTable::parse(&path, text.as_bytes())?;
+            return Ok(AttributeTable::of_cells(&path, table, false)?.0);
+        }
+        attribute_table(&path, &text)
+    }
+
+    /// The partition (0, 1 or 2) of each image.
+    fn partition(&self, list: &FileEntry, names: &[&str]) -> Result<Vec<u8>, DataError> {
+        partition(&self.file(list), &self.text(list)?, names)
+    }
 }
 
 /// Parses the number of rows, the attributes' names, and one row per image: its name and -1 or 1
 /// for each attribute.
-fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
+fn attribute_table(path: &Path, text: &str) -> Result<AttributeTable, DataError> {
     let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
-    let text = read(path)?;
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let promised: usize = lines
         .next()
@@ -138,12 +232,15 @@ fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
 }
 
 /// The partition (0, 1 or 2) of each image.
-fn partition(path: &Path, names: &[String]) -> Result<Vec<u8>, DataError> {
+fn partition(path: &Path, text: &str, names: &[&str]) -> Result<Vec<u8>, DataError> {
     let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
-    let text = read(path)?;
     let mut of = HashMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let cells: Vec<&str> = line.split_whitespace().collect();
+        let is_space = |c: char| c == ',' || c.is_whitespace();
+        let cells: Vec<&str> = line.split(is_space).filter(|cell| !cell.is_empty()).collect();
+        if number == 0 && cells.last() == Some(&"partition") {
+            continue;
+        }
         let [name, part @ ("0" | "1" | "2")] = cells[..] else {
             return Err(bad(format!("line {} is not an image's name and 0, 1 or 2", number + 1)));
         };
@@ -151,9 +248,8 @@ fn partition(path: &Path, names: &[String]) -> Result<Vec<u8>, DataError> {
             return Err(bad(format!("line {} is the second for {name:?}", number + 1)));
         }
     }
-    let part = |name: &String| {
-        of.remove(name.as_str()).ok_or_else(|| bad(format!("it has no row for {name:?}")))
-    };
+    let part =
+        |name: &&str| of.remove(*name).ok_or_else(|| bad(format!("it has no row for {name:?}")));
     let parts = names.iter().map(part).collect::<Result<_, _>>()?;
     match of.keys().min() {
         Some(name) => Err(bad(format!("there is no image for its row {name:?}"))),

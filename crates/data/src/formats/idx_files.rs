@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::split_name::SplitName;
 use super::{io, is_gzip, no_split, read_start};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
@@ -149,14 +150,7 @@ fn without_gz(path: &Path) -> PathBuf {
 }
 
 fn split_of(path: &Path) -> Option<Split> {
-    let name = file_name(path).to_lowercase();
-    if name.contains("train") {
-        Some(Split::Train)
-    } else if name.contains("t10k") || name.contains("test") {
-        Some(Split::Test)
-    } else {
-        None
-    }
+    SplitName::of(&file_name(path)).map(|name| name.split)
 }
 
 fn file_name(path: &Path) -> String {
@@ -165,8 +159,10 @@ fn file_name(path: &Path) -> String {
 
 fn missing(path: &Path, split: Split) -> DataError {
     let wanted = match split {
-        Split::Train => "an idx file with `train` in its name, or with neither `t10k` nor `test`",
-        Split::Test => "an idx file with `t10k` or `test` in its name",
+        Split::Train => {
+            "an idx file with the word `train` in its name, or neither `t10k` nor `test`"
+        }
+        Split::Test => "an idx file with the word `t10k` or `test` in its name",
     };
     no_split(path, split, format!("looked for {wanted}"))
 }

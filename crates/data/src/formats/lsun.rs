@@ -79,7 +79,7 @@ impl LsunSource {
         }
         drop(transaction);
         if keys.ends.is_empty() {
-            return Err(DataError::NoImages { path, files: 0 });
+            return Err(DataError::NoImages { path, files: 0, notes: Vec::new() });
         }
         Ok(Self { path, database, keys })
     }

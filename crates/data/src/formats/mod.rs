@@ -4,24 +4,27 @@
 //! opening, image shape), one line in [`FORMATS`] with its `mod`, and a fixture with a test.
 //! Prefixes (`idx:PATH`), detection and the program's help are computed from the registry.
 
-mod archive;
-pub(crate) mod archive_reader;
 pub(crate) mod celeba;
 pub(crate) mod cifar;
-mod classes;
+mod file_kind;
+pub(crate) mod file_store;
 mod folder;
 pub(crate) mod idx;
 mod idx_files;
+mod image_files;
+mod labels;
+mod layout;
 mod lmdb;
 mod lsun;
 mod mat;
+mod metadata;
 pub(crate) mod packed;
 mod planar;
+mod split_name;
 pub(crate) mod stl10;
 pub(crate) mod svhn;
 pub(crate) mod table;
 pub(crate) mod tar;
-mod webdataset;
 pub(crate) mod zip;
 
 pub(crate) use folder::FORMAT as FOLDER;
@@ -30,6 +33,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
 
 use crate::decode;
 use crate::error::DataError;
@@ -125,26 +130,94 @@ pub(crate) fn find(name: &str) -> Option<&'static Format> {
     FORMATS.iter().copied().find(|format| format.name == name)
 }
 
-/// Detects the format of the file or folder at `path`.
-pub(crate) fn detect(path: &Path) -> Result<&'static Format, DataError> {
+/// Detects the format of the file or folder at `path`, or finds the one dataset in a folder that
+/// has no images of its own. Returns the format and the path of the dataset.
+pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataError> {
     let candidate = Candidate::new(path)?;
-    let mut best: Option<(Confidence, &'static Format)> = None;
-    for format in FORMATS {
-        let found = (format.detect)(&candidate)?;
-        if found == Some(Confidence::Certain) {
-            return Ok(format);
-        }
-        if found > best.map(|(confidence, _)| confidence) {
-            best = found.map(|confidence| (confidence, *format));
-        }
-    }
-    match (best, candidate.start) {
-        (Some((_, format)), _) => Ok(format),
+    match (best_format(&candidate)?, candidate.start) {
+        (Some((_, format)), _) if *format != FOLDER => Ok((format, path.to_owned())),
+        (Some((_, format)), _) => match datasets_inside(path, MAX_DEPTH).as_slice() {
+            [] => Ok((format, path.to_owned())),
+            [(format, inside)] => Ok((format, inside.clone())),
+            several => {
+                let name = |(_, found): &(_, PathBuf)| {
+                    let name: &Path = found.strip_prefix(path).unwrap_or(found);
+                    name.display().to_string()
+                };
+                let files = several.iter().map(name).collect::<Vec<_>>().join(", ");
+                Err(DataError::Ambiguous { path: path.to_owned(), files })
+            }
+        },
         (None, Some(start)) if decode::is_image_start(&start) => {
             Err(DataError::SingleImage { path: path.to_owned() })
         }
         (None, _) => Err(DataError::UnknownContents { path: path.to_owned() }),
     }
+}
+
+/// The format that is the most confident.
+fn best_format(
+    candidate: &Candidate<'_>,
+) -> Result<Option<(Confidence, &'static Format)>, DataError> {
+    let mut best: Option<(Confidence, &'static Format)> = None;
+    for format in FORMATS {
+        let found = (format.detect)(candidate)?;
+        if found == Some(Confidence::Certain) {
+            return Ok(Some((Confidence::Certain, format)));
+        }
+        if found > best.map(|(confidence, _)| confidence) {
+            best = found.map(|confidence| (confidence, *format));
+        }
+    }
+    Ok(best)
+}
+
+/// How many folders deep a dataset is looked for in a folder without images: torchvision puts MNIST
+/// into `MNIST/raw`.
+const MAX_DEPTH: usize = 3;
+
+/// The datasets in a folder that has no images of its own: archives, packed files, and folders of
+/// other formats than this one.
+fn datasets_inside(folder: &Path, depth: usize) -> Vec<(&'static Format, PathBuf)> {
+    // What cannot be read is reported when the folder is opened.
+    let Ok(entries) = folder.read_dir() else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| !path.file_name().is_some_and(folder::is_hidden));
+    paths.sort();
+    let folders = paths.iter().filter(|path| path.is_dir()).count();
+    let is_only_folder =
+        folders == 1 && !paths.iter().any(|path| decode::has_image_extension(path));
+    if depth == 0 || !is_only_folder && holds_image(folder) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for path in paths {
+        let best = Candidate::new(&path).and_then(|candidate| best_format(&candidate));
+        let is_dir = path.is_dir();
+        let is_archive = || has_extension(&path, &["zip", "tar", "tgz", "gz"]);
+        match best {
+            Ok(Some((confidence, format)))
+                if confidence > Confidence::Possible
+                    && *format != FOLDER
+                    && (is_dir || *format == packed::FORMAT || is_archive()) =>
+            {
+                found.push((format, path));
+            }
+            _ if is_dir => found.extend(datasets_inside(&path, depth - 1)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Whether a file below a folder has the name of an image.
+fn holds_image(folder: &Path) -> bool {
+    WalkDir::new(folder)
+        .follow_links(true)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !folder::is_hidden(entry.file_name()))
+        .flatten()
+        .any(|entry| entry.file_type().is_file() && decode::has_image_extension(entry.path()))
 }
 
 /// The name and the one-line description of each format, in the order of their names.

@@ -13,8 +13,9 @@ use flate2::bufread::MultiGzDecoder;
 use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
-use super::archive::ArchiveSource;
-use super::archive_reader::{ArchiveMember, ArchiveReader, checked_name};
+use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
+use super::image_files::ImageFiles;
+use super::split_name::SplitName;
 use super::{
     Candidate, Confidence, Format, MAX_UNPACKED_BYTES, any_shape, has_extension, io as io_error,
     is_gzip, no_split,
@@ -75,17 +76,21 @@ struct TarEntry {
 struct TarContents(Vec<Option<Vec<u8>>>);
 
 /// Opens the images of `split` in a tar archive, or in the archives of a folder.
-fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
-    let (shards, split) =
-        if path.is_dir() { shards(path, split)? } else { (vec![path.to_owned()], split) };
+fn open(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
+    let Shards { shards, split, left_out } = match path.is_dir() {
+        true => shards(path, split)?,
+        false => Shards { shards: vec![path.to_owned()], split, left_out: String::new() },
+    };
     let (mut members, mut places) = (Vec::new(), Vec::new());
     for (shard, path) in (0u32..).zip(&shards) {
         for (name, start, size) in read_headers(path)? {
-            members.push(ArchiveMember { shard, name, number: places.len() });
+            members.push(FileEntry { shard, path: name.into_bytes(), number: places.len() });
             places.push(TarEntry { shard, start, size });
         }
     }
-    ArchiveSource::new(path, Box::new(TarFiles { shards, places }), members, split)
+    let mut images = ImageFiles::open(path, Box::new(TarFiles { shards, places }), members, split)?;
+    images.describe(&left_out);
+    Ok(images)
 }
 
 /// Whether a folder holds archives, and no sub-folder or image.
@@ -112,26 +117,45 @@ fn is_shard(path: &Path) -> bool {
     has_extension(path, &["tar"]) && path.is_file()
 }
 
-/// The archives of a folder that hold the split, by their names, and which split of their contents
-/// that is.
-fn shards(folder: &Path, split: Split) -> Result<(Vec<PathBuf>, Split), DataError> {
+/// The archives of a folder that hold a split.
+struct Shards {
+    shards: Vec<PathBuf>,
+    /// Which split of their contents it is.
+    split: Split,
+    /// Which split it is by the archives' names, and how many hold the other.
+    left_out: String,
+}
+
+/// The archives of a folder that hold the split, by the words of their names.
+fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
     let all: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_shard(path)).collect();
     let is_test = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        !name.contains("train") && (name.contains("test") || name.contains("val"))
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        SplitName::of(&name).is_some_and(|name| name.split == Split::Test)
     };
     let (test, train): (Vec<_>, Vec<_>) = all.into_iter().partition(is_test);
-    match (split, train.is_empty(), test.is_empty()) {
-        (_, true, true) => Err(DataError::NoImages { path: folder.to_owned(), files: 0 }),
-        // Without such names, the archives may contain folders for the splits.
-        (_, _, true) => Ok((train, split)),
-        (Split::Train, false, _) => Ok((train, split)),
-        (Split::Test, false, _) => Ok((test, Split::Train)),
-        (Split::Train, true, _) => {
-            Err(no_split(folder, split, "all its archives are named test or val"))
-        }
-        (Split::Test, true, _) => Ok((test, Split::Train)),
+    if train.is_empty() && test.is_empty() {
+        return Err(DataError::NoImages { path: folder.to_owned(), files: 0, notes: Vec::new() });
     }
+    if test.is_empty() {
+        // Without such names, the archives may contain folders for the splits.
+        return Ok(Shards { shards: train, split, left_out: String::new() });
+    }
+    let (shards, others) = match split {
+        Split::Train => (train, test),
+        Split::Test => (test, train),
+    };
+    if shards.is_empty() {
+        return Err(no_split(folder, split, "all its archives are named test or val"));
+    }
+    let (shown, other) = (split.name(), others.len());
+    let left_out = match others.first().and_then(|path| path.file_name()) {
+        Some(first) => {
+            format!("; split {shown} ({other} other archives left out, {first:?} is the first)")
+        }
+        None => format!("; split {shown}"),
+    };
+    Ok(Shards { shards, split: Split::Train, left_out })
 }
 
 /// Name, start and length of each file in an archive.
@@ -172,11 +196,11 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
 }
 
 /// Opens the images of `split` in a gzipped tar archive.
-fn open_gzipped(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
+fn open_gzipped(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
     open_gzipped_within(path, split, MAX_UNPACKED_BYTES)
 }
 
-fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveSource, DataError> {
+fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ImageFiles, DataError> {
     let bad = |error: io::Error| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem(&error));
     let file = File::open(path).map_err(|error| io_error(path, error))?;
     let stream = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
@@ -188,7 +212,7 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
             .map_err(|problem| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem))?;
         let Some(name) = name else { continue };
         let size = entry.size();
-        members.push(ArchiveMember { shard: 0, name, number: contents.len() });
+        members.push(FileEntry { shard: 0, path: name.into_bytes(), number: contents.len() });
         let kept = size <= MAX_DECODED_BYTES;
         // Grows as it is read, so that a wrong size costs no memory.
         let mut content = Vec::new();
@@ -205,7 +229,7 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
     }
     // Reading to the end makes gzip verify its checksum.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(bad)?;
-    ArchiveSource::new(path, Box::new(TarContents(contents)), members, split)
+    ImageFiles::open(path, Box::new(TarContents(contents)), members, split)
 }
 
 /// A stream that returns an error when it exceeds a limit.
@@ -263,16 +287,28 @@ fn problem(error: &io::Error) -> String {
     }
 }
 
-impl ArchiveReader for TarFiles {
+impl FileStore for TarFiles {
     fn format(&self) -> &'static str {
         FORMAT_NAME
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {
-        let TarEntry { shard, start, size } = self.places[number];
+        let size = self.places[number].size;
         if size > MAX_DECODED_BYTES {
             return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
+        self.read_bytes(number, size)
+    }
+
+    fn read_start(&self, number: usize) -> Result<Vec<u8>, String> {
+        self.read_bytes(number, self.places[number].size.min(START_BYTES as u64))
+    }
+}
+
+impl TarFiles {
+    /// The first `size` bytes of a file.
+    fn read_bytes(&self, number: usize, size: u64) -> Result<Vec<u8>, String> {
+        let TarEntry { shard, start, .. } = self.places[number];
         // Opened for each read: there may be more shards than a process may open files.
         let file = FileReader::from(
             File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
@@ -284,7 +320,7 @@ impl ArchiveReader for TarFiles {
     }
 }
 
-impl ArchiveReader for TarContents {
+impl FileStore for TarContents {
     fn format(&self) -> &'static str {
         GZIPPED_FORMAT_NAME
     }
@@ -295,6 +331,12 @@ impl ArchiveReader for TarContents {
             Some(None) => Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20)),
             None => Err("it is no longer in memory".to_owned()),
         }
+    }
+
+    fn read_start(&self, number: usize) -> Result<Vec<u8>, String> {
+        let content = self.0.get(number).and_then(Option::as_ref);
+        let start = content.map(|content| content[..content.len().min(START_BYTES)].to_vec());
+        start.ok_or_else(|| "it is not in memory".to_owned())
     }
 
     fn drop_cache(&mut self) {

@@ -14,9 +14,9 @@ use rawzip::{
     ZipArchiveEntryWayfinder,
 };
 
-use super::archive::ArchiveSource;
-use super::archive_reader::{ArchiveMember, ArchiveReader, checked_name};
-use super::{Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
+use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
+use super::image_files::ImageFiles;
+use super::{Candidate, Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
 
@@ -25,17 +25,21 @@ const FORMAT_NAME: &str = "zip archive";
 pub(crate) static FORMAT: Format = Format {
     name: "zip",
     about: "a zip archive of images",
-    detect: |candidate| {
-        let Some(start) = &candidate.start else { return Ok(None) };
-        let signature = [&b"PK\x03\x04"[..], b"PK\x05\x06"].iter().any(|s| start.starts_with(s));
-        Ok(Confidence::Likely.when(signature || has_extension(candidate.path, &["zip"])))
-    },
+    detect: |candidate| Ok(Confidence::Likely.when(is_zip(candidate))),
     open: |path, split, _| {
         let (files, members) = ZipFiles::open(path)?;
-        Ok(Box::new(ArchiveSource::new(path, Box::new(files), members, split)?))
+        Ok(Box::new(ImageFiles::open(path, Box::new(files), members, split)?))
     },
     image_shape: any_shape,
 };
+
+/// Whether a path is a zip archive, by its signature or its name.
+pub(super) fn is_zip(candidate: &Candidate<'_>) -> bool {
+    candidate.start.as_ref().is_some_and(|start| {
+        [&b"PK\x03\x04"[..], b"PK\x05\x06"].iter().any(|s| start.starts_with(s))
+            || has_extension(candidate.path, &["zip"])
+    })
+}
 
 pub(crate) struct ZipFiles {
     archive: ZipArchive<FileReader>,
@@ -51,7 +55,7 @@ struct ZipEntry {
 
 impl ZipFiles {
     /// Reads the central directory.
-    pub fn open(path: &Path) -> Result<(Self, Vec<ArchiveMember>), DataError> {
+    pub fn open(path: &Path) -> Result<(Self, Vec<FileEntry>), DataError> {
         let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
         let of_library = |error: rawzip::Error| match error.into_kind() {
             rawzip::ErrorKind::IO(error) => io(path, error),
@@ -72,7 +76,11 @@ impl ZipFiles {
         while let Some(entry) = entries.next_entry().map_err(of_library)? {
             count += 1;
             let raw = entry.file_path();
-            let name = checked_name(raw.as_ref()).map_err(bad)?;
+            let name = match std::str::from_utf8(raw.as_ref()) {
+                Ok(_) => checked_name(raw.as_ref()),
+                Err(_) => checked_name(from_cp437(raw.as_ref()).as_bytes()),
+            };
+            let name = name.map_err(bad)?;
             if entry.mode().is_symlink() {
                 return Err(bad(format!("{name:?} in it is a link: pack the file itself")));
             }
@@ -80,7 +88,7 @@ impl ZipFiles {
                 continue;
             }
             total = total.saturating_add(entry.uncompressed_size_hint());
-            members.push(ArchiveMember { shard: 0, name, number: files.len() });
+            members.push(FileEntry { shard: 0, path: name.into_bytes(), number: files.len() });
             let encrypted = entry.flags().is_encrypted();
             files.push(ZipEntry {
                 entry: entry.wayfinder(),
@@ -129,7 +137,7 @@ impl ZipFiles {
     }
 }
 
-impl ArchiveReader for ZipFiles {
+impl FileStore for ZipFiles {
     fn format(&self) -> &'static str {
         FORMAT_NAME
     }
@@ -145,5 +153,43 @@ impl ArchiveReader for ZipFiles {
         self.with(number, |content| content.read_to_end(&mut bytes))?
             .map_err(|error| one_line(&error))?;
         Ok(bytes)
+    }
+
+    fn read_start(&self, number: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::with_capacity(START_BYTES);
+        let read = self.with(number, |content| {
+            content
+                .take(START_BYTES as u64)
+                .read_to_end(&mut bytes)
+                .map_err(|error| one_line(&error))
+        });
+        read?.map(|_| bytes)
+    }
+}
+
+/// The characters of the bytes from 128 on in code page 437.
+const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙\
+                     ╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+
+/// A name in code page 437, which is what zip files hold unless they say that it is UTF-8. Names in
+/// other code pages become other letters, but stay different from each other.
+fn from_cp437(bytes: &[u8]) -> String {
+    let high: Vec<char> = CP437.chars().collect();
+    let character = |&byte: &u8| match byte.checked_sub(128) {
+        Some(index) => high[usize::from(index)],
+        None => char::from(byte),
+    };
+    bytes.iter().map(character).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_cp437_have_a_letter_for_each_byte() {
+        assert_eq!(CP437.chars().count(), 128);
+        assert_eq!(from_cp437(b"caf\x82/\x81\xe1.png"), "café/üß.png");
+        assert_eq!(from_cp437(&[0x80, 0xff, b'a']), "Ç\u{a0}a");
     }
 }

@@ -202,7 +202,7 @@ fn bad_webdataset_labels() {
         ),
         (&[("0.png", &png), ("0.cls", b"-1")], "\"0.cls\" holds \"-1\", which is not a label"),
         (&[("0.png", &png), ("0.cls", b"\xFF")], "which is not a label"),
-        (&[("0.png", &png), ("0.json", b"{")], "\"0.json\" is not a JSON object"),
+        (&[("0.png", &png), ("0.json", b"{")], "\"0.json\" is not JSON"),
         (&[("0.png", &png), ("0.json", b"{\"label\":[1]}")], "neither a number from 0 nor a word"),
         (&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png)], "\"1.png\" has no label file"),
         (&[("0.png", &png), ("0.cls", b"1"), ("1.cls", b"1")], "a label \"1\" without an image"),

@@ -11,6 +11,7 @@ mod flip;
 mod folder;
 mod formats;
 mod idx;
+mod layout;
 mod loader;
 mod mnist;
 mod packed;

@@ -85,7 +85,7 @@ impl Provenance {
     pub fn texts(&self) -> Vec<(&'static str, String)> {
         let json =
             serde_json::to_string(self).unwrap_or_else(|error| panic!("Provenance: {error}"));
-        vec![("Software", format!("dcgan {}", self.version)), (KEYWORD, json)]
+        vec![(imaging::SOFTWARE_KEYWORD, imaging::signature(&self.version)), (KEYWORD, json)]
     }
 
     /// Reads a PNG and its provenance.

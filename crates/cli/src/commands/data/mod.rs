@@ -58,10 +58,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 pub struct SpecArgs {
     /// Dataset: a name of `dcgan data list`, a folder or archive of images, or a dataset's own
     /// files.
-    #[arg(value_name = "SPEC")]
+    #[arg(value_name = "SPEC", value_parser = crate::parse::spec())]
     spec: Option<String>,
     /// Dataset: the same as SPEC.
-    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    #[arg(long, value_name = "SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
     data: Option<String>,
 }
 

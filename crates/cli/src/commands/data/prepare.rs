@@ -5,7 +5,7 @@ use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::require_files;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{count_images, quoted, warn_skipped};
+use crate::render::{count_images, quoted, warn_left_out, warn_skipped};
 use data::{DataSpec, PrepareSummary, Split, prepare};
 use indicatif::HumanBytes;
 use std::path::PathBuf;
@@ -48,18 +48,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     require_files(args.force, [("--out", Some(&*args.out), "")])?;
     let text = args.spec.get();
     let preprocess = args.preprocess.of_recipe(args.recipe.as_deref(), &DataSpec::parse(text)?)?;
-    let PrepareSummary { images, resumed, skipped, bytes, .. } =
+    let PrepareSummary { images, resumed, skipped, bytes, report, .. } =
         count_images(false, "preparing images", |progress| {
             prepare(text, args.split, &preprocess, &args.out, args.force, progress)
         })?;
+    warn_left_out(report.as_ref());
     warn_skipped(&skipped);
     let [height, width, channels] = preprocess.shape();
     let earlier = match resumed {
         0 => String::new(),
         _ => format!(", {resumed} of them by an earlier call"),
     };
+    let layout = report.map_or_else(String::new, |report| format!(", {}", report.description));
     output::line(format!(
-        "wrote {}: {images} images of {height}x{width}x{channels} ({}){earlier}",
+        "wrote {}: {images} images of {height}x{width}x{channels} ({}){earlier}{layout}",
         args.out.display(),
         HumanBytes(bytes)
     ));

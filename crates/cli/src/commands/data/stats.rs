@@ -2,6 +2,7 @@
 
 use super::SpecArgs;
 use crate::error::CliError;
+use crate::output;
 use crate::render::{self, count_images};
 use crate::report::{self, Report};
 use data::{
@@ -31,7 +32,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(args.spec.get())?;
     let prepared = spec.packed_preprocess()?;
-    report_split(&spec, Split::Train, args.json, prepared)?;
+    let train = report_split(&spec, Split::Train, args.json, prepared);
+    let held_out_only = matches!(train, Err(CliError::Data(DataError::HeldOutOnly { .. })));
+    if !held_out_only {
+        train?;
+    }
     match report_split(&spec, Split::Test, args.json, None) {
         // Most datasets have no test split.
         Err(CliError::Data(DataError::NoSplit { .. })) => Ok(()),
@@ -51,6 +56,7 @@ fn report_split(
     let report = SplitReport::new(spec, split, stats, prepared);
     report::print(&report, json);
     if !json {
+        report.notes.iter().for_each(output::warning);
         render::warn_skipped(&report.bad);
     }
     Ok(())
@@ -70,6 +76,8 @@ struct SplitReport {
     #[serde(serialize_with = "without_ordinals")]
     bad: Vec<SkippedImage>,
     packed_with: Option<Preprocess>,
+    layout: Option<String>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -127,6 +135,8 @@ impl SplitReport {
             attributes: stats.attributes.into_iter().map(AttributeReport::new).collect(),
             bad: stats.bad,
             packed_with,
+            notes: stats.report.iter().flat_map(|r| &r.notes).map(ToString::to_string).collect(),
+            layout: stats.report.map(|report| report.description),
         }
     }
 }
@@ -174,6 +184,9 @@ impl Report for SplitReport {
         };
         let Self { name, split, images, .. } = self;
         let mut lines = vec![format!("{name}, {} split: {images} images", split.name())];
+        if let Some(layout) = &self.layout {
+            lines.push(format!("  layout  {layout}"));
+        }
         if let Some(Ok(Value::Object(fields))) = self.packed_with.as_ref().map(serde_json::to_value)
         {
             let fields: Vec<_> =

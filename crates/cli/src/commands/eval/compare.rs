@@ -59,11 +59,11 @@ const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 pub struct CompareArgs {
     /// Real images: a dataset, as for `dcgan train --data` [default: the training set of the --fake
     /// checkpoint].
-    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    #[arg(long, value_name = "SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
     real: Option<String>,
     /// Generated images: a checkpoint, a run directory, model:NAME of a built-in model, a dataset,
     /// or noise.
-    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", help_heading = "Data")]
+    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
     fake: Option<String>,
     /// Checkpoint file, or run directory (its newest valid checkpoint), of the generator; instead
     /// of --fake.

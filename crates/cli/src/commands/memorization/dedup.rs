@@ -330,7 +330,8 @@ fn write_images(
             make(&folder)?;
             let values = load_images(originals, &[index])?.to_vec();
             let image = grid::grid(&values, [1, h, w, c], GridOptions::SINGLE)?;
-            grid::save_png(&folder.join(format!("{index:06}.png")), &image)?;
+            // Data, so without the signature of what this program draws.
+            grid::save_png_with(&folder.join(format!("{index:06}.png")), &image, &[])?;
             progress.report("writing images", done + 1, kept.len())?;
         }
         Ok(())

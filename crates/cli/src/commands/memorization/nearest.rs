@@ -36,7 +36,7 @@ pub struct Args {
     #[command(flatten)]
     generator: GeneratorArgs,
     /// Dataset that the generator was trained on [default: the one named in the checkpoint].
-    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    #[arg(long, value_name = "SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
     data: Option<String>,
     /// Checkpoint whose discriminator gives the features, for images of the same size [default: the
     /// generator's checkpoint].

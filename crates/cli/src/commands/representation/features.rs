@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     checkpoint: PathBuf,
     /// Dataset of images, as for `dcgan train`.
-    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    #[arg(long, value_name = "SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
     data: String,
     /// Split of the dataset.
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]

@@ -85,7 +85,7 @@ pub struct Args {
     protocol: Protocol,
     /// Dataset with labels, a train and a test split [default: cifar-10, svhn or fashion-mnist, by
     /// --protocol].
-    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    #[arg(long, value_name = "SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
     data: Option<String>,
     /// Representations to compare.
     #[arg(

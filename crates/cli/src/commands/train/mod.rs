@@ -16,7 +16,7 @@ use super::runs::RunsDirArg;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
 use crate::interrupt;
 use crate::parse;
-use crate::render::Renderer;
+use crate::render::{Renderer, warn_left_out};
 use ::runs::{Checkpoint, RunDir};
 use ::train::{EvalFn, Event, Trainer};
 use clap::value_parser;
@@ -74,6 +74,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "SPEC",
+        value_parser = parse::spec(),
         help_heading = "Data",
         long_help = crate::commands::data::spec_help()
     )]
@@ -267,7 +268,11 @@ fn open_data(
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
-    Ok(Arc::new(dataset?))
+    let dataset = dataset?;
+    if let Renderer::Text(_) = render {
+        warn_left_out(dataset.report());
+    }
+    Ok(Arc::new(dataset))
 }
 
 /// Whole batches per epoch, at least 1.

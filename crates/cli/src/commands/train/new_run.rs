@@ -73,7 +73,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     }
     let name = args.name.clone().unwrap_or_else(|| format!("{}-{}", dataset.name(), recipe.name));
     let settings = Settings {
-        data: absolute_spec(&spec),
+        data: spec.absolute(),
         seed: args.seed.unwrap_or(0),
         steps,
         log_every: args.log_every.unwrap_or(LOG_EVERY),
@@ -195,35 +195,4 @@ fn reject_unused_optimizer_keys(flags: &RecipeFlags, recipe: &Recipe) -> Result<
         }
     }
     Ok(())
-}
-
-/// The dataset with an absolute path: a resumed run may start in another folder.
-fn absolute_spec(spec: &DataSpec) -> String {
-    let text = spec.to_string();
-    let absolute = spec.path().and_then(|path| {
-        Some((path.to_str()?, std::path::absolute(path).ok()?.to_str()?.to_owned()))
-    });
-    match absolute {
-        Some((path, absolute)) => match text.strip_suffix(path) {
-            Some(kind) => format!("{kind}{absolute}"),
-            None => text,
-        },
-        None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn data_paths_become_absolute_and_keep_their_kind() {
-        assert_eq!(absolute_spec(&DataSpec::parse("fashion").unwrap()), "fashion");
-        let here = std::env::current_dir().unwrap().join("src");
-        assert_eq!(absolute_spec(&DataSpec::parse("src").unwrap()), here.to_str().unwrap());
-        assert_eq!(
-            absolute_spec(&DataSpec::parse("folder:src").unwrap()),
-            format!("folder:{}", here.to_str().unwrap())
-        );
-    }
 }

@@ -90,7 +90,7 @@ struct UnpackTarget {
 
 impl UnpackTarget {
     /// The path for the archive's `name`, which was
-    /// [checked](formats::archive_reader::checked_name); its parent folder is created.
+    /// [checked](formats::file_store::checked_name); its parent folder is created.
     fn place(&mut self, name: &str) -> Result<PathBuf, UnpackError> {
         self.files_left = self
             .files_left
@@ -161,8 +161,9 @@ fn zip(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {
         other => bad(other),
     })?;
     members.iter().try_for_each(|member| {
-        zip.with(member.number, |content| target.file(&member.name, content))
-            .map_err(|problem| bad(format!("{:?} in it: {problem}", member.name)))?
+        let name = member.shown();
+        zip.with(member.number, |content| target.file(&name, content))
+            .map_err(|problem| bad(format!("{name:?} in it: {problem}")))?
     })
 }
 

@@ -221,7 +221,7 @@ proptest! {
         let place = tempfile::tempdir().unwrap();
         let root = place.path().to_owned();
         let mut target = UnpackTarget { root, bytes_left: 1, files_left: 1 };
-        if let Ok(name) = formats::archive_reader::checked_name(&name)
+        if let Ok(name) = formats::file_store::checked_name(&name)
             && let Ok(path) = target.place(&name)
         {
             let inside = path.strip_prefix(place.path()).unwrap();

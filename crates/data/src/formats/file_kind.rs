@@ -1,0 +1,170 @@
+//! Which files of a folder or archive are images: by their extension; by their content where they
+//! have none, or that of an image format which is not read.
+
+use std::path::Path;
+
+use imaging::is_signed;
+
+use crate::decode::{has_image_extension, is_image_start};
+
+/// What a file is to a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    Image,
+    /// An image that this program drew or generated.
+    OwnImage,
+    /// An image or a video of a format that is not read, by the format's name.
+    Unread(&'static str),
+    Other,
+}
+
+/// Extensions of images in formats that are read, under names that the decoders do not list.
+const OTHER_NAMES: &[&str] = &["jpe", "jif", "jfi", "pjp", "pjpeg", "dib", "apng"];
+
+/// Formats that are not read, with their extensions.
+const UNREAD: &[(&str, &[&str])] = &[
+    ("HEIC", &["heic", "heif", "hif"]),
+    ("AVIF", &["avif", "avifs"]),
+    ("JXL", &["jxl"]),
+    ("JP2", &["jp2", "j2k", "jpf", "jpx", "jpm", "j2c", "jpc"]),
+    ("ICO", &["ico", "cur"]),
+    ("PSD", &["psd", "psb"]),
+    (
+        "RAW",
+        &[
+            "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "iiq", "kdc", "mrw", "nef",
+            "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
+        ],
+    ),
+    ("SVG", &["svg", "svgz"]),
+    ("EPS", &["eps", "ai"]),
+    ("EXR", &["exr"]),
+    ("HDR", &["hdr"]),
+    ("DDS", &["dds"]),
+    ("XCF", &["xcf"]),
+    ("PCX", &["pcx"]),
+    ("JXR", &["jxr", "wdp"]),
+    ("DICOM", &["dcm", "dicom"]),
+    ("FITS", &["fits"]),
+    ("video", &["avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm", "wmv"]),
+];
+
+/// The kind of the file called `name`; `start` reads its first bytes where they matter.
+pub(super) fn file_kind(name: &str, start: impl FnOnce() -> Option<Vec<u8>>) -> FileKind {
+    let extension = extension(name);
+    let is = |known: &[&str]| extension.as_deref().is_some_and(|own| known.contains(&own));
+    let unread = UNREAD.iter().find(|(_, extensions)| is(extensions)).map(|(format, _)| *format);
+    if extension.is_some() && has_image_extension(Path::new(name)) {
+        // A picture that this program drew is a PNG or a GIF.
+        return match is(&["png", "gif"]) && start().is_some_and(|start| is_signed(&start)) {
+            true => FileKind::OwnImage,
+            false => FileKind::Image,
+        };
+    }
+    if extension.is_some() && unread.is_none() && !is(OTHER_NAMES) {
+        return FileKind::Other;
+    }
+    let start = start().unwrap_or_default();
+    match unread.or_else(|| isobmff_image(&start)) {
+        // RAW files start like TIFF.
+        Some(format)
+            if !is_image(&start) || start.starts_with(b"II") || start.starts_with(b"MM") =>
+        {
+            FileKind::Unread(format)
+        }
+        _ if !is_image(&start) => FileKind::Other,
+        _ if is_signed(&start) => FileKind::OwnImage,
+        _ => FileKind::Image,
+    }
+}
+
+/// The extension in lower case: letters, or letters and digits. `10.22.33` and `a. b` have none.
+fn extension(name: &str) -> Option<String> {
+    let extension = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
+    let is_word = extension.len() <= 12
+        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-~".contains(&byte))
+        && !extension.bytes().all(|byte| byte.is_ascii_digit());
+    is_word.then_some(extension)
+}
+
+/// Whether these are the first bytes of an image. Unlike the magic numbers alone, which are two
+/// letters in some formats, it does not take a text for one.
+fn is_image(start: &[u8]) -> bool {
+    let plausible = match start {
+        // The length of the second header.
+        [b'B', b'M', ..] => matches!(start.get(14..18), Some([12..=124, 0, 0, 0])),
+        [b'P', b'1'..=b'7', rest @ ..] => is_pnm_header(rest),
+        _ => true,
+    };
+    plausible && is_image_start(start)
+}
+
+/// Whether a size follows the two letters of PNM, or the first key of PAM.
+fn is_pnm_header(rest: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(&rest[..rest.len().min(200)]);
+    let mut words = text
+        .lines()
+        .flat_map(|line| line.split('#').next().unwrap_or_default().split_ascii_whitespace());
+    let number = |word: Option<&str>| word.is_some_and(|word| word.parse::<u32>().is_ok());
+    rest.first().is_some_and(u8::is_ascii_whitespace)
+        && match words.next() {
+            Some("WIDTH") => true,
+            word => number(word) && number(words.next()),
+        }
+}
+
+/// The format of an image in the ISO base media file format.
+fn isobmff_image(start: &[u8]) -> Option<&'static str> {
+    match start.get(4..12)? {
+        [b'f', b't', b'y', b'p', brand @ ..] => match brand {
+            b"heic" | b"heix" | b"mif1" | b"msf1" | b"hevc" => Some("HEIC"),
+            b"avif" | b"avis" => Some("AVIF"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_decide_and_content_where_there_is_none() {
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+        let bmp = [&b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"[..], &[1; 20]].concat();
+        let heic = b"\0\0\0\x24ftypheic";
+        use FileKind::{Image, Other, Unread};
+        for (name, start, wanted) in [
+            ("a.png", &b"garbage"[..], Image),
+            ("a.JPG", b"", Image),
+            ("cars.txt", b"BMW models", Other),
+            ("notes.txt", png, Other),
+            ("x.json", png, Other),
+            ("x.csv", &bmp, Other),
+            ("cars", b"BMW models", Other),
+            ("notes", b"P3 is the parking level", Other),
+            ("more", b"BMI table", Other),
+            ("README", b"P5 5 pictures of", Other),
+            ("x", b"P5\n# a comment\n4 4\n255\n0123", Image),
+            ("x", png, Image),
+            ("x", &bmp, Image),
+            ("frame.0001", png, Image),
+            ("photo 10.22.33", png, Image),
+            ("x.pjpeg", b"\xFF\xD8\xFF\xE0", Image),
+            ("x.pjpeg", b"text", Other),
+            ("x.HEIC", heic, Unread("HEIC")),
+            ("x.heic", b"\xFF\xD8\xFF\xE0", Image),
+            ("x.nef", b"MM\0*", Unread("RAW")),
+            ("x.dng", b"II*\0", Unread("RAW")),
+            ("x", heic, Unread("HEIC")),
+            ("x", b"", Other),
+            ("x.mp4", heic, Unread("video")),
+            ("x.ico", b"\0\0\x01\0", Unread("ICO")),
+            ("x.dat", png, Other),
+            ("Thumbs.db", png, Other),
+        ] {
+            assert_eq!(file_kind(name, || Some(start.to_vec())), wanted, "{name} {start:?}");
+        }
+    }
+}

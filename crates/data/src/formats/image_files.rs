@@ -1,0 +1,163 @@
+//! Image files of a folder or an archive as a source of images, arranged by
+//! [`layout`](super::layout).
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::file_kind::{FileKind, file_kind};
+use super::file_store::{FileEntry, FileStore};
+use super::labels::ClassLabels;
+use super::layout::{Layout, ListedFile, Listing, arrange};
+use crate::attributes::Attributes;
+use crate::error::DataError;
+use crate::layout_report::LayoutReport;
+use crate::source::{EncodedStore, Split};
+
+/// The images of one split; each is read when it is loaded.
+pub(super) struct ImageFiles {
+    /// The archive, or the folder in which the images' names are paths.
+    path: PathBuf,
+    store: Box<dyn FileStore>,
+    images: Vec<ImageFile>,
+    classes: Option<ClassLabels>,
+    hashed_labels: Option<Vec<u32>>,
+    attributes: Attributes,
+    table: Option<PathBuf>,
+    report: LayoutReport,
+}
+
+/// One image.
+struct ImageFile {
+    name: String,
+    /// Its index in the store.
+    number: usize,
+}
+
+impl ImageFiles {
+    /// Arranges the files of the folder or archive `root`.
+    pub fn open(
+        root: &Path,
+        store: Box<dyn FileStore>,
+        mut entries: Vec<FileEntry>,
+        split: Split,
+    ) -> Result<Self, DataError> {
+        entries.sort_by(|a, b| (a.shard, &a.path).cmp(&(b.shard, &b.path)));
+        let path = |entry: &FileEntry| String::from_utf8_lossy(&entry.path).into_owned();
+        let is_same =
+            |pair: &&[FileEntry]| (pair[0].shard, &pair[0].path) == (pair[1].shard, &pair[1].path);
+        if let Some(pair) = entries.windows(2).find(is_same) {
+            let name = path(&pair[0]);
+            let problem =
+                format!("two of its files are called {name:?}: repack it with each file once");
+            return Err(DataError::malformed(store.format(), root, problem));
+        }
+        entries.retain(|entry| !is_hidden(&entry.path));
+        let kind = |entry: &FileEntry| {
+            let path = path(entry);
+            let name = path.rsplit('/').next().unwrap_or_default();
+            file_kind(name, || store.read_start(entry.number).ok())
+        };
+        let kinds: Vec<FileKind> = entries.par_iter().map(kind).collect();
+        let files: Vec<ListedFile<'_>> = entries
+            .iter()
+            .zip(kinds)
+            .map(|(entry, kind)| ListedFile { shard: entry.shard, path: &entry.path, kind })
+            .collect();
+        let is_folder = entries.first().is_some_and(|entry| store.file(entry.number).is_some());
+        let listing = Listing {
+            root,
+            is_folder,
+            format: store.format(),
+            files: &files,
+            read: &|index| store.read(entries[index].number),
+        };
+        let layout = arrange(listing, split)?;
+        let Layout { folder, images, classes, hashed_labels, attributes, table, report } = layout;
+        let images: Vec<ImageFile> = images
+            .into_iter()
+            .map(|index| ImageFile {
+                name: String::from_utf8_lossy(&entries[index].path[folder.len()..]).into_owned(),
+                number: entries[index].number,
+            })
+            .collect();
+        let depth = folder.iter().filter(|&&byte| byte == b'/').count();
+        let inside = images.first().and_then(|image| store.file(image.number));
+        let inside: PathBuf = inside.into_iter().flat_map(|file| file.iter().take(depth)).collect();
+        let path = if is_folder && depth > 0 { root.join(inside) } else { root.to_owned() };
+        let table = table.and_then(|index| store.file(entries[index].number));
+        let table = table.map(|file| root.join(file));
+        Ok(Self { path, store, images, classes, hashed_labels, attributes, table, report })
+    }
+
+    /// These files of a store, by name and number, without labels.
+    pub fn of_files(
+        path: PathBuf,
+        store: Box<dyn FileStore>,
+        images: impl Iterator<Item = (String, usize)>,
+        attributes: Attributes,
+        description: String,
+    ) -> Self {
+        let images = images.map(|(name, number)| ImageFile { name, number }).collect();
+        let report = LayoutReport { description, notes: Vec::new() };
+        let (classes, hashed_labels, table) = (None, None, None);
+        Self { path, store, images, classes, hashed_labels, attributes, table, report }
+    }
+
+    /// Appends to the line that describes the dataset.
+    pub fn describe(&mut self, text: &str) {
+        self.report.description += text;
+    }
+}
+
+impl EncodedStore for ImageFiles {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.images[index].name.clone()
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>, String> {
+        self.store.read(self.images[index].number)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.classes.as_ref().map(|classes| classes.labels[index])
+    }
+
+    fn hashed_label(&self, index: usize) -> Option<u32> {
+        let hashed = self.hashed_labels.as_ref().map(|labels| labels[index]);
+        hashed.or_else(|| EncodedStore::label(self, index))
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.classes.as_ref().map_or(&[], |classes| &classes.names)
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    fn report(&self) -> Option<&LayoutReport> {
+        Some(&self.report)
+    }
+
+    fn table(&self) -> Option<&Path> {
+        self.table.as_deref()
+    }
+
+    fn drop_cache(&mut self) {
+        self.store.drop_cache();
+    }
+}
+
+/// Dot files, and the folder that macOS adds to archives.
+fn is_hidden(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|part| part.starts_with(b".") || part == b"__MACOSX")
+}

@@ -1,0 +1,131 @@
+//! What was decided about the files of a dataset: its classes, its split, and what is left out.
+
+use std::fmt;
+
+/// What was decided about the files of a folder or archive of images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayoutReport {
+    /// Classes, split, and folders that belong to neither, in one line:
+    /// `2 classes from folders cat, dog; split train`.
+    pub description: String,
+    /// What else a user should know.
+    pub notes: Vec<LayoutNote>,
+}
+
+/// Files that are left out of a dataset, or a table that may not mean what it seems to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayoutNote {
+    /// Images or videos of a format that is not read.
+    Unread {
+        /// The format's name, such as HEIC.
+        format: &'static str,
+        /// The number of files.
+        count: usize,
+        /// The path of the first.
+        first: String,
+    },
+    /// Images in directories of training runs.
+    RunDirectories {
+        /// The number of images.
+        count: usize,
+        /// The directories.
+        folders: Vec<String>,
+    },
+    /// Images that this program drew or generated, beside others.
+    OwnImages {
+        /// The number of images.
+        count: usize,
+        /// The path of the first.
+        first: String,
+    },
+    /// A few images outside the folders that are classes.
+    OutsideClasses {
+        /// The number of images.
+        count: usize,
+        /// The path of the first.
+        first: String,
+    },
+    /// A column of an attribute table in which most cells are numbers, and one is a word.
+    ColumnOfWords {
+        /// The path of the table.
+        table: String,
+        /// The name of the column.
+        column: String,
+        /// The line of the first cell that is no number.
+        line: u64,
+        /// That cell.
+        cell: String,
+    },
+    /// A column of numbers that is left out because cells are empty.
+    ColumnWithGaps {
+        /// The path of the table.
+        table: String,
+        /// The name of the column.
+        column: String,
+        /// The line of the first empty cell.
+        line: u64,
+    },
+}
+
+impl fmt::Display for LayoutNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is = |count: usize| if count == 1 { "is" } else { "are" };
+        match self {
+            Self::Unread { format, count: 1, first } => {
+                write!(f, "1 {format} file is not read: convert it ({first:?})")
+            }
+            Self::Unread { format, count, first } => write!(
+                f,
+                "{count} {format} files are not read: convert them (the first is {first:?})"
+            ),
+            Self::RunDirectories { count, folders } => {
+                let count = images(*count);
+                match &folders[..] {
+                    [only] => write!(f, "the run directory {only:?} is left out ({count})"),
+                    [first, ..] => write!(
+                        f,
+                        "{} run directories are left out ({count}; the first is {first:?})",
+                        folders.len()
+                    ),
+                    [] => Ok(()),
+                }
+            }
+            Self::OwnImages { count, first } => write!(
+                f,
+                "{} that this program wrote {} left out ({first:?})",
+                images(*count),
+                is(*count)
+            ),
+            Self::OutsideClasses { count, first } => write!(
+                f,
+                "{} outside the folders of classes {} left out ({first:?})",
+                images(*count),
+                is(*count)
+            ),
+            Self::ColumnOfWords { table, column, line, cell } => write!(
+                f,
+                "{table:?} line {line}: {cell:?} makes {column:?} a column of words, although \
+                 most of its cells are numbers"
+            ),
+            Self::ColumnWithGaps { table, column, line } => write!(
+                f,
+                "{table:?} line {line} leaves {column:?} empty, a column of numbers: the column is \
+                 left out"
+            ),
+        }
+    }
+}
+
+/// The number of images, as text.
+pub(crate) fn images(count: usize) -> String {
+    if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
+}
+
+/// A few of many names, for a line of text.
+pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> String {
+    const LISTED: usize = 12;
+    let more = names.len().saturating_sub(LISTED);
+    let shown = names.take(LISTED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
