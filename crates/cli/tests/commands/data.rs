@@ -599,3 +599,113 @@ fn folders_are_split() {
     );
     assert!(!dir.path("new").exists());
 }
+
+#[test]
+fn a_run_may_lie_in_its_own_data() {
+    let dir = TestDir::new();
+    let photos = dir.path("photos");
+    let run = |folder: &std::path::Path, args: &[&str]| {
+        let output = dir.command(args).current_dir(folder).output().unwrap();
+        let ended = Ended::of(output);
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
+        ended
+    };
+    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "3"];
+    let train = [&["train", "--data", "."], &flags[..], &["--sample-every", "1"]].concat();
+    let ended = run(&photos, &train);
+    assert!(ended.out.contains("Data: photos, 40 images at 16x16x3, no classes"), "{}", ended.out);
+    assert!(photos.join("runs").is_dir());
+    // It resumes there, and from elsewhere, with the images that it began with.
+    let resume = |steps| ["train", "--resume", "--runs-dir", "photos/runs", "--steps", steps];
+    let ended = run(&photos, &["train", "--resume", "--steps", "4"]);
+    assert!(ended.out.contains("40 images"), "{}", ended.out);
+    assert!(ended.err.contains("the run directory \"runs/0001-"), "{}", ended.err);
+    let place = photos.parent().unwrap();
+    run(place, &resume("5"));
+    // Everything that is drawn is known by its signature, wherever it is.
+    run(&photos, &["data", "preview", ".", "--image", "16", "--count", "4", "--grid", "p.png"]);
+    run(place, &["sample", "--runs-dir", "photos/runs", "--count", "3", "--out", "photos/mine"]);
+    let gif = fs::read(files(&photos.join("runs"))[0].join("timelapse.gif")).unwrap();
+    fs::write(photos.join("t.gif"), gif).unwrap();
+    let ended = run(place, &resume("6"));
+    assert!(ended.err.contains("5 images that this program wrote are left out"), "{}", ended.err);
+    // Where there is nothing else, they are the dataset.
+    let info = dir.ok(&["data", "info", "photos/mine"]);
+    assert!(info.out.contains("mine, train split: 3 images"), "{}", info.out);
+}
+
+#[test]
+fn layouts_are_told_in_one_line() {
+    let dir = TestDir::new();
+    for (path, count) in [("set/train/cat", 12), ("set/train/dog", 12)] {
+        write_images(&dir.path(path), count);
+    }
+    fs::write(dir.path("set/train/cat/IMG_1.HEIC"), b"\0\0\0\x24ftypheic").unwrap();
+    let line = "2 classes from folders cat, dog; split train";
+    let info = dir.ok(&["data", "info", "set"]);
+    assert!(info.out.contains(line) && info.out.contains("cat: 12, dog: 12"), "{}", info.out);
+    assert!(info.err.contains("1 HEIC file is not read: convert it"), "{}", info.err);
+    let json = &dir.ok(&["data", "info", "set", "--json"]).json()[0];
+    assert_eq!((&json["layout"], json["notes"].as_array().unwrap().len()), (&line.into(), 1));
+    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1", "--dry-run"];
+    let train = |more: &[&'static str]| [&["train"], &flags[..], more].concat();
+    let ended = dir.ok(&train(&["--data", "set"]));
+    assert!(ended.out.contains(&format!("24 images at 16x16x3, {line}")), "{}", ended.out);
+    assert!(ended.err.contains("1 HEIC file is not read"), "{}", ended.err);
+    let event = dir.ok(&train(&["--data", "set", "--json"])).event("data");
+    assert_eq!((&event["layout"], event["notes"].as_array().unwrap().len()), (&line.into(), 1));
+    // One class tells nothing apart, and an image in the wrong place does not remove two of them.
+    let by_class = |data: &'static str| train(&["--data", data, "--condition", "class"]);
+    fs::rename(dir.path("photos/000.png"), dir.path("set/train/x.png")).unwrap();
+    let ended = dir.ok(&by_class("set"));
+    assert!(ended.err.contains("1 image outside the folders of classes"), "{}", ended.err);
+    dir.refused(1, &by_class("set/train/cat"), &["no labels to condition on (no classes)"]);
+    fs::write(dir.path("photos/dataset.json"), "{\"labels\": null}").unwrap();
+    dir.refused(1, &by_class("photos"), &["dataset.json has no labels", "--condition"]);
+    let rows: Vec<String> = (1..40).map(|k| format!("[\"{k:03}.png\", 0]")).collect();
+    let labels = format!("{{\"labels\": [{}]}}", rows.join(","));
+    fs::write(dir.path("photos/dataset.json"), labels).unwrap();
+    dir.refused(1, &by_class("photos"), &["one class, \"0\"", "two or more classes"]);
+    // A held-out split alone is no training set.
+    fs::create_dir(dir.path("coco")).unwrap();
+    fs::rename(dir.path("set/train"), dir.path("coco/val2017")).unwrap();
+    dir.refused(1, &train(&["--data", "coco"]), &["val2017", "held-out", "name the folder itself"]);
+    let info = dir.ok(&["data", "info", "coco"]);
+    assert!(info.out.contains("coco, test split: 24 images"), "{}", info.out);
+}
+
+#[cfg(unix)]
+#[test]
+fn data_may_have_a_path_that_is_not_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let dir = TestDir::new();
+    let name = OsStr::from_bytes(b"caf\xE9");
+    if fs::rename(dir.path("photos"), dir.path("x").with_file_name(name)).is_err() {
+        return;
+    }
+    let run = |args: &[&OsStr], folder: &OsStr| {
+        let place = dir.path("x").with_file_name(folder);
+        let ended = Ended::of(dir.command(&[]).args(args).current_dir(place).output().unwrap());
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
+        ended
+    };
+    let here = OsStr::new(".");
+    let info =
+        run(&["data", "info"].map(OsStr::new).into_iter().chain([name]).collect::<Vec<_>>(), here);
+    assert!(info.out.contains("train split: 40 images"), "{}", info.out);
+    let flags = "--image 16 --width 2 --batch 8 --steps 2 --out";
+    let train = |data: &'static OsStr, out: &'static str| {
+        let flags = flags.split(' ').chain([out]).map(OsStr::new);
+        [OsStr::new("train"), OsStr::new("--data"), data]
+            .into_iter()
+            .chain(flags)
+            .collect::<Vec<_>>()
+    };
+    run(&train(OsStr::from_bytes(b"folder:caf\xE9"), "one"), here);
+    // The folder itself, from inside: the run knows its place from elsewhere, too.
+    run(&train(OsStr::new("."), "../two"), name);
+    for out in ["one", "two"] {
+        dir.ok(&["train", "--resume", out, "--steps", "3"]);
+    }
+}

@@ -262,7 +262,7 @@ fn formats_that_are_not_read_are_counted() {
 }
 
 /// The classes' names, the labels, and the line.
-fn labelled(files: &[(&str, &str)]) -> (String, Vec<u32>, String) {
+fn labeled(files: &[(&str, &str)]) -> (String, Vec<u32>, String) {
     let layout = arrange_files(files, Split::Train).unwrap();
     let classes = layout.classes.unwrap_or(ClassLabels { labels: Vec::new(), names: Vec::new() });
     (classes.names.join(","), classes.labels, layout.report.description)
@@ -274,29 +274,29 @@ fn labels_come_from_side_files() {
     let style = r#"{"labels": [["00000/img00000000.png", 1], ["00000/img00000001.png", 0]]}"#;
     let sharded = [image("00000/img00000000.png"), image("00000/img00000001.png")];
     assert_eq!(
-        labelled(&[&sharded[..], &[("dataset.json", style)]].concat()),
+        labeled(&[&sharded[..], &[("dataset.json", style)]].concat()),
         ("0,1".to_owned(), vec![1, 0], "2 classes from dataset.json".to_owned())
     );
     let null = ("dataset.json", r#"{"labels": null}"#);
     assert_eq!(
-        labelled(&[image("a/0.png"), image("b/0.png"), null]).2,
+        labeled(&[image("a/0.png"), image("b/0.png"), null]).2,
         "no classes (dataset.json has no labels)"
     );
     let vectors = ("dataset.json", r#"{"labels": [["a/0.png", [0.5, 1]]]}"#);
-    let line = labelled(&[image("a/0.png"), image("b/0.png"), vectors]).2;
+    let line = labeled(&[image("a/0.png"), image("b/0.png"), vectors]).2;
     assert_eq!(line, "no classes (the labels of dataset.json are not numbers)");
     // Whatever else is called so is not StyleGAN's.
     for other in ["[1, 2]", "{\"images\": []}", "nonsense", "{\"labels\": [1, 2]}"] {
-        let line = labelled(&[image("a/0.png"), image("b/0.png"), ("dataset.json", other)]).2;
+        let line = labeled(&[image("a/0.png"), image("b/0.png"), ("dataset.json", other)]).2;
         assert_eq!(line, "2 classes from folders a, b", "{other}");
     }
     // JSON that belongs to no image, or is no object with a label.
     for json in [("annotations.json", "[{\"label\": 3}]"), ("0.json", "[1]"), ("x.json", "{")] {
-        assert_eq!(labelled(&[image("0.png"), image("1.png"), json]).2, "no classes");
+        assert_eq!(labeled(&[image("0.png"), image("1.png"), json]).2, "no classes");
     }
     let words = [("0.json", "{\"label\":\"owl\"}"), ("1.json", "{\"label\":\"cat\"}")];
     assert_eq!(
-        labelled(
+        labeled(
             &[&[image("0.png"), image("1.png"), ("x.json", "{\"label\":7}")], &words[..]].concat()
         ),
         ("cat,owl".to_owned(), vec![1, 0], "2 classes from label files".to_owned())
