@@ -1,9 +1,12 @@
 //! The graphics adapters of the machine.
 
+use serde::Serialize;
+
 /// A graphics adapter that wgpu can open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Adapter {
     /// The adapter's number, as in the device name `gpu:NUMBER`.
+    #[serde(skip)]
     pub index: usize,
     /// Adapter name.
     pub name: String,
@@ -25,12 +28,15 @@ pub struct Adapter {
     pub timestamps: bool,
     /// The side of its cooperative matrices with half-precision operands and single-precision sums:
     /// 8 or 16.
+    #[serde(skip)]
     pub cooperative: Option<usize>,
     /// Whether it is a software renderer, which computes on the CPU.
     pub software: bool,
     /// Whether it has compute shaders: old GL drivers do not.
+    #[serde(rename = "usable")]
     pub compute: bool,
     /// The lower, the better: discrete before integrated, software last.
+    #[serde(skip)]
     pub(super) rank: u8,
 }
 

@@ -10,9 +10,8 @@ use crate::gpu::kernels::conv as gpu;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
-use crate::tensor::autograd::{SavedTensor, record};
+use crate::tensor::autograd::record_bilinear;
 use parking_lot::Mutex;
-use smallvec::smallvec;
 use std::sync::Arc;
 
 #[track_caller]
@@ -82,32 +81,12 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -
             gpu gpu::conv2d(x, w, &params, scaled)
         )
     };
-    record(
+    record_bilinear(
         out,
         "conv2d",
-        &[x, w],
-        |_| {
-            smallvec![
-                SavedTensor::if_other_needs_grad(x, w),
-                SavedTensor::if_other_needs_grad(w, x)
-            ]
-        },
-        move |ctx, dy| {
-            smallvec![
-                ctx.needs_input_grad(0).then(|| input_grad(
-                    dy,
-                    ctx.saved(1),
-                    &g,
-                    LossScaledOperand::First
-                )),
-                ctx.needs_input_grad(1).then(|| weight_grad(
-                    ctx.saved(0),
-                    dy,
-                    &g,
-                    LossScaledOperand::Second
-                )),
-            ]
-        },
+        [x, w],
+        move |dy, w| input_grad(dy, w, &g, LossScaledOperand::First),
+        move |dy, x| weight_grad(x, dy, &g, LossScaledOperand::Second),
     )
 }
 
@@ -144,32 +123,12 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperan
             gpu gpu::conv2d_input_grad(dy, w, &params, scaled)
         )
     };
-    record(
+    record_bilinear(
         out,
         "conv2d_input_grad",
-        &[dy, w],
-        |_| {
-            smallvec![
-                SavedTensor::if_other_needs_grad(dy, w),
-                SavedTensor::if_other_needs_grad(w, dy)
-            ]
-        },
-        move |ctx, dx| {
-            smallvec![
-                ctx.needs_input_grad(0).then(|| forward(
-                    dx,
-                    ctx.saved(1),
-                    &g,
-                    LossScaledOperand::First
-                )),
-                ctx.needs_input_grad(1).then(|| weight_grad(
-                    dx,
-                    ctx.saved(0),
-                    &g,
-                    LossScaledOperand::First
-                )),
-            ]
-        },
+        [dy, w],
+        move |dx, w| forward(dx, w, &g, LossScaledOperand::First),
+        move |dx, dy| weight_grad(dx, dy, &g, LossScaledOperand::First),
     )
 }
 
@@ -208,32 +167,12 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, scaled: LossScaledOpera
             gpu gpu::conv2d_weight_grad(x, dy, &params, scaled)
         )
     };
-    record(
+    record_bilinear(
         out,
         "conv2d_weight_grad",
-        &[x, dy],
-        |_| {
-            smallvec![
-                SavedTensor::if_other_needs_grad(x, dy),
-                SavedTensor::if_other_needs_grad(dy, x)
-            ]
-        },
-        move |ctx, dw| {
-            smallvec![
-                ctx.needs_input_grad(0).then(|| input_grad(
-                    ctx.saved(1),
-                    dw,
-                    &g,
-                    LossScaledOperand::Second
-                )),
-                ctx.needs_input_grad(1).then(|| forward(
-                    ctx.saved(0),
-                    dw,
-                    &g,
-                    LossScaledOperand::Second
-                )),
-            ]
-        },
+        [x, dy],
+        move |dw, dy| input_grad(dy, dw, &g, LossScaledOperand::Second),
+        move |dw, x| forward(x, dw, &g, LossScaledOperand::Second),
     )
 }
 

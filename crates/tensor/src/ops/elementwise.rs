@@ -6,7 +6,7 @@ use crate::descriptors::{Binary, Unary, unary_table};
 use crate::gpu::kernels::elementwise as gpu;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::tensor::autograd::{SavedTensor, record};
+use crate::tensor::autograd::{SavedTensor, record, record_unary};
 use smallvec::smallvec;
 
 /// `f` of each element, outside the graph.
@@ -143,12 +143,7 @@ impl Tensor {
             "add",
             &[self, other],
             |_| smallvec![],
-            move |ctx, g| {
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| g.sum_to(&a)),
-                    ctx.needs_input_grad(1).then(|| g.sum_to(&b)),
-                ]
-            },
+            move |ctx, g| ctx.pair(|| g.sum_to(&a), || g.sum_to(&b)),
         )
     }
 
@@ -161,12 +156,7 @@ impl Tensor {
             "sub",
             &[self, other],
             |_| smallvec![],
-            move |ctx, g| {
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| g.sum_to(&a)),
-                    ctx.needs_input_grad(1).then(|| g.neg().sum_to(&b)),
-                ]
-            },
+            move |ctx, g| ctx.pair(|| g.sum_to(&a), || g.neg().sum_to(&b)),
         )
     }
 
@@ -180,10 +170,7 @@ impl Tensor {
             |_| smallvec![SavedTensor::input(self), SavedTensor::input(other)],
             |ctx, g| {
                 let (a, b) = (ctx.saved(0), ctx.saved(1));
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| g.mul(b).sum_to(a.shape())),
-                    ctx.needs_input_grad(1).then(|| g.mul(a).sum_to(b.shape())),
-                ]
+                ctx.pair(|| g.mul(b).sum_to(a.shape()), || g.mul(a).sum_to(b.shape()))
             },
         )
     }
@@ -198,14 +185,10 @@ impl Tensor {
             |_| smallvec![SavedTensor::input(self), SavedTensor::input(other)],
             |ctx, g| {
                 let (a, b) = (ctx.saved(0), ctx.saved(1));
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| g.div(b).sum_to(a.shape())),
-                    ctx.needs_input_grad(1).then(|| g
-                        .mul(a)
-                        .div(&b.square())
-                        .neg()
-                        .sum_to(b.shape())),
-                ]
+                ctx.pair(
+                    || g.div(b).sum_to(a.shape()),
+                    || g.mul(a).div(&b.square()).neg().sum_to(b.shape()),
+                )
             },
         )
     }
@@ -233,11 +216,10 @@ impl Tensor {
                 let (a, b) = (ctx.saved(0), ctx.saved(1));
                 // 0 or 1; no gradient flows through it.
                 let mask = binary(name, a, b, is_first);
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| g.mul(&mask).sum_to(a.shape())),
-                    ctx.needs_input_grad(1)
-                        .then(|| g.mul(&mask.neg().add_scalar(1.0)).sum_to(b.shape())),
-                ]
+                ctx.pair(
+                    || g.mul(&mask).sum_to(a.shape()),
+                    || g.mul(&mask.neg().add_scalar(1.0)).sum_to(b.shape()),
+                )
             },
         )
     }
@@ -277,13 +259,7 @@ impl Tensor {
             cpu |out| cpu::binary(&shape, (x, &from), (&[0.0], &unit), out, Binary::First),
             gpu gpu::broadcast(x, &from, &shape)
         );
-        record(
-            out,
-            "broadcast_to",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.sum_to(&from))],
-        )
+        record_unary(out, "broadcast_to", self, move |g| g.sum_to(&from))
     }
 
     /// The adjoint of [`broadcast_to`](Self::broadcast_to): the sum over the repeated axes.

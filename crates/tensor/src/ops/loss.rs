@@ -23,12 +23,11 @@ impl Tensor {
             |_| smallvec![SavedTensor::input(self), SavedTensor::input(targets)],
             |ctx, g| {
                 let (x, t) = (ctx.saved(0), ctx.saved(1));
-                smallvec![
-                    ctx.needs_input_grad(0)
-                        .then(|| g.mul(&x.bce_with_logits_grad(t)).sum_to(x.shape())),
+                ctx.pair(
+                    || g.mul(&x.bce_with_logits_grad(t)).sum_to(x.shape()),
                     // softplus(−x) − softplus(x) is −x.
-                    ctx.needs_input_grad(1).then(|| g.mul(x).neg().sum_to(t.shape())),
-                ]
+                    || g.mul(x).neg().sum_to(t.shape()),
+                )
             },
         );
         each.mean_all()
@@ -47,10 +46,7 @@ impl Tensor {
                 let (x, t) = (ctx.saved(0), ctx.saved(1));
                 // σ' is the same at x and −x, and σ(x) + σ(−x) is 1.
                 let curve = || x.sigmoid().mul(&x.neg().sigmoid());
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| g.mul(&curve()).sum_to(x.shape())),
-                    ctx.needs_input_grad(1).then(|| g.neg().sum_to(t.shape()))
-                ]
+                ctx.pair(|| g.mul(&curve()).sum_to(x.shape()), || g.neg().sum_to(t.shape()))
             },
         )
     }

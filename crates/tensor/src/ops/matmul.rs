@@ -5,8 +5,7 @@ use crate::cpu::gemm as cpu;
 use crate::gpu::kernels::gemm as gpu;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::tensor::autograd::{SavedTensor, record};
-use smallvec::smallvec;
+use crate::tensor::autograd::record_bilinear;
 
 /// Rows and columns of `t`'s last two axes after the optional transposition.
 fn sides(t: &Tensor, trans: bool) -> (usize, usize) {
@@ -48,35 +47,15 @@ impl Tensor {
                 gpu gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b)
             )
         };
-        record(
+        record_bilinear(
             out,
             "matmul",
-            &[self, other],
-            |_| {
-                smallvec![
-                    SavedTensor::if_other_needs_grad(self, other),
-                    SavedTensor::if_other_needs_grad(other, self)
-                ]
+            [self, other],
+            move |g, b| {
+                if trans_a { b.matmul(g, trans_b, true) } else { g.matmul(b, false, !trans_b) }
             },
-            move |ctx, g| {
-                smallvec![
-                    ctx.needs_input_grad(0).then(|| {
-                        let b = ctx.saved(1);
-                        if trans_a {
-                            b.matmul(g, trans_b, true)
-                        } else {
-                            g.matmul(b, false, !trans_b)
-                        }
-                    }),
-                    ctx.needs_input_grad(1).then(|| {
-                        let a = ctx.saved(0);
-                        if trans_b {
-                            g.matmul(a, true, trans_a)
-                        } else {
-                            a.matmul(g, !trans_a, false)
-                        }
-                    }),
-                ]
+            move |g, a| {
+                if trans_b { g.matmul(a, true, trans_a) } else { a.matmul(g, !trans_a, false) }
             },
         )
     }

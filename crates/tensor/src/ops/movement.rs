@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::gpu::kernels::movement as gpu;
 use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::Tensor;
-use crate::tensor::autograd::{SavedTensor, record};
+use crate::tensor::autograd::{SavedTensor, record, record_unary};
 use smallvec::smallvec;
 
 /// A copy of a slice of one tensor: `to[target] = from[source]` for every index below `axes`.
@@ -62,13 +62,7 @@ impl Tensor {
             "reshape: {from:?} has not as many elements as {shape:?}"
         );
         let out = Tensor { storage: self.storage.clone(), shape, node: None };
-        record(
-            out,
-            "reshape",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.reshape(from))],
-        )
+        record_unary(out, "reshape", self, move |g| g.reshape(from))
     }
 
     /// Axis `i` of the result is axis `order[i]` of this tensor; copies.
@@ -97,13 +91,7 @@ impl Tensor {
         let out = copy_slices(&[part], shape, false);
         let mut inverse = vec![0; rank];
         order.iter().enumerate().for_each(|(i, &a)| inverse[a] = i);
-        record(
-            out,
-            "permute",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.permute(&inverse))],
-        )
+        record_unary(out, "permute", self, move |g| g.permute(&inverse))
     }
 
     /// The transposed matrix; copies.
@@ -133,13 +121,7 @@ impl Tensor {
             false,
         );
         let total = from[axis];
-        record(
-            out,
-            "narrow",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.pad_with_zeros(axis, start, total))],
-        )
+        record_unary(out, "narrow", self, move |g| g.pad_with_zeros(axis, start, total))
     }
 
     /// Zero-pads an axis, the adjoint of [`narrow`](Self::narrow): this tensor at index `start` of
@@ -163,13 +145,7 @@ impl Tensor {
             shape,
             true,
         );
-        record(
-            out,
-            "pad_with_zeros",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.narrow(axis, start, len))],
-        )
+        record_unary(out, "pad_with_zeros", self, move |g| g.narrow(axis, start, len))
     }
 
     /// Zero-pads the images of `[N, H, W, C]`: `pad` is `[[top, bottom], [left, right]]`.
@@ -246,13 +222,7 @@ impl Tensor {
             gpu gpu::index_select(x, rows, width)
         );
         let rows = rows.to_vec();
-        record(
-            out,
-            "index_select",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.index_add(&rows, from))],
-        )
+        record_unary(out, "index_select", self, move |g| g.index_add(&rows, from))
     }
 
     fn index_add(&self, rows: &[usize], shape: Shape) -> Tensor {
@@ -264,13 +234,7 @@ impl Tensor {
             gpu gpu::index_add(x, rows, width, shape[0])
         );
         let rows = rows.to_vec();
-        record(
-            out,
-            "index_add",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.index_select(&rows))],
-        )
+        record_unary(out, "index_add", self, move |g| g.index_select(&rows))
     }
 }
 

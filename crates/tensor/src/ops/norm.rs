@@ -181,10 +181,7 @@ impl Tensor {
         record(out, "bias_activation", &[self, bias], save, move |ctx, dy| {
             let g = activation_grad(&ctx.saved(0).add(ctx.saved(1)), activation, dy);
             let axes: Vec<usize> = (0..g.shape().rank() - 1).collect();
-            smallvec![
-                ctx.needs_input_grad(0).then(|| g.clone()),
-                ctx.needs_input_grad(1).then(|| g.sum(&axes, false))
-            ]
+            ctx.pair(|| g.clone(), || g.sum(&axes, false))
         })
     }
 }

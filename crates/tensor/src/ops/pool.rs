@@ -7,8 +7,7 @@ use crate::gpu::{GpuBuffer, kernels::pool as gpu};
 use crate::shape::Shape;
 use crate::storage::on_device;
 use crate::tensor::Tensor;
-use crate::tensor::autograd::record;
-use smallvec::smallvec;
+use crate::tensor::autograd::record_unary;
 use std::sync::Arc;
 
 /// For each pooling window, the index of its largest element within its image.
@@ -65,13 +64,7 @@ fn gather(x: &Tensor, index: WindowIndex, params: PoolParams) -> Tensor {
         gpu gpu::gather(x, index.gpu(), params)
     );
     let from = *x.shape();
-    record(
-        out,
-        "gather",
-        &[x],
-        |_| smallvec![],
-        move |_, g| smallvec![Some(scatter_add(g, index.clone(), params).reshape(from))],
-    )
+    record_unary(out, "gather", x, move |g| scatter_add(g, index.clone(), params).reshape(from))
 }
 
 fn scatter_add(dy: &Tensor, index: WindowIndex, params: PoolParams) -> Tensor {
@@ -83,13 +76,7 @@ fn scatter_add(dy: &Tensor, index: WindowIndex, params: PoolParams) -> Tensor {
         gpu gpu::scatter_add(dy, index.gpu(), params)
     );
     let from = *dy.shape();
-    record(
-        out,
-        "scatter_add",
-        &[dy],
-        |_| smallvec![],
-        move |_, g| smallvec![Some(gather(g, index.clone(), params).reshape(from))],
-    )
+    record_unary(out, "scatter_add", dy, move |g| gather(g, index.clone(), params).reshape(from))
 }
 
 #[track_caller]
@@ -125,13 +112,7 @@ impl Tensor {
             cpu |out| cpu::average(x, out, params),
             gpu gpu::average(x, params)
         );
-        record(
-            out,
-            "avg_pool2d",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.avg_pool2d_grad(params))],
-        )
+        record_unary(out, "avg_pool2d", self, move |g| g.avg_pool2d_grad(params))
     }
 
     fn avg_pool2d_grad(&self, params: PoolParams) -> Tensor {
@@ -140,13 +121,9 @@ impl Tensor {
             cpu |out| cpu::average_grad(dy, out, params),
             gpu gpu::average_grad(dy, params)
         );
-        record(
-            out,
-            "avg_pool2d_grad",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.avg_pool2d(params.kernel, params.stride))],
-        )
+        record_unary(out, "avg_pool2d_grad", self, move |g| {
+            g.avg_pool2d(params.kernel, params.stride)
+        })
     }
 
     /// Repeats every pixel of `[N, H, W, C]` `scale[0]` times down and `scale[1]` times across.

@@ -20,7 +20,7 @@ use super::Tensor;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use parking_lot::Mutex;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -180,6 +180,15 @@ impl BackwardCtx<'_> {
         self.needs[i]
     }
 
+    /// The gradients of two parents, each computed if it is needed.
+    pub(crate) fn pair(
+        &self,
+        first: impl FnOnce() -> Tensor,
+        second: impl FnOnce() -> Tensor,
+    ) -> ParentGrads {
+        smallvec![self.needs[0].then(first), self.needs[1].then(second)]
+    }
+
     /// Whether the gradient itself will be differentiated: fused kernels then give way to their
     /// composite form.
     pub(crate) fn create_graph(&self) -> bool {
@@ -213,6 +222,33 @@ where
         backward: Some(Box::new(backward)),
     };
     Tensor { node: Some(Arc::new(node)), ..out }
+}
+
+/// [`record`] of an operation on one tensor whose gradient needs no saved tensor.
+pub(crate) fn record_unary(
+    out: Tensor,
+    name: &'static str,
+    parent: &Tensor,
+    backward: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static,
+) -> Tensor {
+    record(out, name, &[parent], |_| smallvec![], move |_, g| smallvec![Some(backward(g))])
+}
+
+/// [`record`] of a bilinear operation: `grad_a` is given the gradient and `b`, `grad_b` the gradient
+/// and `a`.
+pub(crate) fn record_bilinear(
+    out: Tensor,
+    name: &'static str,
+    [a, b]: [&Tensor; 2],
+    grad_a: impl Fn(&Tensor, &Tensor) -> Tensor + Send + Sync + 'static,
+    grad_b: impl Fn(&Tensor, &Tensor) -> Tensor + Send + Sync + 'static,
+) -> Tensor {
+    let saved = |_: &Tensor| {
+        smallvec![SavedTensor::if_other_needs_grad(a, b), SavedTensor::if_other_needs_grad(b, a)]
+    };
+    record(out, name, &[a, b], saved, move |ctx, g| {
+        ctx.pair(|| grad_a(g, ctx.saved(1)), || grad_b(g, ctx.saved(0)))
+    })
 }
 
 /// Gradients by leaf.
