@@ -232,7 +232,7 @@ def minibatch():
             y = (y + 1e-8).sqrt().mean(1)
             return torch.cat([x, rows(y.repeat(size)[:, None], x)], -1)
 
-        case(name, "minibatch_stddev", {"group": group}, shape, function, {})
+        case(name, "minibatch-stddev", {"group": group}, shape, function, {})
 
     inputs, kernels, dims = 5, 4, 3
 
@@ -262,21 +262,21 @@ def minibatch():
         return {"l.log_weight_scale": v["l.log_weight_scale"] - scale.log()[:, None],
                 "l.b": -f.mean(0)}
 
-    attrs = {"inputs": inputs, "kernels": kernels, "dims": dims}
+    attrs = {"kernels": kernels, "dims": dims}
     shape = (6, inputs)
     params = {"l.T": (inputs, kernels, dims)}
-    case("minibatch_discrimination.paper", "minibatch_discrimination", {**attrs, "form": "paper"},
+    case("minibatch_discrimination.paper", "minibatch-discrimination", {**attrs, "form": "paper"},
          shape, paper, params, std=0.4)
 
     def mean(x, v, _):
         return torch.cat([x, near(x, v["l.T"]) / (len(x) - 1)], 1)
 
-    case("minibatch_discrimination.mean", "minibatch_discrimination", {**attrs, "form": "mean"},
+    case("minibatch_discrimination.mean", "minibatch-discrimination", {**attrs, "form": "mean"},
          shape, mean, params, std=0.4)
     params = {"l.theta": (inputs, kernels, dims), "l.log_weight_scale": (kernels, dims),
               "l.b": (kernels,)}
     attrs = {**attrs, "form": "code"}
-    case("minibatch_discrimination.code", "minibatch_discrimination", attrs, shape, code, params,
+    case("minibatch_discrimination.code", "minibatch-discrimination", attrs, shape, code, params,
          start=start, std=0.4)
 
 
@@ -296,7 +296,7 @@ def attention():
         channels, narrow = shape[3], max(shape[3] // 8, 1)
         params = {"l.f.weight": (narrow, channels, 1, 1), "l.g.weight": (narrow, channels, 1, 1)}
         params |= {"l.h.weight": (channels, channels, 1, 1), "l.gamma": (1,)}
-        case(name, "self_attention", {"channels": channels}, shape, plain, params)
+        case(name, "attention", {}, shape, plain, params)
 
 
 def conditions():
@@ -318,7 +318,7 @@ def conditions():
     case("projection", "projection", attrs, (3, 6), projection, params, given={"condition": (3, 4)})
     for kind in ["sum", "average"]:
         pooled = lambda x, v, _: x.sum((1, 2)) if kind == "sum" else x.mean((1, 2))
-        case(f"global_pool.{kind}", "global_pool", {"kind": kind}, (2, 3, 4, 5), pooled, {})
+        case(f"global_pool.{kind}", f"global-{kind}", {}, (2, 3, 4, 5), pooled, {})
 
 
 if __name__ == "__main__":

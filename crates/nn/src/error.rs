@@ -9,10 +9,11 @@ pub enum NnError {
     MissingTensor { name: String, shape: Vec<usize> },
     /// A state dict holds a tensor that the network does not have.
     #[error(
-        "tensor \"{name}\" {shape:?} does not belong to this network{hint}; were these weights \
-         made by another recipe?"
+        "tensor \"{name}\" {shape:?} does not belong to this network{}; were these weights \
+         made by another recipe?",
+        suggest(similar, ", which has ", "")
     )]
-    UnexpectedTensor { name: String, shape: Vec<usize>, hint: String },
+    UnexpectedTensor { name: String, shape: Vec<usize>, similar: Option<String> },
     /// A tensor has another shape than the network's, in PyTorch's layout.
     #[error(
         "tensor \"{name}\" has shape {found:?} where the network has {expected:?}; were these \
@@ -28,14 +29,14 @@ pub enum NnError {
     )]
     NonFiniteTensor { name: String, value: f32, index: usize },
     /// No preset has this name.
-    #[error("unknown recipe \"{name}\"{hint} (there are {known})")]
-    UnknownRecipe { name: String, hint: String, known: String },
+    #[error("unknown recipe \"{name}\"{} (there are {})", did_you_mean(similar), known.join(", "))]
+    UnknownRecipe { name: String, similar: Option<String>, known: Vec<String> },
     /// A recipe is not TOML.
     #[error("the recipe is not valid TOML: line {line}: {message}")]
     Syntax { line: usize, message: String },
     /// A recipe has an unknown key.
-    #[error("unknown key \"{key}\" in the recipe{hint}")]
-    UnknownKey { key: String, hint: String },
+    #[error("unknown key \"{key}\" in the recipe{}", did_you_mean(similar))]
+    UnknownKey { key: String, similar: Option<String> },
     /// A recipe lacks a key.
     #[error(
         "the recipe lacks the key \"{key}\"; add it, or start from a preset with base = \"small\""
@@ -56,10 +57,12 @@ pub enum NnError {
     ImageSize { size: [usize; 2], nearest: Vec<[usize; 2]> },
 }
 
-/// `, did you mean "x"?` for the name most similar to `name`, or an empty string if none is
-/// similar.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or_else(String::new, |n| format!(", did you mean \"{n}\"?"))
+fn did_you_mean(similar: &Option<String>) -> String {
+    suggest(similar, ", did you mean ", "?")
+}
+
+fn suggest(similar: &Option<String>, before: &str, after: &str) -> String {
+    similar.as_ref().map_or_else(String::new, |name| format!("{before}\"{name}\"{after}"))
 }
 
 /// Returns the name most similar to `name`, if any is similar enough.

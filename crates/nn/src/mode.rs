@@ -63,11 +63,6 @@ impl From<Mode> for ForwardCtx<'_> {
 }
 
 impl<'a> ForwardCtx<'a> {
-    /// Returns this pass in another mode.
-    pub fn with_mode(self, mode: Mode) -> Self {
-        Self { mode, ..self }
-    }
-
     /// Returns this pass with a condition, or without one.
     pub fn with_condition(self, condition: impl Into<Option<&'a Tensor>>) -> Self {
         Self { condition: condition.into(), ..self }

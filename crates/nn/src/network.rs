@@ -405,11 +405,6 @@ impl Network {
         self.params().iter().map(|(_, param)| param.key()).collect()
     }
 
-    /// The number of trainable parameters, counted in elements.
-    pub fn num_parameters(&self) -> usize {
-        self.params().iter().map(|(_, param)| param.shared().read().len()).sum()
-    }
-
     /// Returns the state dict: parameters and buffers under PyTorch's names, in PyTorch's layouts.
     pub fn state_dict(&self) -> StateDict {
         self.named_tensors()

@@ -68,11 +68,7 @@ fn convert(
     let mut state = StateDict::new();
     if let Some(extra) = arrays.get(table.len()) {
         let name = format!("{file}_{:02}", table.len() + 1);
-        return Err(NnError::UnexpectedTensor {
-            name,
-            shape: extra.shape.clone(),
-            hint: String::new(),
-        });
+        return Err(NnError::UnexpectedTensor { name, shape: extra.shape.clone(), similar: None });
     }
     for (i, &(name, kind, expected)) in table.iter().enumerate() {
         let array = format!("{file}_{:02}", i + 1);

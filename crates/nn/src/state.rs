@@ -42,13 +42,9 @@ pub(crate) fn read_state(
     if let Some((name, value)) =
         given.iter().find(|(name, _)| !expected.iter().any(|(e, _)| e == *name))
     {
-        let near = nearest(name, expected.iter().map(|(e, _)| e.as_str()));
-        let hint = near.map_or_else(String::new, |n| format!(", which has \"{n}\""));
-        return Err(NnError::UnexpectedTensor {
-            name: name.clone(),
-            shape: value.shape.clone(),
-            hint,
-        });
+        let similar = nearest(name, expected.iter().map(|(e, _)| e.as_str())).map(str::to_owned);
+        let (name, shape) = (name.clone(), value.shape.clone());
+        return Err(NnError::UnexpectedTensor { name, shape, similar });
     }
     Ok(loaded)
 }

@@ -61,7 +61,9 @@ fn a_steady_step_leaves_nothing_behind() {
         let gradients = out.mean_all().add(&slope.square().mean_all()).backward();
         assert!(gradients.len() > d.param_ids().len() / 2);
         drop((out, point, slope, gradients));
-        let logits = d.forward(&fake, pass.with_mode(Mode { track: false, ..Mode::TRAIN }));
+        let mode = Mode { track: false, ..Mode::TRAIN };
+        let pass = ForwardCtx::from(mode).with_condition(&condition).with_rng(&noise);
+        let logits = d.forward(&fake, pass);
         let gradients = grad(&[(&logits, &Tensor::ones(*logits.shape()))], &g.param_ids(), false);
         assert!(gradients.iter().all(Option::is_some));
         drop((logits, gradients, fake));

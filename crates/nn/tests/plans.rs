@@ -1,11 +1,16 @@
 //! Plans: sizes, costs, and their text.
 
-use nn::Recipe;
+use nn::{Network, Recipe};
 use tensor::Device;
 use tensor::rng::Philox;
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")
+}
+
+/// The number of trained values.
+fn num_parameters(network: &Network) -> usize {
+    network.params().iter().map(|(_, param)| param.value().len()).sum()
 }
 
 #[test]
@@ -17,8 +22,8 @@ fn the_torch_recipe_has_the_parameters_of_the_example() {
     assert_eq!((g, d), (3_576_704, 2_765_568));
     let recipe = preset("torch");
     let (generator, discriminator) = recipe.build(&mut Philox::new(1, 0)).expect("valid");
-    assert_eq!(generator.num_parameters(), g);
-    assert_eq!(discriminator.num_parameters(), d);
+    assert_eq!(num_parameters(&generator), g);
+    assert_eq!(num_parameters(&discriminator), d);
     assert_eq!(recipe.summary().expect("valid").parameters, g + d);
     let names: Vec<String> = generator.state_dict().into_keys().collect();
     for name in ["main.0.weight", "main.1.running_mean", "main.12.weight"] {

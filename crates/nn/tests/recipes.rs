@@ -1,13 +1,18 @@
 //! Recipes: presets, parsing, validation, and the networks built from them.
 
 use nn::recipe::{ConditioningMethod, DEFAULT, Range};
-use nn::{Activation, ForwardCtx, Mode, NnError, Recipe};
+use nn::{Activation, ForwardCtx, Mode, Network, NnError, Recipe};
 use proptest::prelude::*;
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor, TensorData};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")
+}
+
+/// The number of trained values.
+fn num_parameters(network: &Network) -> usize {
+    network.params().iter().map(|(_, param)| param.value().len()).sum()
 }
 
 #[test]
@@ -90,11 +95,8 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
             "unknown key \"generator.slope\" in the recipe, did you mean \"discriminator.slope\"?",
         ),
         ("[optimizer]\nlr = \"fast\"", "recipe key \"optimizer.lr\" = \"fast\": invalid type"),
-        ("[optimizer]\nlr = 0", "recipe key \"optimizer.lr\" = 0: must be a number greater than 0"),
-        (
-            "[optimizer]\nlr = -0.1",
-            "recipe key \"optimizer.lr\" = -0.1: must be a number greater than 0",
-        ),
+        ("[optimizer]\nlr = 0", "recipe key \"optimizer.lr\" = 0: must be greater than 0"),
+        ("[optimizer]\nlr = -0.1", "recipe key \"optimizer.lr\" = -0.1: must be greater than 0"),
         ("[optimizer]\nlr = nan", "recipe key \"optimizer.lr\" = NaN: must be"),
         ("[optimizer]\nlr = inf", "recipe key \"optimizer.lr\" = inf: must be"),
         ("[optimizer]\nlr = 1e-60", "recipe key \"optimizer.lr\" = 0.000"),
@@ -263,7 +265,7 @@ fn networks_have_the_right_shapes_at_many_sizes() {
                     let logits = d.forward(&image, Mode::BATCH);
                     assert_eq!(logits.shape()[..], [2], "{name} {size:?} {kernel}");
                     let plan = recipe.summary().expect("valid");
-                    assert_eq!(plan.parameters, g.num_parameters() + d.num_parameters());
+                    assert_eq!(plan.parameters, num_parameters(&g) + num_parameters(&d));
                     assert_eq!(
                         plan.generator.last().map(|row| &row.output[..]),
                         Some(&[size[0], size[1], channels][..])
@@ -329,7 +331,7 @@ fn run(recipe: &Recipe, count: usize) -> (tensor::Tensor, tensor::Tensor) {
     let logits = d.forward(&image, ForwardCtx::from(Mode::BATCH).with_condition(to_d));
     assert_eq!(
         recipe.summary().expect("valid").parameters,
-        g.num_parameters() + d.num_parameters(),
+        num_parameters(&g) + num_parameters(&d),
         "{}",
         recipe.name
     );

@@ -1,16 +1,15 @@
 //! Layers as a recipe lists them, and what is computed about each before it has values.
 
+use super::LayerConfig;
 use super::module::Layer;
 use super::weight::Parametrization;
-use super::*;
-use serde::{Deserialize, Serialize};
 
 /// The largest number of channels or units of a layer: a larger one is a typing mistake.
 pub(super) const MAX_UNITS: usize = 1 << 31;
 /// The largest side of a kernel or pooling window.
 pub(super) const MAX_KERNEL: usize = 8192;
 
-/// Declares [`LayerConfig`] from the list of all layers. A layer is registered by one line here.
+/// Declares [`LayerConfig`] from the list of all layers. See [`super`].
 macro_rules! layer_configs {
     ($($variant:ident($config:ty),)*) => {
         /// One layer of a recipe's list, such as
@@ -22,7 +21,7 @@ macro_rules! layer_configs {
         /// let layer: LayerConfig = toml::from_str("layer = \"leaky-relu\"\nslope = 0.2").unwrap();
         /// assert_eq!(layer, LeakyReluConfig { slope: 0.2 }.into());
         /// ```
-        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "layer", rename_all = "kebab-case")]
         pub enum LayerConfig {
             $(#[allow(missing_docs, reason = "the type documents it")]
@@ -36,7 +35,7 @@ macro_rules! layer_configs {
         })*
 
         impl LayerConfig {
-            fn spec(&self) -> &dyn LayerSpec {
+            fn spec(&self) -> &dyn config::LayerSpec {
                 match self {
                     $(Self::$variant(config) => config,)*
                 }
@@ -45,36 +44,29 @@ macro_rules! layer_configs {
     };
 }
 
-layer_configs! {
-    Linear(LinearConfig),
-    Reshape(ReshapeConfig),
-    Flatten(FlattenConfig),
-    Conv(ConvConfig),
-    ConvTranspose(ConvTransposeConfig),
-    BatchNorm(BatchNormLayerConfig),
-    InstanceNorm(InstanceNormConfig),
-    LayerNorm(LayerNormConfig),
-    VirtualBatchNorm(VirtualBatchNormConfig),
-    Relu(ReluConfig),
-    LeakyRelu(LeakyReluConfig),
-    Tanh(TanhConfig),
-    Sigmoid(SigmoidConfig),
-    Maxout(MaxoutConfig),
-    Dropout(DropoutConfig),
-    Noise(GaussianNoiseConfig),
-    MaxPool(MaxPoolConfig),
-    AveragePool(AveragePoolConfig),
-    GlobalAverage(GlobalAverageConfig),
-    GlobalSum(GlobalSumConfig),
-    Upsample(UpsampleConfig),
-    Attention(AttentionConfig),
-    MinibatchStddev(MinibatchStddevConfig),
-    MinibatchDiscrimination(MinibatchDiscriminationConfig),
-    Condition(AppendConditionConfig),
-    Projection(ProjectionConfig),
-}
+pub(super) use layer_configs;
 
 impl LayerConfig {
+    /// The layer for samples of shape `[H, W, C]` or `[F]` by itself, without a recipe: its weights
+    /// are plain zeros, and there is no condition.
+    ///
+    /// # Errors
+    /// Returns an error if it does not take such samples.
+    pub fn build(&self, sample: &[usize]) -> Result<Layer, String> {
+        let env = LayerEnv {
+            image_channels: sample.last().copied().unwrap_or(1),
+            batch: 1,
+            eps: 1e-5,
+            momentum: 0.1,
+            parametrization: Parametrization::Plain,
+            condition_size: 0,
+            embedding: 0,
+            is_discriminator: true,
+        };
+        let input = LayerInput { shape: sample, flattened: None, reshaped: None, env: &env };
+        Ok((self.plan(&input)?.build)())
+    }
+
     /// The layer's plan behind layers that make `input`, or what is wrong with it there.
     pub(crate) fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
         self.spec().plan(input)
@@ -191,6 +183,27 @@ impl LayerInput<'_> {
     /// The number of elements of a sample.
     pub fn len(&self) -> usize {
         num_elements(self.shape)
+    }
+
+    /// The plan of a matrix product or convolution with as many `weights`, each of which is
+    /// multiplied at `[down, across]` positions; the last axis of `output` has the bias.
+    pub fn affine_plan<const N: usize>(
+        &self,
+        output: [usize; N],
+        weights: u128,
+        [down, across]: [usize; 2],
+        bias: bool,
+        summary: String,
+        build: impl Fn() -> Layer + 'static,
+    ) -> LayerPlan {
+        let parametrization = self.env.parametrization;
+        let outputs = output.last().map_or(0, |&outputs| outputs as u128);
+        LayerPlan {
+            parameters: weights + parametrization.parameters_per_output(bias) * outputs,
+            multiplications: weights as f64 * (down as f64 * across as f64),
+            memory: ActivationMemory::weighted(&output, bias),
+            ..self.plan(output, summary + parametrization.suffix(), build)
+        }
     }
 
     /// A plan without parameters, arithmetic and kept activations, to be completed.

@@ -1,13 +1,12 @@
 //! The convolution and the transposed convolution.
 
 use super::config::{
-    ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, MAX_UNITS, check_count,
-    default, product,
+    LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, MAX_UNITS, check_count, default, product,
 };
 use super::module::{
-    Layer, Module, NamedTensor, add_bias_and_activate, fold_bias, weight_and_bias,
+    Layer, Module, NamedTensor, add_bias_and_activate, affine_module, fold_bias, weight_and_bias,
 };
-use super::weight::{Parametrization, Weight};
+use super::weight::{Parametrization, Weight, weight_methods};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
@@ -52,41 +51,6 @@ impl Window {
     }
 }
 
-/// Declares what both layers have alike.
-macro_rules! weight_methods {
-    ($shape:literal) => {
-        /// The layer with spectral norm, as
-        /// [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
-        ///
-        /// # Panics
-        /// Panics if the weight is reparametrized already.
-        #[track_caller]
-        pub fn with_spectral_norm(self) -> Self {
-            self.with_parametrization(Parametrization::SpectralNorm)
-        }
-
-        /// The layer with weight norm, as
-        /// [`Linear::with_weight_norm`](super::Linear::with_weight_norm).
-        ///
-        /// # Panics
-        /// Panics if the weight is reparametrized already.
-        #[track_caller]
-        pub fn with_weight_norm(self) -> Self {
-            self.with_parametrization(Parametrization::WeightNorm)
-        }
-
-        #[track_caller]
-        fn with_parametrization(self, parametrization: Parametrization) -> Self {
-            Self { weight: self.weight.with_parametrization(parametrization), ..self }
-        }
-
-        #[doc = concat!("The trained tensor of the weight, `", $shape, "`.")]
-        pub fn weight(&self) -> &Param {
-            self.weight.param()
-        }
-    };
-}
-
 /// Convolution: `[N, H, W, in]` to `[N, OH, OW, out]`. The weight is `[kh, kw, in, out]`; in a
 /// state dict `[out, in, kh, kw]`.
 pub struct Conv2d {
@@ -128,23 +92,7 @@ impl Module for Conv2d {
         self.copy().into()
     }
 
-    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
-        weight_and_bias(&self.weight, self.bias.as_ref())
-    }
-
-    fn weights(&self) -> Vec<&Weight> {
-        vec![&self.weight]
-    }
-
-    #[track_caller]
-    fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
-        let output = || self.forward(x, ctx, Activation::None);
-        self.weight.data_dependent_init(self.bias.as_ref(), output);
-    }
-
-    fn is_affine_map(&self) -> bool {
-        true
-    }
+    affine_module!();
 
     fn fold_affine(&self, scale: &Tensor, offset: &Tensor) -> Option<Layer> {
         let bias = fold_bias(self.bias.as_ref(), scale, offset);
@@ -203,23 +151,7 @@ impl Module for ConvTranspose2d {
         Self { weight, bias, cache: Some(WeightCache::default()), ..*self }.into()
     }
 
-    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
-        weight_and_bias(&self.weight, self.bias.as_ref())
-    }
-
-    fn weights(&self) -> Vec<&Weight> {
-        vec![&self.weight]
-    }
-
-    #[track_caller]
-    fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
-        let output = || self.forward(x, ctx, Activation::None);
-        self.weight.data_dependent_init(self.bias.as_ref(), output);
-    }
-
-    fn is_affine_map(&self) -> bool {
-        true
-    }
+    affine_module!();
 
     fn fold_affine(&self, scale: &Tensor, offset: &Tensor) -> Option<Layer> {
         let weight = self.weight.scale_outputs(scale);
@@ -303,16 +235,11 @@ impl LayerSpec for ConvConfig {
         }
         let parametrization = input.env.parametrization;
         let weights = product(&window.kernel) * product(&[c, channels]);
-        let summary = format!("Conv2d {}{}", window.describe(), parametrization.suffix());
-        let output = [oh, ow, channels];
-        Ok(LayerPlan {
-            parameters: weights + parametrization.parameters_per_output(bias) * channels as u128,
-            multiplications: weights as f64 * (oh as f64 * ow as f64),
-            memory: ActivationMemory::weighted(&output, bias),
-            ..input.plan(output, summary, move || {
-                Conv2d::new(c, channels, window, bias).with_parametrization(parametrization).into()
-            })
-        })
+        let summary = format!("Conv2d {}", window.describe());
+        let build = move || {
+            Conv2d::new(c, channels, window, bias).with_parametrization(parametrization).into()
+        };
+        Ok(input.affine_plan([oh, ow, channels], weights, [oh, ow], bias, summary, build))
     }
 }
 
@@ -337,18 +264,13 @@ impl LayerSpec for ConvTransposeConfig {
         }
         let parametrization = input.env.parametrization;
         let weights = product(&window.kernel) * product(&[c, channels]);
-        let summary = format!("ConvTranspose2d {}{}", window.describe(), parametrization.suffix());
-        let output = [oh, ow, channels];
-        Ok(LayerPlan {
-            parameters: weights + parametrization.parameters_per_output(bias) * channels as u128,
-            multiplications: weights as f64 * (h as f64 * w as f64),
-            memory: ActivationMemory::weighted(&output, bias),
-            ..input.plan(output, summary, move || {
-                ConvTranspose2d::new(c, channels, window, output_padding, bias)
-                    .with_parametrization(parametrization)
-                    .into()
-            })
-        })
+        let summary = format!("ConvTranspose2d {}", window.describe());
+        let build = move || {
+            ConvTranspose2d::new(c, channels, window, output_padding, bias)
+                .with_parametrization(parametrization)
+                .into()
+        };
+        Ok(input.affine_plan([oh, ow, channels], weights, [h, w], bias, summary, build))
     }
 }
 

@@ -1,13 +1,12 @@
 //! The fully connected layer.
 
 use super::config::{
-    ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count, default,
-    num_elements, product,
+    LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count, default, num_elements, product,
 };
 use super::module::{
-    Layer, Module, NamedTensor, add_bias_and_activate, fold_bias, weight_and_bias,
+    Layer, Module, NamedTensor, add_bias_and_activate, affine_module, fold_bias, weight_and_bias,
 };
-use super::weight::{Parametrization, Weight};
+use super::weight::{Parametrization, Weight, weight_methods};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
@@ -57,38 +56,7 @@ impl Linear {
         Self { bias, ..self }
     }
 
-    /// The layer with spectral norm: its weight divided by its largest singular value (Miyato et
-    /// al. 2018), which one power iteration per training forward pass tracks. Names and values as
-    /// in `torch.nn.utils.spectral_norm`. A weight of zeros gives NaN.
-    ///
-    /// # Panics
-    /// Panics if the weight is reparametrized already.
-    #[track_caller]
-    pub fn with_spectral_norm(self) -> Self {
-        self.with_parametrization(Parametrization::SpectralNorm)
-    }
-
-    /// The layer with weight norm: the vector of each output is a length times a direction
-    /// (Salimans & Kingma 2016). Names and values as in `torch.nn.utils.weight_norm`. A weight of
-    /// zeros gives NaN. See
-    /// [`Network::data_dependent_init`](crate::Network::data_dependent_init).
-    ///
-    /// # Panics
-    /// Panics if the weight is reparametrized already.
-    #[track_caller]
-    pub fn with_weight_norm(self) -> Self {
-        self.with_parametrization(Parametrization::WeightNorm)
-    }
-
-    #[track_caller]
-    pub(super) fn with_parametrization(self, parametrization: Parametrization) -> Self {
-        Self { weight: self.weight.with_parametrization(parametrization), ..self }
-    }
-
-    /// The trained tensor of the weight, `[in, out]`.
-    pub fn weight(&self) -> &Param {
-        self.weight.param()
-    }
+    weight_methods!("[in, out]");
 
     pub(super) fn inner_weight(&self) -> &Weight {
         &self.weight
@@ -111,23 +79,7 @@ impl Module for Linear {
         self.copy().into()
     }
 
-    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
-        weight_and_bias(&self.weight, self.bias.as_ref())
-    }
-
-    fn weights(&self) -> Vec<&Weight> {
-        vec![&self.weight]
-    }
-
-    #[track_caller]
-    fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
-        let output = || self.forward(x, ctx, Activation::None);
-        self.weight.data_dependent_init(self.bias.as_ref(), output);
-    }
-
-    fn is_affine_map(&self) -> bool {
-        true
-    }
+    affine_module!();
 
     fn fold_affine(&self, scale: &Tensor, offset: &Tensor) -> Option<Layer> {
         let bias = fold_bias(self.bias.as_ref(), scale, offset);
@@ -163,14 +115,9 @@ impl LayerSpec for LinearConfig {
             let linear = if bias { linear.with_bias() } else { linear };
             linear.with_parametrization(parametrization).into()
         };
-        let summary = format!("Linear {inputs} -> {units}{}", parametrization.suffix());
-        Ok(LayerPlan {
-            parameters: product(&[inputs, units])
-                + parametrization.parameters_per_output(bias) * units as u128,
-            multiplications: (inputs * units) as f64,
-            memory: ActivationMemory::weighted(&[units], bias),
-            flattened: None,
-            ..input.plan([units], summary, build)
-        })
+        let summary = format!("Linear {inputs} -> {units}");
+        let weights = product(&[inputs, units]);
+        let plan = input.affine_plan([units], weights, [1, 1], bias, summary, build);
+        Ok(LayerPlan { flattened: None, ..plan })
     }
 }

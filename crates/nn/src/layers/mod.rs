@@ -1,7 +1,8 @@
 //! The layers: one file each, with its configuration in a recipe, shape inference and refusals,
 //! forward pass, tensors under PyTorch's names, memory estimate and summary line.
 //!
-//! A new layer is a file here, its lines in this file, and one line in the list of [`LayerConfig`].
+//! A new layer is a file here, with its three lines in this one: `mod`, `pub use`, and its variant of
+//! [`LayerConfig`].
 //! Images are `[N, H, W, C]`, vectors `[N, F]`.
 //!
 //! ```
@@ -39,34 +40,55 @@ mod upsample;
 mod virtual_batch_norm;
 mod weight;
 
-pub use activation::{LeakyReluConfig, ReluConfig, SigmoidConfig, TanhConfig};
-pub use attention::{AttentionConfig, SelfAttention};
-pub use batch_norm::{BatchNorm, BatchNormLayerConfig};
-pub use condition::{AppendConditionConfig, ConcatCondition, Embed};
-pub use config::LayerConfig;
-pub use conv::{
-    Conv2d, ConvConfig, ConvTranspose2d, ConvTransposeConfig, HeightWidth, Pad, PaddingMode, Window,
-};
-pub use dropout::{Dropout, DropoutConfig};
-pub use gaussian_noise::{GaussianNoise, GaussianNoiseConfig};
-pub use instance_norm::{InstanceNorm, InstanceNormConfig};
-pub use layer_norm::{LayerNorm, LayerNormConfig};
-pub use linear::{Linear, LinearConfig};
-pub use maxout::{Maxout, MaxoutConfig};
-pub use minibatch_discrimination::{
-    MinibatchDiscrimination, MinibatchDiscriminationConfig, MinibatchForm,
-};
-pub use minibatch_stddev::{MinibatchStdDev, MinibatchStddevConfig};
+pub use activation::*;
+pub use attention::*;
+pub use batch_norm::*;
+pub use condition::*;
+pub use conv::*;
+pub use dropout::*;
+pub use gaussian_noise::*;
+pub use instance_norm::*;
+pub use layer_norm::*;
+pub use linear::*;
+pub use maxout::*;
+pub use minibatch_discrimination::*;
+pub use minibatch_stddev::*;
 pub use module::Layer;
-pub use pool::{
-    AveragePoolConfig, GlobalAverageConfig, GlobalPool, GlobalSumConfig, MaxPoolConfig, Pool2d,
-    PoolKind,
-};
-pub use projection::{ProjectionConfig, ProjectionHead};
-pub use reshape::{FlattenConfig, Reshape, ReshapeConfig};
-pub use upsample::{Upsample, UpsampleConfig};
-pub use virtual_batch_norm::{VirtualBatchNorm, VirtualBatchNormConfig};
+pub use pool::*;
+pub use projection::*;
+pub use reshape::*;
+pub use upsample::*;
+pub use virtual_batch_norm::*;
 pub use weight::Parametrization;
 
 pub(crate) use config::{LayerEnv, LayerInput, LayerPlan, num_elements};
 pub(crate) use module::{NamedTensor, TensorRole};
+
+config::layer_configs! {
+    Linear(LinearConfig),
+    Reshape(ReshapeConfig),
+    Flatten(FlattenConfig),
+    Conv(ConvConfig),
+    ConvTranspose(ConvTransposeConfig),
+    BatchNorm(BatchNormLayerConfig),
+    InstanceNorm(InstanceNormConfig),
+    LayerNorm(LayerNormConfig),
+    VirtualBatchNorm(VirtualBatchNormConfig),
+    Relu(ReluConfig),
+    LeakyRelu(LeakyReluConfig),
+    Tanh(TanhConfig),
+    Sigmoid(SigmoidConfig),
+    Maxout(MaxoutConfig),
+    Dropout(DropoutConfig),
+    Noise(GaussianNoiseConfig),
+    MaxPool(MaxPoolConfig),
+    AveragePool(AveragePoolConfig),
+    GlobalAverage(GlobalAverageConfig),
+    GlobalSum(GlobalSumConfig),
+    Upsample(UpsampleConfig),
+    Attention(AttentionConfig),
+    MinibatchStddev(MinibatchStddevConfig),
+    MinibatchDiscrimination(MinibatchDiscriminationConfig),
+    Condition(AppendConditionConfig),
+    Projection(ProjectionConfig),
+}

@@ -64,6 +64,30 @@ pub trait Module: Any + Send + Sync {
     }
 }
 
+/// The methods of [`Module`] that layers of a `weight` and an optional `bias` have alike.
+macro_rules! affine_module {
+    () => {
+        fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+            weight_and_bias(&self.weight, self.bias.as_ref())
+        }
+
+        fn weights(&self) -> Vec<&Weight> {
+            vec![&self.weight]
+        }
+
+        #[track_caller]
+        fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
+            let output = || self.forward(x, ctx, Activation::None);
+            self.weight.data_dependent_init(self.bias.as_ref(), output);
+        }
+
+        fn is_affine_map(&self) -> bool {
+            true
+        }
+    };
+}
+pub(super) use affine_module;
+
 /// One layer of a [`Network`](crate::Network), of any type in [`layers`](super).
 ///
 /// ```

@@ -342,3 +342,42 @@ impl Weight {
 fn unit(x: &Tensor) -> Tensor {
     x.mul(&x.square().sum_all().add_scalar(EPS).sqrt().recip())
 }
+
+/// Methods of layers that consist of a `weight`, of this shape, and a bias.
+macro_rules! weight_methods {
+    ($shape:literal) => {
+        /// The layer with spectral norm: its weight divided by its largest singular value (Miyato
+        /// et al. 2018), which one power iteration per training forward pass tracks. Names and
+        /// values as in `torch.nn.utils.spectral_norm`. A weight of zeros gives NaN.
+        ///
+        /// # Panics
+        /// Panics if the weight is reparametrized already.
+        #[track_caller]
+        pub fn with_spectral_norm(self) -> Self {
+            self.with_parametrization(Parametrization::SpectralNorm)
+        }
+
+        /// The layer with weight norm: the vector of each output is a length times a direction
+        /// (Salimans & Kingma 2016). Names and values as in `torch.nn.utils.weight_norm`. A weight
+        /// of zeros gives NaN. See
+        /// [`Network::data_dependent_init`](crate::Network::data_dependent_init).
+        ///
+        /// # Panics
+        /// Panics if the weight is reparametrized already.
+        #[track_caller]
+        pub fn with_weight_norm(self) -> Self {
+            self.with_parametrization(Parametrization::WeightNorm)
+        }
+
+        #[track_caller]
+        pub(super) fn with_parametrization(self, parametrization: Parametrization) -> Self {
+            Self { weight: self.weight.with_parametrization(parametrization), ..self }
+        }
+
+        #[doc = concat!("The trained tensor of the weight, `", $shape, "`.")]
+        pub fn weight(&self) -> &Param {
+            self.weight.param()
+        }
+    };
+}
+pub(super) use weight_methods;

@@ -29,10 +29,6 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// Noisy two-sided soft labels as used in practice (Chintala et al. 2016, "How to train a
-    /// GAN?"): 0.9 to 1 and 0 to 0.1, with 5 % flipped.
-    pub const NOISY: Self = Self { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
-
     /// Draws the targets of `n` real and of `n` generated images, `[n]` each, on `device`: `None`
     /// if the real ones are all exactly 1, or the generated ones all exactly 0.
     pub fn draw(
@@ -91,8 +87,9 @@ mod tests {
 
     #[test]
     fn ranges_and_flips_follow_the_settings() {
+        let noisy = Labels { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
         let n = 20_000;
-        let [real, fake] = drawn(Labels::NOISY, n);
+        let [real, fake] = drawn(noisy, n);
         let share = |t: &[f32], low: f32, high: f32| {
             t.iter().filter(|&&t| (low..=high).contains(&t)).count() as f64 / n as f64
         };

@@ -7,7 +7,7 @@
 use super::field_names::field_names;
 use super::migrate::migrate;
 use super::*;
-use crate::error::did_you_mean;
+use crate::error::nearest;
 use serde::Deserialize;
 use serde_path_to_error::{Segment, Track};
 use toml::{Table, Value};
@@ -217,11 +217,11 @@ fn unknown(key: &str, schema: &[(&str, &[&str])]) -> NnError {
     // A key in the wrong section is found by its own name, before whole paths are compared.
     let last = key.rsplit('.').next().unwrap_or(key);
     let elsewhere = paths.iter().find(|path| path.rsplit('.').next() == Some(last));
-    let hint = match elsewhere {
-        Some(path) => format!(", did you mean \"{path}\"?"),
-        None => did_you_mean(key, paths.iter().map(String::as_str)),
-    };
-    NnError::UnknownKey { key: key.into(), hint }
+    let similar = elsewhere
+        .map(String::as_str)
+        .or_else(|| nearest(key, paths.iter().map(String::as_str)))
+        .map(str::to_owned);
+    NnError::UnknownKey { key: key.into(), similar }
 }
 
 /// `base`, with its values replaced by those of `given`.

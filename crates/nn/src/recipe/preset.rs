@@ -1,7 +1,7 @@
 //! The recipes that come with the crate.
 
 use super::{Recipe, parse};
-use crate::error::{NnError, did_you_mean};
+use crate::error::{NnError, nearest};
 
 /// The default preset, for small images.
 pub const DEFAULT: &str = "small";
@@ -27,8 +27,8 @@ pub(super) fn preset(name: &str) -> Result<Recipe, NnError> {
         Some((_, text)) => parse::parse(text),
         None => Err(NnError::UnknownRecipe {
             name: name.into(),
-            hint: did_you_mean(name, Recipe::names()),
-            known: Recipe::names().collect::<Vec<_>>().join(", "),
+            similar: nearest(name, Recipe::names()).map(str::to_owned),
+            known: Recipe::names().map(str::to_owned).collect(),
         }),
     }
 }

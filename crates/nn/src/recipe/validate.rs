@@ -1,10 +1,7 @@
 //! Validation of the range of every value of a recipe.
 
 use super::architecture::Architecture;
-use super::{
-    DiscriminatorConfig, GeneratorConfig, NetworkRole, Recipe, halvings, image, nearest_sizes,
-    validate_combinations,
-};
+use super::{NetworkRole, Recipe, halvings, image, nearest_sizes, validate_combinations};
 use crate::error::NnError;
 use std::fmt::Display;
 use tensor::Activation;
@@ -27,178 +24,145 @@ pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) ->
     NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
 }
 
-fn whole(key: &str, value: usize, low: usize, high: usize) -> Result<(), NnError> {
-    if (low..=high).contains(&value) {
-        Ok(())
-    } else {
-        Err(bad(key, value, format!("must be from {low} to {high}")))
-    }
-}
-
-/// The range of the type in which the values are used, f32.
-fn real(key: &str, value: f64, fits: impl Fn(f32) -> bool, range: &str) -> Result<(), NnError> {
-    let used = value as f32;
-    if used.is_finite() && fits(used) {
-        Ok(())
-    } else {
-        Err(bad(key, value, format!("must be {range}")))
-    }
-}
+/// A range of real numbers: the values that it holds, and its description.
+type Range = (fn(f32) -> bool, &'static str);
+const POSITIVE: Range = (|x| x > 0.0, "greater than 0");
+const NOT_NEGATIVE: Range = (|x| x >= 0.0, "at least 0");
+const BELOW_ONE: Range = (|x| (0.0..1.0).contains(&x), "at least 0 and less than 1");
+const UP_TO_ONE: Range = (|x| x > 0.0 && x <= 1.0, "greater than 0 and at most 1");
+const UNIT: Range = (|x| (0.0..=1.0).contains(&x), "from 0 to 1");
 
 pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
-    let Recipe { image, generator, discriminator, batch_norm, init, optimizer, train, .. } = recipe;
-    if image.size.iter().any(|&side| side > LARGEST_SIDE) {
-        let [h, w] = image.size;
-        return Err(bad(
-            "image.size",
-            format!("[{h}, {w}]"),
-            format!("sides must be at most {LARGEST_SIDE} pixels"),
-        ));
+    image_size(recipe)?;
+    image::validate(&recipe.image)?;
+    counts(recipe)?;
+    reals(recipe)?;
+    label_ranges(recipe)?;
+    if let Some(problem) = recipe.optimizer.schedule.problem() {
+        let schedule = format!("{:?}", recipe.optimizer.schedule);
+        return Err(bad("optimizer.schedule", schedule, problem));
     }
-    // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of
-    // two.
-    let derived = generator.layers.is_empty() || discriminator.layers.is_empty();
-    if derived && halvings(image.size).is_none() {
-        return Err(NnError::ImageSize { size: image.size, nearest: nearest_sizes(image.size) });
-    }
-    if ![1, 3, 4].contains(&image.channels) {
-        return Err(bad("image.channels", image.channels, "must be 1 (gray), 3 (RGB) or 4 (RGBA)"));
-    }
-    image::validate(image)?;
-    whole("generator.latent", generator.latent, 1, LARGEST_COUNT)?;
-    image.size.iter().try_for_each(|&side| whole("image.size", side, 1, LARGEST_SIDE))?;
-    of_generator(generator)?;
-    of_discriminator(discriminator)?;
-    real("batch_norm.eps", batch_norm.eps, |e| e > 0.0, "greater than 0")?;
-    real(
-        "batch_norm.momentum",
-        batch_norm.momentum,
-        |m| m > 0.0 && m <= 1.0,
-        "greater than 0 and at most 1",
-    )?;
-    real("init.std", init.std, |s| s >= 0.0, "at least 0")?;
-    real("init.gamma_std", init.gamma_std, |s| s >= 0.0, "at least 0")?;
-    real("optimizer.lr", optimizer.lr, |lr| lr > 0.0, "a number greater than 0; 0.0002 is usual")?;
-    real(
-        "optimizer.beta1",
-        optimizer.beta1,
-        |b| (0.0..1.0).contains(&b),
-        "at least 0 and less than 1; 0.5 is usual",
-    )?;
-    real(
-        "optimizer.beta2",
-        optimizer.beta2,
-        |b| (0.0..1.0).contains(&b),
-        "at least 0 and less than 1; 0.999 is usual",
-    )?;
-    real("optimizer.eps", optimizer.eps, |e| e > 0.0, "greater than 0; 1e-8 is usual")?;
-    real("optimizer.weight_decay", optimizer.weight_decay, |w| w >= 0.0, "at least 0")?;
-    whole("train.batch", train.batch, 1, LARGEST_COUNT)?;
-    whole("train.d_steps", train.d_steps, 1, MOST_UPDATES)?;
-    whole("train.g_steps", train.g_steps, 1, MOST_UPDATES)?;
-    of_training(recipe)?;
-    real(
-        "train.ema",
-        train.ema,
-        |e| (0.0..1.0).contains(&e),
-        "at least 0 (off) and less than 1; 0.999 is usual",
-    )?;
-    length(train.epochs, train.steps)?;
+    length(recipe.train.epochs, recipe.train.steps)?;
     validate_combinations::validate(recipe)?;
     networks(recipe)
 }
 
-fn of_generator(g: &GeneratorConfig) -> Result<(), NnError> {
-    whole("generator.width", g.width, 1, LARGEST_COUNT)?;
-    whole("generator.kernel", g.kernel, 2, LARGEST_KERNEL)?;
-    if let Activation::LeakyRelu(slope) = g.activation {
-        real(
-            "generator.activation.leaky_relu",
-            slope.into(),
-            |s| (0.0..=1.0).contains(&s),
-            "from 0 to 1",
-        )?;
+fn image_size(recipe: &Recipe) -> Result<(), NnError> {
+    let (size, channels) = (recipe.image.size, recipe.image.channels);
+    if size.iter().any(|&side| side > LARGEST_SIDE) {
+        let problem = format!("sides must be at most {LARGEST_SIDE} pixels");
+        return Err(bad("image.size", format!("[{}, {}]", size[0], size[1]), problem));
     }
-    real(
-        "generator.dropout",
-        g.dropout,
-        |p| (0.0..1.0).contains(&p),
-        "at least 0 and less than 1",
-    )?;
-    whole("generator.reference", g.reference, 2, LARGEST_COUNT)
+    // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of
+    // two.
+    let derived = recipe.generator.layers.is_empty() || recipe.discriminator.layers.is_empty();
+    if derived && halvings(size).is_none() {
+        return Err(NnError::ImageSize { size, nearest: nearest_sizes(size) });
+    }
+    if ![1, 3, 4].contains(&channels) {
+        return Err(bad("image.channels", channels, "must be 1 (gray), 3 (RGB) or 4 (RGBA)"));
+    }
+    Ok(())
 }
 
-fn of_discriminator(d: &DiscriminatorConfig) -> Result<(), NnError> {
-    whole("discriminator.width", d.width, 1, LARGEST_COUNT)?;
-    whole("discriminator.kernel", d.kernel, 2, LARGEST_KERNEL)?;
-    real("discriminator.slope", d.slope, |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
-    real(
-        "discriminator.dropout",
-        d.dropout,
-        |p| (0.0..1.0).contains(&p),
-        "at least 0 and less than 1",
-    )?;
-    real("discriminator.noise", d.noise, |n| n >= 0.0, "at least 0")?;
-    whole("discriminator.minibatch_stddev", d.minibatch_stddev, 0, LARGEST_COUNT)?;
-    d.minibatch_discrimination.map_or(Ok(()), |m| {
-        whole("discriminator.minibatch_discrimination.kernels", m.kernels, 1, LARGEST_COUNT)?;
-        whole("discriminator.minibatch_discrimination.dims", m.dims, 1, LARGEST_COUNT)
-    })
-}
-
-fn of_training(recipe: &Recipe) -> Result<(), NnError> {
-    let Recipe { objective, labels, noise, optimizer, condition, .. } = recipe;
-    let weight = |key: &str, value| real(key, value, |w| w >= 0.0, "at least 0");
-    weight("objective.gradient_penalty", objective.gradient_penalty)?;
-    weight("objective.r1", objective.r1)?;
-    weight("objective.weight_clip", objective.weight_clip)?;
-    weight("objective.feature_matching", objective.feature_matching)?;
-    weight("objective.historical_averaging", objective.historical_averaging)?;
-    weight("noise.input", noise.input)?;
-    weight("optimizer.clip_gradient", optimizer.clip_gradient)?;
+/// Checks the ranges of whole numbers.
+fn counts(recipe: &Recipe) -> Result<(), NnError> {
+    let Recipe { image, generator: g, discriminator: d, train, objective, .. } = recipe;
+    let counts = [
+        ("image.size", image.size[0], 1, LARGEST_SIDE),
+        ("image.size", image.size[1], 1, LARGEST_SIDE),
+        ("generator.latent", g.latent, 1, LARGEST_COUNT),
+        ("generator.width", g.width, 1, LARGEST_COUNT),
+        ("generator.kernel", g.kernel, 2, LARGEST_KERNEL),
+        ("generator.reference", g.reference, 2, LARGEST_COUNT),
+        ("discriminator.width", d.width, 1, LARGEST_COUNT),
+        ("discriminator.kernel", d.kernel, 2, LARGEST_KERNEL),
+        ("discriminator.minibatch_stddev", d.minibatch_stddev, 0, LARGEST_COUNT),
+        ("train.batch", train.batch, 1, LARGEST_COUNT),
+        ("train.d_steps", train.d_steps, 1, MOST_UPDATES),
+        ("train.g_steps", train.g_steps, 1, MOST_UPDATES),
+    ];
+    let discrimination = d.minibatch_discrimination.map(|m| {
+        [
+            ("discriminator.minibatch_discrimination.kernels", m.kernels, 1, LARGEST_COUNT),
+            ("discriminator.minibatch_discrimination.dims", m.dims, 1, LARGEST_COUNT),
+        ]
+    });
+    let condition = recipe.condition.as_ref().map(|c| {
+        [
+            ("condition.size", c.size, 1, LARGEST_COUNT),
+            ("condition.embedding", c.embedding, 0, LARGEST_COUNT),
+        ]
+    });
+    let optional = [discrimination, condition].into_iter().flatten().flatten();
+    for (key, value, low, high) in counts.into_iter().chain(optional) {
+        if !(low..=high).contains(&value) {
+            return Err(bad(key, value, format!("must be from {low} to {high}")));
+        }
+    }
     if objective.r1_every == 0 {
         return Err(bad("objective.r1_every", 0, "must be at least 1"));
     }
-    for (key, [low, high]) in [("labels.real", labels.real), ("labels.fake", labels.fake)] {
-        let fits = |p: f64| (0.0..=1.0).contains(&p);
-        if !fits(low) || !fits(high) || low > high {
-            return Err(bad(
-                key,
-                format!("[{low}, {high}]"),
-                "must be a range within 0 and 1, the lower end first",
-            ));
+    Ok(())
+}
+
+/// Checks the ranges of real numbers, as the type in which they are used, f32.
+fn reals(recipe: &Recipe) -> Result<(), NnError> {
+    let Recipe { generator: g, discriminator: d, batch_norm, init, objective: o, .. } = recipe;
+    let Recipe { labels, noise, optimizer, train, .. } = recipe;
+    let slope = match g.activation {
+        Activation::LeakyRelu(slope) => Some(slope.into()),
+        _ => None,
+    };
+    let auxiliary = recipe.condition.as_ref().map(|c| c.auxiliary_weight);
+    // Key, value, range, and a usual value.
+    let rows = [
+        ("generator.activation.leaky_relu", slope, UNIT, ""),
+        ("generator.dropout", Some(g.dropout), BELOW_ONE, ""),
+        ("discriminator.slope", Some(d.slope), UNIT, ""),
+        ("discriminator.dropout", Some(d.dropout), BELOW_ONE, ""),
+        ("discriminator.noise", Some(d.noise), NOT_NEGATIVE, ""),
+        ("batch_norm.eps", Some(batch_norm.eps), POSITIVE, ""),
+        ("batch_norm.momentum", Some(batch_norm.momentum), UP_TO_ONE, ""),
+        ("init.std", Some(init.std), NOT_NEGATIVE, ""),
+        ("init.gamma_std", Some(init.gamma_std), NOT_NEGATIVE, ""),
+        ("optimizer.lr", Some(optimizer.lr), POSITIVE, "0.0002"),
+        ("optimizer.lr_discriminator", optimizer.lr_discriminator, POSITIVE, ""),
+        ("optimizer.beta1", Some(optimizer.beta1), BELOW_ONE, "0.5"),
+        ("optimizer.beta2", Some(optimizer.beta2), BELOW_ONE, "0.999"),
+        ("optimizer.eps", Some(optimizer.eps), POSITIVE, "1e-8"),
+        ("optimizer.momentum", Some(optimizer.momentum), BELOW_ONE, "0.9"),
+        ("optimizer.momentum_end", optimizer.momentum_end, BELOW_ONE, "0.7"),
+        ("optimizer.weight_decay", Some(optimizer.weight_decay), NOT_NEGATIVE, ""),
+        ("optimizer.clip_gradient", Some(optimizer.clip_gradient), NOT_NEGATIVE, ""),
+        ("objective.gradient_penalty", Some(o.gradient_penalty), NOT_NEGATIVE, ""),
+        ("objective.r1", Some(o.r1), NOT_NEGATIVE, ""),
+        ("objective.weight_clip", Some(o.weight_clip), NOT_NEGATIVE, ""),
+        ("objective.feature_matching", Some(o.feature_matching), NOT_NEGATIVE, ""),
+        ("objective.historical_averaging", Some(o.historical_averaging), NOT_NEGATIVE, ""),
+        ("labels.flip", Some(labels.flip), BELOW_ONE, "0.05"),
+        ("noise.input", Some(noise.input), NOT_NEGATIVE, ""),
+        ("condition.auxiliary_weight", auxiliary, NOT_NEGATIVE, ""),
+        ("train.ema", Some(train.ema), BELOW_ONE, "0.999"),
+    ];
+    for (key, value, (holds, range), usual) in rows {
+        let Some(value): Option<f64> = value else { continue };
+        if !(value as f32).is_finite() || !holds(value as f32) {
+            let usual = if usual.is_empty() { "".into() } else { format!("; {usual} is usual") };
+            return Err(bad(key, value, format!("must be {range}{usual}")));
         }
     }
-    real(
-        "labels.flip",
-        labels.flip,
-        |p| (0.0..1.0).contains(&p),
-        "at least 0 and less than 1; 0.05 is usual",
-    )?;
-    real(
-        "optimizer.momentum",
-        optimizer.momentum,
-        |m| (0.0..1.0).contains(&m),
-        "at least 0 and less than 1; 0.9 is usual",
-    )?;
-    if let Some(momentum) = optimizer.momentum_end {
-        real(
-            "optimizer.momentum_end",
-            momentum,
-            |m| (0.0..1.0).contains(&m),
-            "at least 0 and less than 1; 0.7 is usual",
-        )?;
-    }
-    if let Some(lr) = optimizer.lr_discriminator {
-        real("optimizer.lr_discriminator", lr, |lr| lr > 0.0, "a number greater than 0")?;
-    }
-    if let Some(problem) = optimizer.schedule.problem() {
-        return Err(bad("optimizer.schedule", format!("{:?}", optimizer.schedule), problem));
-    }
-    if let Some(c) = condition {
-        whole("condition.size", c.size, 1, LARGEST_COUNT)?;
-        whole("condition.embedding", c.embedding, 0, LARGEST_COUNT)?;
-        weight("condition.auxiliary_weight", c.auxiliary_weight)?;
+    Ok(())
+}
+
+fn label_ranges(recipe: &Recipe) -> Result<(), NnError> {
+    for (key, [low, high]) in
+        [("labels.real", recipe.labels.real), ("labels.fake", recipe.labels.fake)]
+    {
+        if low.is_nan() || low < 0.0 || !(low..=1.0).contains(&high) {
+            let problem = "must be a range within 0 and 1, the lower end first";
+            return Err(bad(key, format!("[{low}, {high}]"), problem));
+        }
     }
     Ok(())
 }
@@ -208,11 +172,8 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
         (Some(epochs), None) => ("train.epochs", epochs),
         (None, Some(steps)) => ("train.steps", steps),
         (Some(_), Some(steps)) => {
-            return Err(bad(
-                "train.steps",
-                steps,
-                "cannot be combined with train.epochs; keep one of the two",
-            ));
+            let problem = "cannot be combined with train.epochs; keep one of the two";
+            return Err(bad("train.steps", steps, problem));
         }
         (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
     };
@@ -234,22 +195,16 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
         for (name, plan) in &net.layers {
             let outputs = plan.output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
-                return Err(bad(
-                    "train.batch",
-                    batch,
-                    format!("{name} would need over 8 GiB for its output; reduce it"),
-                ));
+                let problem = "would need over 8 GiB for its output; reduce it";
+                return Err(bad("train.batch", batch, format!("{name} {problem}")));
             }
             // The normalized form of a single value is 0, whatever the value.
             if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
-                return Err(bad(
-                    "train.batch",
-                    batch,
-                    format!(
-                        "batch norm at {name} would have a single value per unit; use at least 2, \
-                         or generator.stem = \"conv\""
-                    ),
-                ));
+                let problem = format!(
+                    "batch norm at {name} would have a single value per unit; use at least 2, or \
+                     generator.stem = \"conv\""
+                );
+                return Err(bad("train.batch", batch, problem));
             }
         }
         let parameters = net.parameters();

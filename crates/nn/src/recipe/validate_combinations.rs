@@ -13,9 +13,13 @@ use serde::Serialize;
 
 type Check = Result<(), NnError>;
 
-/// Returns an error if `wrong`, with the key, its value, and the reason.
-fn reject(wrong: bool, key: &str, value: impl std::fmt::Display, why: &str) -> Check {
-    if wrong { Err(bad(key, value, why)) } else { Ok(()) }
+/// Refuses the recipe under each condition, with the key, its value, and the reason.
+macro_rules! reject {
+    ($($wrong:expr => $key:expr, $value:expr, $why:expr;)+) => {
+        $(if $wrong {
+            return Err(bad($key, $value, $why));
+        })+
+    };
 }
 
 /// A name as a recipe writes it.
@@ -34,137 +38,103 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
     optimizer(recipe)?;
     schedule(recipe)?;
     let augments = !recipe.augment.policy.is_empty() || recipe.image.flip;
-    let why = "the source of this recipe trains without augmentation; set augment.allow = true to \
-               augment all the same";
-    reject(!recipe.augment.allow && augments, "augment.allow", false, why)
+    reject! {
+        !recipe.augment.allow && augments => "augment.allow", false,
+            "the source of this recipe trains without augmentation; set augment.allow = true to \
+             augment all the same";
+    }
+    Ok(())
 }
 
 fn objective(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let name = written(o.loss);
     let has_labels = recipe.labels != Labels::default();
-    reject(
-        has_labels && !o.loss.takes_targets(),
-        "objective.loss",
-        &name,
-        "has no targets that section [labels] could change",
-    )?;
-    reject(
-        o.loss == Loss::Wasserstein
-            && o.weight_clip == 0.0
-            && o.gradient_penalty == 0.0
+    reject! {
+        has_labels && !o.loss.takes_targets() => "objective.loss", &name,
+            "has no targets that section [labels] could change";
+        o.loss == Loss::Wasserstein && o.weight_clip == 0.0 && o.gradient_penalty == 0.0
             && o.r1 == 0.0
-            && recipe.discriminator.parametrization != Parametrization::SpectralNorm,
-        "objective.loss",
-        &name,
-        "diverges without a bound on the critic's slope; set objective.weight_clip, \
-         objective.gradient_penalty or discriminator.parametrization = \"spectral-norm\"",
-    )?;
-    reject(
-        o.relativistic && o.loss == Loss::Wasserstein,
-        "objective.relativistic",
-        true,
-        "only doubles the loss of \"wasserstein\", which compares the means already; leave it out",
-    )
+            && recipe.discriminator.parametrization != Parametrization::SpectralNorm
+            => "objective.loss", &name,
+            "diverges without a bound on the critic's slope; set objective.weight_clip, \
+             objective.gradient_penalty or discriminator.parametrization = \"spectral-norm\"";
+        o.relativistic && o.loss == Loss::Wasserstein => "objective.relativistic", true,
+            "only doubles the loss of \"wasserstein\", which compares the means already; leave it \
+             out";
+    }
+    Ok(())
 }
 
 /// Checks of the regularizers that bound D's slope.
 fn penalties(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let batch_norm =
-        "needs a D whose output depends on one image, unlike batch norm; use discriminator.norm = ";
-    let minibatch = "needs a D whose output depends on one image, unlike minibatch discrimination; \
-                     keep one of the two";
+    let alone = "needs a D whose output depends on one image, unlike";
     for (key, weight, norms) in [
         ("objective.gradient_penalty", o.gradient_penalty, "\"layer\", \"instance\" or \"none\""),
         ("objective.r1", o.r1, "\"none\""),
     ] {
-        reject(
-            weight > 0.0 && has(recipe, NormKind::Batch),
-            key,
-            weight,
-            &format!("{batch_norm}{norms}"),
-        )?;
-        reject(weight > 0.0 && discriminates(recipe), key, weight, minibatch)?;
+        reject! {
+            weight > 0.0 && has(recipe, NormKind::Batch) => key, weight,
+                format!("{alone} batch norm; use discriminator.norm = {norms}");
+            weight > 0.0 && discriminates(recipe) => key, weight,
+                format!("{alone} minibatch discrimination; keep one of the two");
+        }
     }
-    reject(
-        o.r1 > 0.0 && o.gradient_penalty > 0.0,
-        "objective.r1",
-        o.r1,
-        "pulls the slope to 0 at real images, gradient_penalty to 1 near them; keep one",
-    )?;
-    reject(
-        o.r1_every != 1 && o.r1 == 0.0,
-        "objective.r1_every",
-        o.r1_every,
-        "needs objective.r1, such as 1.0",
-    )?;
-    reject(
-        o.weight_clip > 0.0 && o.loss != Loss::Wasserstein,
-        "objective.weight_clip",
-        o.weight_clip,
-        "bounds the slope of a Wasserstein critic and does not help other losses; use \
-         objective.loss = \"wasserstein\"",
-    )?;
-    reject(
-        o.weight_clip > 0.0 && o.gradient_penalty > 0.0,
-        "objective.weight_clip",
-        o.weight_clip,
-        "and gradient_penalty both bound the slope; keep one",
-    )?;
-    reject(
+    reject! {
+        o.r1 > 0.0 && o.gradient_penalty > 0.0 => "objective.r1", o.r1,
+            "pulls the slope to 0 at real images, gradient_penalty to 1 near them; keep one";
+        o.r1_every != 1 && o.r1 == 0.0 => "objective.r1_every", o.r1_every,
+            "needs objective.r1, such as 1.0";
+        o.weight_clip > 0.0 && o.loss != Loss::Wasserstein
+            => "objective.weight_clip", o.weight_clip,
+            "bounds the slope of a Wasserstein critic and does not help other losses; use \
+             objective.loss = \"wasserstein\"";
+        o.weight_clip > 0.0 && o.gradient_penalty > 0.0 => "objective.weight_clip", o.weight_clip,
+            "and gradient_penalty both bound the slope; keep one";
         o.weight_clip > 0.0
-            && recipe.discriminator.parametrization == Parametrization::SpectralNorm,
-        "objective.weight_clip",
-        o.weight_clip,
-        "and spectral norm both bound the slope, and the norm undoes the clipping; keep one",
-    )
+            && recipe.discriminator.parametrization == Parametrization::SpectralNorm
+            => "objective.weight_clip", o.weight_clip,
+            "and spectral norm both bound the slope, and the norm undoes the clipping; keep one";
+    }
+    Ok(())
 }
 
 fn semi_supervised(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let only = "is the number of labeled images of a semi-supervised D; set \
-                objective.semi_supervised = true";
-    reject(o.num_labels > 0 && !o.semi_supervised, "objective.num_labels", o.num_labels, only)?;
+    reject! {
+        o.num_labels > 0 && !o.semi_supervised => "objective.num_labels", o.num_labels,
+            "is the number of labeled images of a semi-supervised D; set \
+             objective.semi_supervised = true";
+    }
     if !o.semi_supervised {
         return Ok(());
     }
-    reject(
-        o.loss != Loss::NonSaturating,
-        "objective.loss",
-        written(o.loss),
-        "has no form for K+1 classes; use \"non-saturating\" with semi_supervised",
-    )?;
-    reject(o.relativistic, "objective.relativistic", true, "has no form for K+1 classes")?;
-    reject(
-        recipe.labels != Labels::default(),
-        "objective.semi_supervised",
-        true,
-        "its targets are the classes, which section [labels] does not change",
-    )?;
+    reject! {
+        o.loss != Loss::NonSaturating => "objective.loss", written(o.loss),
+            "has no form for K+1 classes; use \"non-saturating\" with semi_supervised";
+        o.relativistic => "objective.relativistic", true, "has no form for K+1 classes";
+        recipe.labels != Labels::default() => "objective.semi_supervised", true,
+            "its targets are the classes, which section [labels] does not change";
+    }
     let Some(c) = &recipe.condition else {
-        return reject(
-            true,
-            "objective.semi_supervised",
-            true,
-            "needs a section [condition] with kind = \"class\"",
-        );
+        let why = "needs a section [condition] with kind = \"class\"";
+        return Err(bad("objective.semi_supervised", true, why));
     };
-    reject(
-        c.kind != ConditionKind::Class || c.discriminator != ConditioningMethod::None,
-        "objective.semi_supervised",
-        true,
-        "needs condition.kind = \"class\" and condition.discriminator = \"none\": D predicts the \
-         class",
-    )?;
-    reject(
-        o.num_labels > 0 && c.generator != ConditioningMethod::None,
-        "objective.num_labels",
-        o.num_labels,
-        "hides labels on which G would be conditioned; use condition.generator = \"none\"",
-    )?;
+    reject! {
+        c.kind != ConditionKind::Class || c.discriminator != ConditioningMethod::None
+            => "objective.semi_supervised", true,
+            "needs condition.kind = \"class\" and condition.discriminator = \"none\": D predicts \
+             the class";
+        o.num_labels > 0 && c.generator != ConditioningMethod::None
+            => "objective.num_labels", o.num_labels,
+            "hides labels on which G would be conditioned; use condition.generator = \"none\"";
+    }
     let fewer = format!("is fewer than one of each of {} classes", c.size);
-    reject(o.num_labels > 0 && o.num_labels < c.size, "objective.num_labels", o.num_labels, &fewer)
+    reject! {
+        o.num_labels > 0 && o.num_labels < c.size => "objective.num_labels", o.num_labels, fewer;
+    }
+    Ok(())
 }
 
 /// Checks of feature matching, and of the keys that only it reads.
@@ -172,36 +142,26 @@ fn matching(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let needs = "needs objective.feature_matching, such as 1.0";
     let off = o.feature_matching == 0.0;
-    reject(
-        off && o.feature_norm != FeatureNorm::L2,
-        "objective.feature_norm",
-        written(o.feature_norm),
-        needs,
-    )?;
-    reject(
-        off && !o.feature_layers.is_empty(),
-        "objective.feature_layers",
-        format!("{:?}", o.feature_layers),
-        needs,
-    )?;
-    reject(
-        o.relativistic && !off,
-        "objective.feature_matching",
-        o.feature_matching,
-        "replaces G's loss, so a relativistic loss would have no effect on G",
-    )?;
+    reject! {
+        off && o.feature_norm != FeatureNorm::L2
+            => "objective.feature_norm", written(o.feature_norm),
+            needs;
+        off && !o.feature_layers.is_empty()
+            => "objective.feature_layers", format!("{:?}", o.feature_layers),
+            needs;
+        o.relativistic && !off => "objective.feature_matching", o.feature_matching,
+            "replaces G's loss, so a relativistic loss would have no effect on G";
+    }
     if o.feature_layers.is_empty() {
         return Ok(());
     }
     let made = Architecture::new(recipe, NetworkRole::Discriminator)?;
+    let known: Vec<&str> = made.layers.iter().map(|(name, _)| name.as_str()).collect();
     for layer in &recipe.objective.feature_layers {
-        let there = made.layers.iter().any(|(name, _)| name == layer);
-        reject(
-            !there,
-            "objective.feature_layers",
-            format!("{layer:?}"),
-            "is no layer of D; `dcgan recipes` lists them",
-        )?;
+        reject! {
+            !known.contains(&layer.as_str()) => "objective.feature_layers", format!("{layer:?}"),
+                format!("is no layer of D, which has {}", known.join(", "));
+        }
     }
     Ok(())
 }
@@ -231,37 +191,36 @@ fn discriminator(recipe: &Recipe) -> Check {
     let d = &recipe.discriminator;
     let stddev = d_has(recipe, |layer| matches!(layer, LayerConfig::MinibatchStddev(_)))
         || d.layers.is_empty() && d.minibatch_stddev > 0;
-    reject(
-        stddev && (discriminates(recipe) || d.minibatch_discrimination.is_some()),
-        "discriminator.minibatch_stddev",
-        d.minibatch_stddev,
-        "and minibatch discrimination both measure the variation of a batch; keep one",
-    )?;
+    reject! {
+        stddev && (discriminates(recipe) || d.minibatch_discrimination.is_some())
+            => "discriminator.minibatch_stddev", d.minibatch_stddev,
+            "and minibatch discrimination both measure the variation of a batch; keep one";
+    }
     let noisy =
         recipe.noise.input > 0.0 || d_has(recipe, |layer| matches!(layer, LayerConfig::Noise(_)));
     let steps = recipe.noise.decay_steps;
     let none = "there is no noise to decay; set noise.input or discriminator.noise";
-    reject(steps > 0 && !noisy, "noise.decay_steps", steps, none)
+    reject! { steps > 0 && !noisy => "noise.decay_steps", steps, none; }
+    Ok(())
 }
 
 fn networks(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
-    let why = "is for generators: D's real and generated batches are separate, so there is no \
-               common reference batch";
-    reject(has(recipe, NormKind::VirtualBatch), "discriminator.norm", "\"virtual-batch\"", why)?;
     let both = g.layers.iter().any(|l| matches!(l, LayerConfig::VirtualBatchNorm(_)))
         && g.layers.iter().any(|l| matches!(l, LayerConfig::BatchNorm(_)));
-    reject(
-        both,
-        "generator.layers",
-        "[…]",
-        "batch norm would mix the reference batch of virtual batch norm with the samples; use one",
-    )?;
+    reject! {
+        has(recipe, NormKind::VirtualBatch) => "discriminator.norm", "\"virtual-batch\"",
+            "is for generators: D's real and generated batches are separate, so there is no common \
+             reference batch";
+        both => "generator.layers", "[…]",
+            "batch norm would mix the reference batch of virtual batch norm with the samples; use \
+             one";
+    }
     for (key, everywhere, norm) in [
         ("generator.norm_everywhere", g.norm_everywhere, g.norm),
         ("discriminator.norm_everywhere", d.norm_everywhere, d.norm),
     ] {
-        reject(everywhere && norm == NormKind::None, key, true, "there is no norm to apply")?;
+        reject! { everywhere && norm == NormKind::None => key, true, "there is no norm to apply"; }
     }
     let [h, w] = recipe.image.size;
     let sides: Vec<usize> =
@@ -272,23 +231,18 @@ fn networks(recipe: &Recipe) -> Check {
     ] {
         let known = sides.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let why = format!("there is no hidden image with that smaller side: there are {known}");
-        reject(listed.is_empty() && side > 0 && !sides.contains(&side), key, side, &why)?;
+        reject! { listed.is_empty() && side > 0 && !sides.contains(&side) => key, side, why; }
     }
     let unit = recipe.image.range == Range::Unit;
     let sigmoid = matches!(g.layers.last(), Some(LayerConfig::Sigmoid(_)));
     let tanh = g.layers.is_empty() || matches!(g.layers.last(), Some(LayerConfig::Tanh(_)));
-    reject(
-        unit && tanh,
-        "image.range",
-        "\"unit\"",
-        "the generator ends in tanh, whose pixels are in [-1, 1]; use \"signed\"",
-    )?;
-    reject(
-        !unit && sigmoid,
-        "image.range",
-        "\"signed\"",
-        "the generator ends in a sigmoid, whose pixels are in [0, 1]; use \"unit\"",
-    )
+    reject! {
+        unit && tanh => "image.range", "\"unit\"",
+            "the generator ends in tanh, whose pixels are in [-1, 1]; use \"signed\"";
+        !unit && sigmoid => "image.range", "\"signed\"",
+            "the generator ends in a sigmoid, whose pixels are in [0, 1]; use \"unit\"";
+    }
+    Ok(())
 }
 
 fn condition(recipe: &Recipe) -> Check {
@@ -296,33 +250,23 @@ fn condition(recipe: &Recipe) -> Check {
     let only_d = |place: ConditioningMethod| {
         matches!(place, ConditioningMethod::Projection | ConditioningMethod::Auxiliary)
     };
-    reject(
-        only_d(c.generator),
-        "condition.generator",
-        written(c.generator),
-        "is a method of discriminators; use \"input\" or \"every-layer\"",
-    )?;
-    reject(
-        !c.names.is_empty() && c.names.len() != c.size,
-        "condition.names",
-        format!("{} names", c.names.len()),
-        &format!("condition.size is {}", c.size),
-    )?;
-    reject(
-        c.kind == ConditionKind::Vector && c.discriminator == ConditioningMethod::Auxiliary,
-        "condition.discriminator",
-        "\"auxiliary\"",
-        "a vector has no classes; use \"input\" or \"projection\"",
-    )?;
+    reject! {
+        only_d(c.generator) => "condition.generator", written(c.generator),
+            "is a method of discriminators; use \"input\" or \"every-layer\"";
+        !c.names.is_empty() && c.names.len() != c.size
+            => "condition.names", format!("{} names", c.names.len()),
+            format!("condition.size is {}", c.size);
+        c.kind == ConditionKind::Vector && c.discriminator == ConditioningMethod::Auxiliary
+            => "condition.discriminator", "\"auxiliary\"",
+            "a vector has no classes; use \"input\" or \"projection\"";
+    }
     let nowhere = c.generator == ConditioningMethod::None
         && c.discriminator == ConditioningMethod::None
         && !recipe.objective.semi_supervised;
-    reject(
-        nowhere,
-        "condition.generator",
-        "\"none\"",
-        "neither network would use the condition; leave the section out",
-    )?;
+    reject! {
+        nowhere => "condition.generator", "\"none\"",
+            "neither network would use the condition; leave the section out";
+    }
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     placed("condition.generator", c.generator, "generator.layers", &g.layers)?;
     placed("condition.discriminator", c.discriminator, "discriminator.layers", &d.layers)?;
@@ -330,21 +274,17 @@ fn condition(recipe: &Recipe) -> Check {
         [] => matches!(place, ConditioningMethod::Input | ConditioningMethod::EveryLayer),
         _ => layers.iter().any(|l| matches!(l, LayerConfig::Condition(_))),
     };
-    reject(
-        c.embedding > 0 && !appends(c.generator, &g.layers) && !appends(c.discriminator, &d.layers),
-        "condition.embedding",
-        c.embedding,
-        "replaces the condition where it is appended, but no network appends it; use \
-         condition.generator = \"input\"",
-    )?;
-    reject(
+    reject! {
+        c.embedding > 0 && !appends(c.generator, &g.layers)
+            && !appends(c.discriminator, &d.layers) => "condition.embedding", c.embedding,
+            "replaces the condition where it is appended, but no network appends it; use \
+             condition.generator = \"input\"";
         c.discriminator == ConditioningMethod::Projection
-            && d.minibatch_discrimination.is_some()
-            && d.layers.is_empty(),
-        "condition.discriminator",
-        "\"projection\"",
-        "cannot be combined with minibatch discrimination; use discriminator.minibatch_stddev",
-    )
+            && d.minibatch_discrimination.is_some() && d.layers.is_empty()
+            => "condition.discriminator", "\"projection\"",
+            "cannot be combined with minibatch discrimination; use discriminator.minibatch_stddev";
+    }
+    Ok(())
 }
 
 /// Refuses listed layers that read a condition which their network does not have, and a condition
@@ -355,47 +295,38 @@ fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[LayerConfi
     }
     let read = layers.iter().any(LayerConfig::reads_condition);
     let given = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
-    let unavailable =
-        format!("{list} has layers that read the condition; use \"input\", or take them out");
-    reject(read && !given, key, written(place), &unavailable)?;
-    let unused = format!(
-        "no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \"none\""
-    );
-    reject(given && !read, key, written(place), &unused)
+    reject! {
+        read && !given => key, written(place),
+            format!("{list} has layers that read the condition; use \"input\", or take them out");
+        given && !read => key, written(place),
+            format!("no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \
+                     \"none\"");
+    }
+    Ok(())
 }
 
 fn optimizer(recipe: &Recipe) -> Check {
     let o = &recipe.optimizer;
     let adam = matches!(o.kind, OptimizerType::Adam | OptimizerType::AdamW);
-    reject(
-        adam && o.momentum > 0.0,
-        "optimizer.momentum",
-        o.momentum,
-        "is for sgd and rmsprop; Adam's is optimizer.beta1",
-    )?;
+    reject! {
+        adam && o.momentum > 0.0 => "optimizer.momentum", o.momentum,
+            "is for sgd and rmsprop; Adam's is optimizer.beta1";
+    }
     let end = o.momentum_end.unwrap_or_default();
-    reject(
-        o.momentum_end.is_some() && o.momentum == 0.0,
-        "optimizer.momentum_end",
-        end,
-        "needs optimizer.momentum to begin with, such as 0.5",
-    )?;
-    reject(
-        o.nesterov && o.kind != OptimizerType::Sgd,
-        "optimizer.nesterov",
-        true,
-        "is for optimizer.type = \"sgd\"",
-    )?;
-    reject(
-        o.nesterov && o.momentum == 0.0,
-        "optimizer.nesterov",
-        true,
-        "needs optimizer.momentum, such as 0.9",
-    )
+    reject! {
+        o.momentum_end.is_some() && o.momentum == 0.0 => "optimizer.momentum_end", end,
+            "needs optimizer.momentum to begin with, such as 0.5";
+        o.nesterov && o.kind != OptimizerType::Sgd => "optimizer.nesterov", true,
+            "is for optimizer.type = \"sgd\"";
+        o.nesterov && o.momentum == 0.0 => "optimizer.nesterov", true,
+            "needs optimizer.momentum, such as 0.9";
+    }
+    Ok(())
 }
 
 fn schedule(recipe: &Recipe) -> Check {
     let t = &recipe.train;
     let why = "gives every update its own images and latents: set train.resample_z = true";
-    reject(t.separate_batches && !t.resample_z, "train.separate_batches", true, why)
+    reject! { t.separate_batches && !t.resample_z => "train.separate_batches", true, why; }
+    Ok(())
 }

@@ -4,9 +4,8 @@
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
-    ConcatCondition, Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear,
-    Maxout, MinibatchDiscrimination, MinibatchStdDev, ProjectionHead, Reshape, SelfAttention,
-    VirtualBatchNorm, Window,
+    ConcatCondition, Conv2d, ConvTranspose2d, Embed, InstanceNorm, LayerConfig, LayerNorm, Linear,
+    Maxout, ProjectionHead, Reshape, VirtualBatchNorm, Window,
 };
 use nn::{Activation, ForwardCtx, Layer, Mode, Network, StateDict};
 use serde_json::Value;
@@ -42,7 +41,7 @@ fn image(attrs: &Value) -> [usize; 3] {
 }
 
 /// The only layer of a case, which is named `l`.
-fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels: usize) -> Layer {
+fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, sample: &[usize]) -> Layer {
     let spectral = attrs["norm"] == "spectral";
     let weight = || if spectral { size("l.weight_orig") } else { size("l.weight_v") };
     match kind {
@@ -72,25 +71,20 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
                 plain.with_weight_norm()
             })
         }
-        "instance_norm" => Layer::from(InstanceNorm::new(channels, eps(attrs))),
+        "instance_norm" => Layer::from(InstanceNorm::new(sample[sample.len() - 1], eps(attrs))),
         "layer_norm" => Layer::from(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
-        "minibatch_stddev" => Layer::from(MinibatchStdDev::new(number(attrs, "group"))),
-        "minibatch_discrimination" => {
-            let form = serde_json::from_value(attrs["form"].clone()).expect("a form");
-            let [inputs, kernels, dims] =
-                ["inputs", "kernels", "dims"].map(|key| number(attrs, key));
-            Layer::from(MinibatchDiscrimination::new(inputs, kernels, dims, form))
-        }
-        "self_attention" => Layer::from(SelfAttention::new(number(attrs, "channels"))),
         "concat" => Layer::from(ConcatCondition),
         "embed" => Layer::from(Embed::new(number(attrs, "inputs"), number(attrs, "features"))),
         "projection" => {
             Layer::from(ProjectionHead::new(number(attrs, "features"), number(attrs, "inputs")))
         }
-        "global_pool" => {
-            Layer::from(if attrs["kind"] == "sum" { GlobalPool::Sum } else { GlobalPool::Average })
+        // Any other layer has its name and keys in recipes.
+        name => {
+            let mut keys = attrs.clone();
+            keys["layer"] = name.into();
+            let config: LayerConfig = serde_json::from_value(keys).expect("a layer's keys");
+            config.build(sample).expect("a layer for this input")
         }
-        other => panic!("unknown layer {other}"),
     }
 }
 
@@ -138,7 +132,7 @@ fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[us
                 Layer::from(Linear::from_image(image(attrs), 2).with_bias().with_spectral_norm()),
             ),
         ]),
-        _ => named(vec![("l", layer(kind, attrs, size, channels))]),
+        _ => named(vec![("l", layer(kind, attrs, size, &x[1..]))]),
     }
 }
 
