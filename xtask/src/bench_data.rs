@@ -24,12 +24,8 @@ pub struct Options {
     #[arg(value_name = "SPEC", required_unless_present = "synthetic")]
     spec: Option<String>,
     /// Generate N JPEG files of 218x178 instead, like photographs in size and detail.
-    #[arg(
-        long,
-        value_name = "N",
-        conflicts_with = "spec",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
-    )]
+    #[arg(long, value_name = "N", conflicts_with = "spec",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     synthetic: Option<u32>,
     /// Height and width of the images.
     #[arg(long, value_name = "N", default_value_t = 64)]
@@ -39,12 +35,8 @@ pub struct Options {
     batch: usize,
     /// Threads that decode, at most one per core, each with one batch prefetched; also those of the
     /// training step.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 2,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
+    #[arg(long, value_name = "N", default_value_t = 2,
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
     /// Seconds per measurement.
     #[arg(long, value_name = "S", default_value_t = 3.0)]

@@ -1,7 +1,7 @@
 //! `bench-kernels`: GEMM and the convolution triple at the shapes of a DCGAN, as a fraction of each
 //! device's measured peak.
 
-use crate::bench_step::median;
+use crate::bench::median;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -110,10 +110,6 @@ fn devices(options: &Options) -> Result<Vec<Device>, Box<dyn std::error::Error>>
 }
 
 /// Runs the benchmark and prints its tables.
-///
-/// # Errors
-/// Returns an error if a device does not open or fails, if the JSON file cannot be written, or if
-/// the thread pool cannot start.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
     let mut reports = Vec::new();

@@ -1,51 +1,34 @@
 //! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic
 //! images.
 
-use crate::pytorch_baseline::{Baseline, StepShape, Work};
+use crate::bench::{BoxError, NetworkArgs, median};
+use crate::pytorch_baseline::Work;
 use clap::{Args, Parser};
-use nn::Recipe;
 use nn::recipe::UpdateOrder;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
+use tensor::Device;
 use tensor::rng::{Distribution, Philox};
-use tensor::{Device, DeviceSpec, gpu};
 use train::{Settings, Trainer};
 
 /// Time a full training step: median seconds and images per second, and peak memory.
 #[derive(Args)]
 pub struct Options {
-    /// Side of the square images: three channels from 48 up, one below.
-    #[arg(long, default_value_t = 64)]
-    image: usize,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Channels, if different.
     #[arg(long)]
     channels: Option<usize>,
     /// Images per batch.
     #[arg(long, default_value_t = 128)]
     batch: usize,
-    /// Recipe.
-    #[arg(long, default_value = "torch")]
-    recipe: String,
     /// Timed steps, after two warm-up steps.
     #[arg(long, default_value_t = 10)]
     steps: usize,
-    /// Threads (default: all cores).
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
-    #[arg(long, default_value = "cpu")]
-    device: DeviceSpec,
-    /// Accept a software renderer as graphics processor.
-    #[arg(long)]
-    allow_software: bool,
     /// On a GPU, round the operands of convolutions to half precision.
     #[arg(long)]
     mixed: bool,
-    /// A Python with torch: its step, in NCHW and in channels-last layout, alternates with ours in
-    /// the same run.
-    #[arg(long, value_name = "PYTHON")]
-    peer: Option<PathBuf>,
     /// Also write the result as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -83,9 +66,6 @@ struct BaselineReport {
 
 impl Options {
     /// Parses flags as on a command line.
-    ///
-    /// # Errors
-    /// Returns an error if a flag is invalid.
     pub fn of(flags: &[&str]) -> Result<Self, clap::Error> {
         #[derive(Parser)]
         struct Step {
@@ -97,12 +77,8 @@ impl Options {
 }
 
 /// Runs the benchmark.
-///
-/// # Errors
-/// Returns an error if the recipe and size give no network, or if the JSON file cannot be written.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
-    let report = pool.install(|| measure(options)).map_err(|e| e.to_string())?;
+    let report = options.network.in_pool(|| measure(options))?;
     println!(
         "{} {}x{}x{} batch {} on {}, {} threads: {:.3} s/step, {:.1} images/s, peak {:.0} MiB \
          (tensors {:.0} MiB)",
@@ -135,16 +111,15 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
-    let mut recipe = Recipe::preset(&options.recipe)?;
-    recipe.image.size = [options.image; 2];
-    recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
+fn measure(options: &Options) -> Result<Report, BoxError> {
+    let mut recipe = options.network.recipe()?;
+    recipe.image.channels = options.channels.unwrap_or(recipe.image.channels);
     recipe.train.batch = options.batch;
     // The baseline uses this order, whatever the source of the recipe did.
     (recipe.train.update_order, recipe.train.separate_batches, recipe.train.resample_z) =
         (UpdateOrder::DFirst, false, false);
-    let channels = recipe.image.channels;
-    let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
+    let (side, channels) = (options.network.image, recipe.image.channels);
+    let preprocess = data::Preprocess::new([side as u32; 2], channels as u8);
     let settings = Settings {
         data: "synthetic".into(),
         seed: 1,
@@ -162,12 +137,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         overrides: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
-    let open = gpu::Options {
-        allow_software: options.allow_software,
-        half: options.mixed,
-        ..Default::default()
-    };
-    let device = Device::open(options.device, open)?;
+    let device = options.network.open(options.mixed)?;
     let recipe = &settings.recipe;
     let condition = recipe
         .condition
@@ -175,24 +145,9 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         .map(|_| recipe.example_conditions(options.batch).to_device(&device));
     let mut trainer = Trainer::new(settings, &device)?;
     let mut rng = Philox::new(2, 0);
-    let real = rng
-        .uniform([options.batch, options.image, options.image, channels], -1.0, 1.0)
-        .to_device(&device);
+    let real = rng.uniform([options.batch, side, side, channels], -1.0, 1.0).to_device(&device);
     let threads = rayon::current_num_threads();
-    let on = match &device {
-        Device::Gpu(gpu) if !gpu.adapter().software => "gpu",
-        _ => "cpu",
-    };
-    let shape = StepShape { image: options.image, channels, batch: options.batch, threads };
-    let mut baselines = Vec::new();
-    if let Some(python) = &options.peer {
-        for layout in ["nchw", "channels_last"] {
-            baselines.push((
-                Baseline::start(python, &options.recipe, Work::Step, layout, on, shape)?,
-                Vec::new(),
-            ));
-        }
-    }
+    let mut baselines = options.network.baselines(Work::Step, &device, channels, options.batch)?;
     let mut seconds = Vec::new();
     for step in 0..options.steps.max(1) + 2 {
         let z = rng.draw(
@@ -236,8 +191,8 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     Ok(Report {
         device: device.to_string(),
         threads,
-        recipe: options.recipe.clone(),
-        image: options.image,
+        recipe: options.network.recipe.clone(),
+        image: side,
         channels,
         batch: options.batch,
         seconds_per_step,
@@ -246,12 +201,6 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         tensor_peak_bytes: tensors,
         baselines: reports,
     })
-}
-
-/// The upper median.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// The process's peak resident memory, if the system reports it (Linux).

@@ -37,9 +37,6 @@ struct Panel {
 }
 
 /// Draws the figures.
-///
-/// # Errors
-/// Returns an error if the file cannot be written.
 pub fn run(options: &Options) -> Result<(), DrawError> {
     let large = plots::paint("the losses", SIZE.map(|side| side * SCALE).into(), draw)?;
     let image = imageops::resize(&large, SIZE[0], SIZE[1], imageops::FilterType::Triangle);

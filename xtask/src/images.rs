@@ -50,10 +50,6 @@ pub struct Stack {
 const GAP: u32 = 2;
 
 /// Writes the images.
-///
-/// # Errors
-/// Returns an error if the dataset cannot be read, if an index is beyond its end, or if a file
-/// cannot be written.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let split = match options.split {
         Part::Train => Split::Train,
@@ -76,9 +72,6 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Stacks the images.
-///
-/// # Errors
-/// Returns an error if an image cannot be read or the file cannot be written.
 pub fn stack(options: &Stack) -> Result<(), Box<dyn Error>> {
     let open = |file: &PathBuf| {
         image::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))

@@ -38,9 +38,6 @@ const PERTURBATIONS: [Perturbation; 3] =
     [("jpeg", |image| image.clone()), ("shift", shifted), ("bright", brighter)];
 
 /// Injects duplicates, or evaluates their detection.
-///
-/// # Errors
-/// Returns an error if a file cannot be read or written.
 pub fn run(options: &Options) -> Result<(), BoxError> {
     match (&options.groups, &options.out) {
         (Some(file), _) => evaluate(file),

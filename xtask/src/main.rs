@@ -1,13 +1,13 @@
-//! Developer tasks: benchmarks, golden files, figures, datasets, continuous integration.
+//! Developer tasks: benchmarks, golden files, figures, continuous integration.
 
 #![forbid(unsafe_code)]
 
 mod ablations;
+mod bench;
 mod bench_data;
 mod bench_kernels;
 mod bench_sample;
 mod bench_step;
-mod emoji;
 mod experiments;
 mod figures;
 mod images;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
-    about = "Developer tasks: benchmarks, golden files, figures, datasets, continuous integration"
+    about = "Developer tasks: benchmarks, golden files, figures, continuous integration"
 )]
 enum Task {
     BenchKernels(bench_kernels::Options),
@@ -29,7 +29,6 @@ enum Task {
     BenchSample(bench_sample::Options),
     BenchData(bench_data::Options),
     Golden(tasks::Golden),
-    Emoji(emoji::Options),
     Figures(figures::Options),
     Ablations(ablations::Options),
     Experiments(experiments::Options),
@@ -63,7 +62,6 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         Task::BenchSample(options) => bench_sample::run(&options),
         Task::BenchData(options) => bench_data::run(&options),
         Task::Golden(options) => tasks::golden(&options),
-        Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
         Task::Ablations(options) => ablations::run(&options),
         Task::Experiments(options) => experiments::run(&options),

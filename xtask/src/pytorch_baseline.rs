@@ -32,10 +32,6 @@ pub struct Baseline {
 
 impl Baseline {
     /// Starts `xtask/pytorch_baseline.py` on `device`, `cpu` or `gpu`, and waits until it is ready.
-    ///
-    /// # Errors
-    /// Returns an error if the Python cannot be started, or has no torch (or none that can use the
-    /// GPU).
     pub fn start(
         python: &Path,
         recipe: &str,
@@ -102,9 +98,6 @@ impl Baseline {
     }
 
     /// Seconds of one piece of work.
-    ///
-    /// # Errors
-    /// Returns an error if the process has ended.
     pub fn step(&mut self) -> Result<f64, String> {
         let requests = self.requests.as_mut().ok_or("the baseline is finished")?;
         requests
@@ -115,9 +108,6 @@ impl Baseline {
     }
 
     /// Ends the process; returns its peak memory in bytes.
-    ///
-    /// # Errors
-    /// Returns an error if it does not report its memory.
     pub fn finish(mut self) -> Result<u64, String> {
         self.requests = None;
         let bytes = self.number()? as u64;

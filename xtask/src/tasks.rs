@@ -33,9 +33,6 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 }
 
 /// Runs the generators of golden files.
-///
-/// # Errors
-/// Returns an error if one cannot be started or fails.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
     let scripts = [
         "ops",
@@ -55,17 +52,11 @@ pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Runs `.ci/run`.
-///
-/// # Errors
-/// Returns an error if a check fails.
 pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
     call(Path::new("bash"), &[".ci/run"])
 }
 
 /// Builds `dcgan` in release mode and returns its path.
-///
-/// # Errors
-/// Returns an error if it does not compile.
 pub fn built_dcgan() -> Result<PathBuf, Box<dyn std::error::Error>> {
     call(Path::new("cargo"), &["build", "--release", "--locked", "--package", "cli"])?;
     let target =

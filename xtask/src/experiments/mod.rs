@@ -43,10 +43,6 @@ pub struct Options {
 type BoxError = Box<dyn Error>;
 
 /// Runs the pages.
-///
-/// # Errors
-/// Returns an error if a page is unknown or has a command that is neither `dcgan` nor `cargo
-/// xtask`, if a file cannot be written, or if commands failed (with their number).
 pub fn run(options: &Options) -> Result<(), BoxError> {
     let pages = Page::read_all(&options.docs, &options.pages)?;
     if options.list {

@@ -33,9 +33,6 @@ pub enum Program {
 
 impl Page {
     /// The pages of `names` in a folder, or all of them.
-    ///
-    /// # Errors
-    /// Returns an error if a page does not exist or cannot be [parsed](Page::parse).
     pub fn read_all(folder: &Path, names: &[String]) -> Result<Vec<Page>, Box<dyn Error>> {
         let mut there: Vec<String> = fs::read_dir(folder)
             .map_err(|error| format!("cannot read {}: {error}", folder.display()))?
@@ -59,10 +56,6 @@ impl Page {
     }
 
     /// Parses a page.
-    ///
-    /// # Errors
-    /// Returns an error if a command is neither `dcgan …` nor `cargo xtask …`, or has an unclosed
-    /// quote.
     pub fn parse(name: &str, text: &str) -> Result<Page, Box<dyn Error>> {
         let (mut commands, mut images, mut inside, mut line) =
             (Vec::new(), Vec::new(), false, String::new());
