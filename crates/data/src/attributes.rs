@@ -16,7 +16,6 @@ pub struct Attribute {
 impl Attribute {
     /// Whether it describes the image's content. The column `split` does not: it assigns the image
     /// to a split.
-    #[must_use]
     pub fn describes(&self) -> bool {
         self.name != "split"
     }

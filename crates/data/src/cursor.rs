@@ -39,13 +39,11 @@ pub struct Cursor {
 
 impl Cursor {
     /// The start of the first epoch.
-    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, epoch: 0, batch: 0, buffer: None }
     }
 
     /// The same position with a shuffle buffer of this many images.
-    #[must_use]
     pub fn with_buffer(self, buffer: Option<NonZeroU32>) -> Self {
         Self { buffer, ..self }
     }
@@ -70,7 +68,6 @@ impl Cursor {
 /// reading window after window, each in ascending order, reads shard after shard. A window holds
 /// images of at most ⌈`buffer` / [`SHARD`]⌉ + 1 shards, and perhaps of the last one, which may be
 /// short.
-#[must_use]
 pub fn order(cursor: Cursor, len: u32) -> Vec<u32> {
     let Cursor { seed, epoch, buffer, .. } = cursor;
     let Some(buffer) = buffer else { return permutation(seed, epoch, len) };
@@ -84,7 +81,6 @@ pub fn order(cursor: Cursor, len: u32) -> Vec<u32> {
 }
 
 /// A uniform permutation of `len` images, a function of `seed` and `epoch` only.
-#[must_use]
 pub fn permutation(seed: u64, epoch: u64, len: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..len).collect();
     Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch)).shuffle(&mut order);

@@ -103,31 +103,26 @@ impl Dataset {
     }
 
     /// The number of images.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
     /// Always false: opening an empty dataset fails.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
     /// `[H, W, C]` of every image.
-    #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.preprocess.shape()
     }
 
     /// The preprocessing that gives them this shape.
-    #[must_use]
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
     }
 
     /// The built-in name, or the last component of the path.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -137,7 +132,6 @@ impl Dataset {
     ///
     /// # Panics
     /// Panics if `index` is not below [`len`](Self::len).
-    #[must_use]
     #[track_caller]
     pub fn image_name(&self, index: usize) -> String {
         self.source.name(self.source_index(index))
@@ -145,7 +139,6 @@ impl Dataset {
 
     /// The folder in which the images' [names](Self::image_name) are file paths; `None` for other
     /// formats.
-    #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
         let folder = self.source.path();
         (folder.is_dir() && !self.is_empty() && folder.join(self.image_name(0)).is_file())
@@ -157,14 +150,12 @@ impl Dataset {
     ///
     /// # Panics
     /// Panics if `index` is not below [`len`](Self::len).
-    #[must_use]
     #[track_caller]
     pub fn label(&self, index: usize) -> Option<u32> {
         self.source.label(self.source_index(index))
     }
 
     /// The names of classes 0, 1, …; empty if there are no labels.
-    #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.source.class_names()
     }
@@ -182,7 +173,6 @@ impl Dataset {
     }
 
     /// The columns of the attribute table; empty without attributes.
-    #[must_use]
     pub fn attribute_columns(&self) -> &[Attribute] {
         self.source.columns()
     }
@@ -192,7 +182,6 @@ impl Dataset {
     ///
     /// # Panics
     /// Panics if `index` is not below [`len`](Self::len).
-    #[must_use]
     #[track_caller]
     pub fn attributes(&self, index: usize) -> Vec<f32> {
         self.source.attributes_of(self.source_index(index))
@@ -203,26 +192,22 @@ impl Dataset {
     ///
     /// It is the same on every machine, and independent of the dataset's path and of its files'
     /// times, names (if the order is the same) and compression (idx).
-    #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
     /// The images that could not be decoded when the dataset was opened, in order.
-    #[must_use]
     pub fn skipped(&self) -> &[SkippedImage] {
         &self.skipped
     }
 
     /// Whether all images are in memory.
-    #[must_use]
     pub fn is_cached(&self) -> bool {
         self.pixels.is_some()
     }
 
     /// The indices of the images found bad after opening (only in a dataset that is not cached),
     /// sorted.
-    #[must_use]
     pub fn failed(&self) -> Vec<usize> {
         self.failed.lock().clone()
     }

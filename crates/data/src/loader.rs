@@ -177,7 +177,6 @@ impl Loader {
     }
 
     /// The number of full batches in an epoch, at least 1.
-    #[must_use]
     pub fn batches_per_epoch(&self) -> u64 {
         self.shared.per_epoch
     }

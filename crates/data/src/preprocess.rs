@@ -59,7 +59,6 @@ pub struct Preprocess {
 
 impl Preprocess {
     /// Center crop to `size` (height, width) by Lanczos3 on black, without flips.
-    #[must_use]
     pub fn new(size: [u32; 2], channels: u8) -> Self {
         let (crop, min_side) = (None, None);
         Self {
@@ -75,7 +74,6 @@ impl Preprocess {
     }
 
     /// `[H, W, C]` of every image after preprocessing.
-    #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         [self.size[0] as usize, self.size[1] as usize, usize::from(self.channels)]
     }
@@ -132,7 +130,6 @@ impl Preprocess {
     }
 
     /// Whether both give the same images; flips, which are applied to batches, may differ.
-    #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
         *self == Self { flip: self.flip, ..other.clone() }
     }

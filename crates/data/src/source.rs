@@ -27,7 +27,6 @@ pub enum Split {
 
 impl Split {
     /// `train` or `test`.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",

@@ -106,7 +106,6 @@ impl DataSpec {
     }
 
     /// The path, unless it is a built-in dataset.
-    #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
             DataLocation::BuiltIn(_) => None,
@@ -115,7 +114,6 @@ impl DataSpec {
     }
 
     /// A short name for messages and run folders: the built-in name, or the path's last component.
-    #[must_use]
     pub fn name(&self) -> String {
         match &self.location {
             DataLocation::BuiltIn(set) => set.name.to_owned(),
@@ -154,7 +152,6 @@ impl DataSpec {
 
     /// The background color (RGB) for the transparent pixels of a built-in dataset; `None` for a
     /// path.
-    #[must_use]
     pub fn background(&self) -> Option<[u8; 3]> {
         match &self.location {
             DataLocation::BuiltIn(set) => Some(set.background),
@@ -164,7 +161,6 @@ impl DataSpec {
 
     /// Whether this is a built-in dataset of few images with clean edges and flat colors, on which
     /// a plain GAN collapses.
-    #[must_use]
     pub fn is_small_flat_graphics(&self) -> bool {
         matches!(&self.location, DataLocation::BuiltIn(set) if set.small_flat_graphics)
     }

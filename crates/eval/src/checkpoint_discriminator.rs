@@ -105,38 +105,32 @@ impl CheckpointDiscriminator {
     }
 
     /// The recipe of the networks.
-    #[must_use]
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
     /// The network.
-    #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
     }
 
     /// Where it computes.
-    #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
     /// `[H, W, C]` of its images.
-    #[must_use]
     pub fn image_shape(&self) -> [usize; 3] {
         let [h, w] = self.recipe.image.size;
         [h, w, self.recipe.image.channels]
     }
 
     /// Whether batch norm, if there is any, has running statistics from training.
-    #[must_use]
     pub fn has_running_stats(&self) -> bool {
         self.has_running_stats
     }
 
     /// Whether its output depends on a condition.
-    #[must_use]
     pub fn is_conditional(&self) -> bool {
         self.recipe.d_conditional()
     }
@@ -150,7 +144,6 @@ impl CheckpointDiscriminator {
 
     /// The names of the activations behind convolutions, from the image on. A convolution without
     /// an activation, such as a head, is left out.
-    #[must_use]
     pub fn conv_activations(&self) -> Vec<String> {
         let (mut names, mut open) = (Vec::new(), false);
         for (name, layer) in self.network.layers() {
@@ -167,13 +160,11 @@ impl CheckpointDiscriminator {
     }
 
     /// Images `[N, H, W, C]` in [−1, 1] as the network's input: on its device and in its range.
-    #[must_use]
     pub fn input(&self, images: &Tensor) -> Tensor {
         self.recipe.image.range.to_network_range(&images.to_device(&self.device))
     }
 
     /// An all-zero condition `[N, K]`, which stands for "unknown"; `None` if D is unconditional.
-    #[must_use]
     pub fn zero_condition(&self, count: usize) -> Option<Tensor> {
         let size = self.recipe.condition_size();
         self.is_conditional().then(|| Tensor::full_on(&self.device, [count, size], 0.0))
@@ -185,7 +176,6 @@ impl CheckpointDiscriminator {
     /// # Panics
     /// Panics if there is no such layer, or the shapes do not fit.
     #[track_caller]
-    #[must_use]
     pub fn features(
         &self,
         images: &Tensor,
@@ -203,7 +193,6 @@ impl CheckpointDiscriminator {
     /// # Panics
     /// Panics if there is no such layer, or the shapes do not fit.
     #[track_caller]
-    #[must_use]
     pub fn score(
         &self,
         images: &Tensor,

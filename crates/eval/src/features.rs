@@ -24,7 +24,6 @@ impl Features {
     /// # Panics
     /// Panics if `width` is 0 or the values do not fill the last row.
     #[track_caller]
-    #[must_use]
     pub fn new(width: usize, values: Vec<f32>) -> Self {
         assert!(
             width > 0 && values.len().is_multiple_of(width),
@@ -35,25 +34,21 @@ impl Features {
     }
 
     /// The number of rows N.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.values.len() / self.width
     }
 
     /// Whether there are no rows.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
     /// The number of values D in a row.
-    #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// All values, row after row.
-    #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
     }
@@ -63,7 +58,6 @@ impl Features {
     /// # Panics
     /// Panics if `index` is not below N.
     #[track_caller]
-    #[must_use]
     pub fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.width..][..self.width]
     }
@@ -73,7 +67,6 @@ impl Features {
     /// # Panics
     /// Panics if an index is not below N.
     #[track_caller]
-    #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             width: self.width,

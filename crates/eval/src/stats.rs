@@ -33,7 +33,6 @@ pub struct MeanStd {
 
 impl MeanStd {
     /// Mean and standard deviation of `values`; both are 0 without values.
-    #[must_use]
     pub fn of(values: &[f64]) -> Self {
         let count = values.len().max(1) as f64;
         let mean = mean(values);
@@ -43,20 +42,17 @@ impl MeanStd {
 
     /// The 95 % interval of a normal distribution with this mean and `scale` times this standard
     /// deviation.
-    #[must_use]
     pub fn interval(&self, scale: f64) -> [f64; 2] {
         normal_interval(self.mean, self.std * scale)
     }
 }
 
 /// The mean of `values`; 0 without values.
-#[must_use]
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// The fraction of flags that are true, in [0, 1].
-#[must_use]
 pub fn fraction(flags: &[bool]) -> f64 {
     flags.iter().filter(|&&flag| flag).count() as f64 / flags.len().max(1) as f64
 }
@@ -67,14 +63,12 @@ pub(crate) fn indicators(flags: &[bool]) -> Vec<f64> {
 }
 
 /// The 95 % interval of a normal distribution.
-#[must_use]
 pub fn normal_interval(mean: f64, std: f64) -> [f64; 2] {
     [mean - Z_95 * std, mean + Z_95 * std]
 }
 
 /// The 95 % confidence interval of a proportion `p` observed in `n` independent trials (Wilson
 /// 1927). `n` may be fractional: an effective sample size.
-#[must_use]
 pub fn wilson_interval(n: f64, p: f64) -> [f64; 2] {
     let z = Z_95;
     let (middle, denominator) = (p + z * z / (2.0 * n), 1.0 + z * z / n);
@@ -83,7 +77,6 @@ pub fn wilson_interval(n: f64, p: f64) -> [f64; 2] {
 }
 
 /// Half the width of the normal 95 % interval of a proportion `p` observed in `count` trials.
-#[must_use]
 pub fn binomial_half_width(p: f64, count: usize) -> f64 {
     Z_95_ROUNDED * (p * (1.0 - p) / count as f64).sqrt()
 }
@@ -107,7 +100,6 @@ pub(crate) fn repeated_proportion(proportions: &[f64], count: usize) -> [f64; 2]
 /// The 95 % bootstrap interval (percentiles; Efron 1979) of the mean of `values`, one value per
 /// image, over `replicates` resamples with replacement. `None` without values or with fewer than
 /// two replicates. The same seed gives the same bits, whatever the number of threads.
-#[must_use]
 pub fn bootstrap_mean(values: &[f64], replicates: usize, seed: u64) -> Option<[f64; 2]> {
     let count = u32::try_from(values.len()).ok().filter(|&count| count > 0 && replicates > 1)?;
     let replicate = |number: usize| {

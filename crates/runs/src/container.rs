@@ -18,11 +18,12 @@ const MAX_HEADER: u64 = 100_000_000;
 const METADATA: &str = "__metadata__";
 
 /// One tensor of a file's header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TensorInfo {
     /// The tensor's name, such as `generator.main.0.weight`.
     pub name: String,
     /// The element type as safetensors spells it: `F32`, `I64`, …
+    #[serde(rename = "type")]
     pub dtype: String,
     /// The shape, outermost extent first.
     pub shape: Vec<usize>,

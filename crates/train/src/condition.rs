@@ -223,7 +223,6 @@ impl Conditions {
     /// Semi-supervised conditions: keeps the labels of `count` images, as many of each class as
     /// possible; the rows of the others are zeros. 0 keeps all labels. Which ones are kept depends
     /// on the dataset alone.
-    #[must_use]
     pub fn with_labels(mut self, count: usize) -> Self {
         if count == 0 || count >= self.dataset.len() {
             return self;

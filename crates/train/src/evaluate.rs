@@ -63,7 +63,6 @@ fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
 
 impl CheckpointScore {
     /// The metric as it is shown.
-    #[must_use]
     pub fn shown(&self) -> f64 {
         self.value.unwrap_or_else(|| self.score.abs())
     }

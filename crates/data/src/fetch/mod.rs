@@ -48,7 +48,6 @@ pub enum FetchProgress<'a> {
 
 impl RemoteSet {
     /// The path to open once the dataset is in the folder `datasets`.
-    #[must_use]
     pub fn place(&self, datasets: &Path) -> PathBuf {
         let folder = datasets.join(self.folder);
         match self.files {
@@ -63,7 +62,6 @@ impl RemoteSet {
 
     /// The path to open in the first datasets folder that has all of it: the one that the program
     /// [set](crate::set_datasets_folder), `./datasets`, `datasets` of the source tree.
-    #[must_use]
     pub fn locate(&self) -> Option<PathBuf> {
         let left = |folder: &Path, file: &RemoteFile| match file.kind {
             ArchiveKind::Plain => folder.join(file.name).is_file(),

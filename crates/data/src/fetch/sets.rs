@@ -50,7 +50,6 @@ pub(crate) struct ArchiveContent {
 
 impl RemoteSet {
     /// The size of the download in bytes.
-    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }

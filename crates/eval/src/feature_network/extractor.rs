@@ -64,7 +64,6 @@ impl DiscriminatorExtractor {
 
 impl FeatureExtractor {
     /// The extractor's name and the hash of its weights, to be reported with every metric.
-    #[must_use]
     pub fn id(&self) -> String {
         match self {
             Self::Network(network) => network.id(),
@@ -74,13 +73,11 @@ impl FeatureExtractor {
     }
 
     /// Whether it also predicts mutually exclusive classes, as the inception score needs.
-    #[must_use]
     pub fn is_classifier(&self) -> bool {
         matches!(self, Self::Network(network) if network.is_classifier())
     }
 
     /// `[H, W, C]` of the images it takes.
-    #[must_use]
     pub fn image(&self) -> [usize; 3] {
         match self {
             Self::Network(network) => network.image(),
@@ -90,7 +87,6 @@ impl FeatureExtractor {
     }
 
     /// Where it computes.
-    #[must_use]
     pub fn device(&self) -> &Device {
         match self {
             Self::Network(network) => network.device(),

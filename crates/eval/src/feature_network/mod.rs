@@ -94,39 +94,33 @@ impl FeatureNetwork {
     }
 
     /// Everything about it but its weights.
-    #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
     }
 
     /// The network's name: the dataset it was trained on and the first 32 bits of its weights'
     /// SHA-256, such as `fashion-mnist-cnn 1a2b3c4d`.
-    #[must_use]
     pub fn id(&self) -> String {
         let kind = if self.is_classifier() { "cnn" } else { "attributes" };
         format!("{}-{kind} {}", self.description.dataset, self.hash)
     }
 
     /// `[H, W, C]` of the images it takes.
-    #[must_use]
     pub fn image(&self) -> [usize; 3] {
         self.description.preprocess.shape()
     }
 
     /// The name of each output: a class, or `column=word`.
-    #[must_use]
     pub fn outputs(&self) -> Vec<String> {
         self.description.targets.names()
     }
 
     /// Whether its outputs are mutually exclusive classes.
-    #[must_use]
     pub fn is_classifier(&self) -> bool {
         self.description.targets.kind == ClassTargets::OneHot
     }
 
     /// The number of values in a feature vector.
-    #[must_use]
     pub fn width(&self) -> usize {
         architecture::FEATURES
     }
@@ -168,7 +162,6 @@ impl FeatureNetwork {
     }
 
     /// Where it computes.
-    #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }

@@ -28,13 +28,11 @@ pub struct TargetHead {
 
 impl TargetHead {
     /// The number of outputs.
-    #[must_use]
     pub fn outputs(&self) -> usize {
         self.words.len().max(1)
     }
 
     /// The names of all answers; for a binary column `no NAME` and `NAME`.
-    #[must_use]
     pub fn answer_names(&self) -> Vec<String> {
         if self.words.is_empty() {
             vec![format!("no {}", self.name), self.name.clone()]
@@ -111,13 +109,11 @@ impl Targets {
     }
 
     /// The number of outputs of all heads.
-    #[must_use]
     pub fn outputs(&self) -> usize {
         self.heads.iter().map(TargetHead::outputs).sum()
     }
 
     /// The name of each output: a class, a binary column, or `column=word`.
-    #[must_use]
     pub fn names(&self) -> Vec<String> {
         let of = |head: &TargetHead| match (&head.words[..], head.column) {
             ([], _) => vec![head.name.clone()],
@@ -129,7 +125,6 @@ impl Targets {
 
     /// The true answers of the first head for these images, as indices of its
     /// [`TargetHead::answer_names`]; `None` if one of them has no label.
-    #[must_use]
     pub fn first_answers(&self, dataset: &Dataset, indices: &[usize]) -> Option<Vec<usize>> {
         let head = self.heads.first()?;
         let known = head.answer_names().len();

@@ -82,7 +82,6 @@ impl Splits {
 
     /// Indices of the training images, the dataset to test on and the indices there, under a
     /// network's seed.
-    #[must_use]
     pub fn holdout_split(&self, seed: u64) -> (Vec<usize>, &Dataset, Vec<usize>) {
         match &self.test {
             Some(test) => ((0..self.train.len()).collect(), test, (0..test.len()).collect()),

@@ -12,6 +12,7 @@ use super::logistic_regression::LogisticRegression;
 use super::regions::{Region, Scorer};
 use crate::image_sheet::ImageSheet;
 use crate::{EvalError, Progress};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use tensor::Tensor;
 use tensor::rng::Philox;
@@ -74,7 +75,7 @@ pub struct AblationEffect {
 }
 
 /// Fractions of images in which the scorer detects the object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DetectionRates {
     /// With all maps.
     pub before: f64,

@@ -31,7 +31,6 @@ impl Scores {
 
     /// Turns class logits into a score for each class: the margin of its logit over the largest
     /// other one.
-    #[must_use]
     pub fn class_margins(self) -> Self {
         let margins = self.rows().flat_map(|row| {
             (0..row.len()).map(move |k| {

@@ -58,7 +58,6 @@ pub struct Duplicates {
 
 impl Duplicates {
     /// Indices of the images to drop, ascending.
-    #[must_use]
     pub fn to_drop(&self) -> Vec<usize> {
         let mut all: Vec<usize> =
             self.groups.iter().flat_map(|group| group.images.iter().skip(1).copied()).collect();
@@ -69,7 +68,6 @@ impl Duplicates {
     /// The number of images to drop that are as far from the image that is kept as 99 % of random
     /// pairs: false positives, as far as pixels can show. The DCGAN authors estimated theirs, by
     /// visual inspection, as less than 1 in 100.
-    #[must_use]
     pub fn borderline(&self) -> usize {
         self.groups
             .iter()

@@ -15,7 +15,6 @@ pub type Code = u128;
 /// # Panics
 /// Panics if the radius is 128 or more.
 #[track_caller]
-#[must_use]
 pub fn hash_groups(codes: &[Code], radius: u32) -> Vec<Vec<usize>> {
     assert!(
         radius < Code::BITS,

@@ -103,7 +103,6 @@ impl MomentSums {
     /// # Panics
     /// Panics if the origin has another width than the features.
     #[track_caller]
-    #[must_use]
     pub fn of(features: &Features, origin: &[f64]) -> Self {
         let width = features.width();
         assert_eq!(origin.len(), width, "MomentSums: an origin of another width");
@@ -139,7 +138,6 @@ impl MomentSums {
     }
 
     /// Mean and covariance; `None` for fewer than 2 rows.
-    #[must_use]
     pub fn gaussian(&self) -> Option<GaussianStats> {
         if self.count < 2 {
             return None;
@@ -232,7 +230,6 @@ pub struct Frechet {
 
 impl Frechet {
     /// Distances to a Gaussian with this mean and covariance.
-    #[must_use]
     pub fn to(stats: GaussianStats) -> Self {
         Self { root: matrix_sqrt(&stats.covariance), stats }
     }

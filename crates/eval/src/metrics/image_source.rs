@@ -67,7 +67,6 @@ pub enum ConditionSampling {
 impl<'a> ImageSource<'a> {
     /// `count` random images of a dataset without repetition, in ascending order of their indices;
     /// all images if it has no more.
-    #[must_use]
     pub fn from_dataset(dataset: &'a Dataset, count: usize, seed: u64) -> Self {
         Self::Dataset { dataset, indices: random_indices(dataset.len(), count, seed) }
     }
@@ -100,7 +99,6 @@ impl<'a> ImageSource<'a> {
     }
 
     /// The number of images.
-    #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::Dataset { indices, .. } => indices.len(),
@@ -110,7 +108,6 @@ impl<'a> ImageSource<'a> {
     }
 
     /// Whether there are no images.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -86,7 +86,6 @@ pub fn distances(
 }
 
 /// The unbiased MMD² of two sets of the same size.
-#[must_use]
 pub fn mmd(x: &Features, y: &Features, device: &Device) -> f64 {
     let (m, n) = (x.len() as f64, y.len() as f64);
     let on = |features: &Features| features.tensor(0, features.len()).to_device(device);

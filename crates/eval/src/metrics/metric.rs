@@ -5,6 +5,7 @@ use super::manifold::{Manifold, manifold};
 use super::train_neighbors::TrainNeighborIndex;
 use crate::features::Features;
 use crate::{EvalError, Progress};
+use serde::Serialize;
 use std::cell::OnceCell;
 use std::fmt;
 use tensor::Device;
@@ -108,7 +109,6 @@ pub struct MetricInputs<'a> {
 
 impl MetricInputs<'_> {
     /// The features of both sets: real, generated.
-    #[must_use]
     pub fn features(&self) -> [&Features; 2] {
         [&self.real.features, &self.fake.features]
     }
@@ -129,9 +129,10 @@ impl MetricInputs<'_> {
 }
 
 /// One value of a metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MetricValue {
     /// A short name for programs, such as `frechet`.
+    #[serde(skip)]
     pub key: &'static str,
     /// A name for people.
     pub name: &'static str,
@@ -142,20 +143,20 @@ pub struct MetricValue {
     /// The standard deviation over subsets or splits, if the value is a mean over some.
     pub deviation: Option<f64>,
     /// The value that real images have, if that says what to expect.
+    #[serde(rename = "real")]
     pub expected: Option<f64>,
     /// Which direction is better.
+    #[serde(skip)]
     pub better: Direction,
 }
 
 impl MetricValue {
     /// A value without interval, deviation or expectation.
-    #[must_use]
     pub fn new(key: &'static str, name: &'static str, value: f64, better: Direction) -> Self {
         Self { key, name, value, interval: None, deviation: None, expected: None, better }
     }
 
     /// A score by which values of this metric are ranked: the lower, the better.
-    #[must_use]
     pub fn score(&self) -> f64 {
         match (self.better, self.expected) {
             (Direction::Higher, _) => -self.value,
@@ -187,7 +188,6 @@ pub struct MetricReport {
 
 impl MetricReport {
     /// The value with this key, if it was computed.
-    #[must_use]
     pub fn get(&self, key: &str) -> Option<&MetricValue> {
         self.values.iter().find(|value| value.key == key)
     }

@@ -69,7 +69,6 @@ pub static METRICS: &[&Metric] = &[
 ];
 
 /// The metric with this short name, such as `fid`.
-#[must_use]
 pub fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name).copied()
 }

@@ -38,7 +38,6 @@ pub struct Neighbor {
 }
 
 /// The squared Euclidean distance Σ (a − b)², in double precision.
-#[must_use]
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
@@ -76,7 +75,6 @@ impl<'a> PairwiseDistances<'a> {
     /// # Panics
     /// Panics if the widths differ.
     #[track_caller]
-    #[must_use]
     pub fn new(a: &'a Features, b: &'a Features, device: &Device) -> Self {
         assert_eq!(a.width(), b.width(), "PairwiseDistances: features of different widths");
         let mean = b.mean();
@@ -201,7 +199,6 @@ impl ApproxDistances<'_> {
     }
 
     /// The `k` nearest rows, nearest first; equally near ones in ascending order of their indices.
-    #[must_use]
     pub fn nearest(&self, k: usize) -> Vec<Neighbor> {
         let mut candidates: Vec<(usize, f64)> = self.approximate().collect();
         if k < candidates.len() {
