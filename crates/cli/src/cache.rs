@@ -9,20 +9,13 @@ pub const CACHE_VARIABLE: &str = "DCGAN_CACHE";
 
 /// The folder `name` in the cache, created if it is missing: in `DCGAN_CACHE` if that is set, else
 /// in the user's cache folder.
-///
-/// # Errors
-/// Returns an error if there is no home directory or the folder cannot be created.
 pub fn folder(name: &str) -> Result<PathBuf, CliError> {
     let root = root().ok_or_else(|| {
-        CliError::Failed(format!(
-            "there is no home directory for the cache: set {CACHE_VARIABLE} to a folder"
-        ))
+        failure!("there is no home directory for the cache: set {CACHE_VARIABLE} to a folder")
     })?;
     let folder = root.join(name);
     std::fs::create_dir_all(&folder).map_err(|e| {
-        CliError::Failed(format!(
-            "cannot make the folder {folder:?}: {e}; set {CACHE_VARIABLE} to another one"
-        ))
+        failure!("cannot make the folder {folder:?}: {e}; set {CACHE_VARIABLE} to another one")
     })?;
     Ok(folder)
 }

@@ -9,9 +9,6 @@ use tensor::{ConvAlgorithm, ConvAlgorithmError, Isa, IsaError, set_conv_algorith
 
 /// Hands `DCGAN_SIMD` (instruction set of the CPU kernels) and `DCGAN_CONV` (convolution
 /// algorithm) to the kernels before the first one runs.
-///
-/// # Errors
-/// Returns an error if a value is unknown or this processor lacks the instruction set.
 pub fn configure_kernels() -> Result<(), CliError> {
     let available = |error: &IsaError| match error {
         IsaError::Unavailable { available, .. } => join(available),
@@ -40,7 +37,7 @@ fn configure<T: FromStr<Err = E>, E: Display>(
     let Ok(value) = std::env::var(variable) else { return Ok(()) };
     value.parse().and_then(set).map_err(|error| {
         let values = values(&error);
-        CliError::Failed(format!("{variable}={value}: {error}: use one of {values}, or unset it"))
+        failure!("{variable}={value}: {error}: use one of {values}, or unset it")
     })
 }
 

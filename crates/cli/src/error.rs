@@ -10,6 +10,16 @@ use std::process::ExitCode;
 use tensor::gpu::GpuError;
 use train::TrainError;
 
+/// [`CliError::Usage`] with a formatted message.
+macro_rules! usage {
+    ($($message:tt)+) => { $crate::error::CliError::Usage(format!($($message)+)) };
+}
+
+/// [`CliError::Failed`] with a formatted message.
+macro_rules! failure {
+    ($($message:tt)+) => { $crate::error::CliError::Failed(format!($($message)+)) };
+}
+
 /// The exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
 

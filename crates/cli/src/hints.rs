@@ -261,8 +261,7 @@ pub fn eval(error: &EvalError) -> Option<String> {
         EvalError::TooFewImages { .. } => "give more images",
         EvalError::ImageShape { .. } => {
             "resize them with --image and --channels, or train a network for theirs with dcgan \
-             eval \
-             train-features"
+             eval train-features"
         }
         EvalError::OutOfMemory { .. } => "use fewer images",
         EvalError::FeatureWidths { .. } => "extract both by the same network",
@@ -271,8 +270,7 @@ pub fn eval(error: &EvalError) -> Option<String> {
         }
         EvalError::FrechetTooLarge { .. } => {
             "its time grows with the third power: leave fid out of --metrics, or use smaller \
-             images, \
-             fewer of them, or other --features"
+             images, fewer of them, or other --features"
         }
         EvalError::NeedsClassProbabilities { metric } => {
             return Some(format!("leave {metric} out of --metrics, or give other --features"));
@@ -285,8 +283,7 @@ pub fn eval(error: &EvalError) -> Option<String> {
         EvalError::FeatureNetworkFile { .. } => "give a file that dcgan eval train-features wrote",
         EvalError::NoLabels { .. } => {
             "use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained on \
-             another \
-             dataset"
+             another dataset"
         }
         EvalError::NoAttributes { .. } => "leave --attributes out to learn its classes",
         EvalError::NoDiscriminator => {

@@ -15,9 +15,6 @@ static FIRST: OnceLock<Instant> = OnceLock::new();
 const ECHO: Duration = Duration::from_millis(200);
 
 /// Installs the handler: from now on an interrupt ends the program with exit code 130.
-///
-/// # Errors
-/// Returns an error if the system refuses the handler.
 pub fn watch() -> Result<(), CliError> {
     ctrlc::set_handler(|| {
         if !GRACEFUL.load(Ordering::SeqCst) {
@@ -30,7 +27,7 @@ pub fn watch() -> Result<(), CliError> {
             std::process::exit(i32::from(EXIT_INTERRUPTED));
         }
     })
-    .map_err(|e| CliError::Failed(format!("cannot watch for Ctrl-C: {e}")))
+    .map_err(|e| failure!("cannot watch for Ctrl-C: {e}"))
 }
 
 /// Makes the first interrupt set the returned flag instead of ending the program.

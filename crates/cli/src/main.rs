@@ -3,10 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod error;
 mod cache;
 mod commands;
 mod environment;
-mod error;
 mod hints;
 mod interrupt;
 mod memory_estimate;

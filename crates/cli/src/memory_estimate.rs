@@ -8,9 +8,6 @@ use nn::ModelSummary;
 use tensor::Device;
 
 /// Checks that a training step fits into memory. `hint` ends the message.
-///
-/// # Errors
-/// Returns an error if it does not fit; with `dry_run` this is a warning.
 pub fn check(
     plan: &ModelSummary,
     device: &Device,

@@ -1,10 +1,27 @@
 //! Parsers of flag values. clap reports their errors, with exit code 2.
 
 use crate::hints;
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{
+    OsStringValueParser, RangedI64ValueParser, RangedU64ValueParser, TypedValueParser,
+};
+use clap::value_parser;
 use eval::latent::ExemplarSpec;
 use nn::recipe::{halvings, nearest_sizes};
 use std::num::NonZeroU32;
+use std::ops::RangeBounds;
+
+/// Upper limit of steps and epochs, to catch typing mistakes (recipes have the same one).
+pub const MAX_STEPS: u64 = 1_000_000_000_000;
+
+/// A whole number in `range`.
+pub fn count(range: impl RangeBounds<i64>) -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(range)
+}
+
+/// Steps or epochs.
+pub fn steps() -> RangedU64ValueParser {
+    value_parser!(u64).range(1..=MAX_STEPS)
+}
 
 /// `N` or `HxW`: an image size that the networks can have.
 pub fn image_size(text: &str) -> Result<[usize; 2], String> {

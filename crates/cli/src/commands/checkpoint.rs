@@ -21,29 +21,19 @@ pub struct CheckpointArgs {
 #[derive(clap::Args)]
 pub struct ModelArgs {
     /// Built-in generator: fashion (garments, by --class) or emoji (people).
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = MODELS.map(|model| model.name),
-        help_heading = "Model"
-    )]
+    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name),
+        help_heading = "Model")]
     pub model: Option<String>,
 }
 
 impl CheckpointArgs {
     /// Loads the checkpoint; with the model's name if it is a built-in one.
-    ///
-    /// # Errors
-    /// Returns an error if there is no valid checkpoint.
     pub fn open(&self) -> Result<(Checkpoint, Option<&str>), CliError> {
         load(self.checkpoint.as_deref(), self.model.model.as_deref())
     }
 }
 
 /// Loads `path`, or else the built-in `model`; with the model's name in the second case.
-///
-/// # Errors
-/// Returns an error if neither is given, or there is no valid checkpoint.
 pub fn load<'a>(
     path: Option<&Path>,
     model: Option<&'a str>,
@@ -51,17 +41,12 @@ pub fn load<'a>(
     match (path, model.and_then(|name| MODELS.iter().find(|model| name == model.name))) {
         (Some(path), _) => Ok((open_checkpoint(path, output::warning)?.checkpoint, None)),
         (None, Some(known)) => Ok((known.checkpoint()?, model)),
-        (None, None) => {
-            Err(CliError::Usage("name the networks with --checkpoint or --model".into()))
-        }
+        (None, None) => Err(usage!("name the networks with --checkpoint or --model")),
     }
 }
 
 /// The checkpoint at `path` (of a run directory, the newest valid one); damaged ones that were
 /// skipped are named in warnings.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint of a GAN.
 pub fn open_checkpoint(
     path: &Path,
     warn: impl Fn(String),
@@ -69,11 +54,10 @@ pub fn open_checkpoint(
     let found = run_dir::resolve_checkpoint(path)?;
     if found.checkpoint.meta.recipe.is_empty() {
         let kind = &found.checkpoint.meta.recipe_name;
-        return Err(CliError::Failed(format!(
+        return Err(failure!(
             "{path:?} is not a checkpoint of a GAN but a {kind}: give a checkpoint or run \
-             directory \
-             (--features takes feature networks)"
-        )));
+             directory (--features takes feature networks)"
+        ));
     }
     warn_skipped(&found.skipped, &found.path, warn);
     Ok(found)

@@ -30,9 +30,6 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     /// Opens the device.
-    ///
-    /// # Errors
-    /// Returns an error if there is no such device or it cannot be opened.
     pub fn open(&self) -> Result<Device, CliError> {
         let half = self.precision == Precision::Mixed;
         let options =

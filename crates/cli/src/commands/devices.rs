@@ -1,13 +1,12 @@
 //! `dcgan devices`.
 
-use super::flags::JsonArg;
+use super::JsonArg;
 use crate::error::CliError;
 use crate::report::{self, Report};
 use serde::Serialize;
 use std::thread::available_parallelism;
 use tensor::gpu;
 
-/// Flags of `devices`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -15,9 +14,6 @@ pub struct Args {
 }
 
 /// Lists the CPU and the GPUs.
-///
-/// # Errors
-/// Never returns an error.
 pub fn run(args: &Args) -> Result<(), CliError> {
     report::print(&DeviceList::new(), args.json.json);
     Ok(())
@@ -40,17 +36,8 @@ enum DeviceReport {
     },
     Gpu {
         device: String,
-        name: String,
-        backend: String,
-        kind: String,
-        driver: String,
-        max_buffer_size: u64,
-        max_binding_size: u64,
-        f16: bool,
-        subgroups: bool,
-        timestamps: bool,
-        software: bool,
-        usable: bool,
+        #[serde(flatten)]
+        adapter: gpu::Adapter,
     },
 }
 
@@ -63,29 +50,21 @@ impl DeviceList {
             instruction_set: tensor::isa().to_string(),
             usable: true,
         };
-        let gpu = |(i, adapter): (usize, gpu::Adapter)| DeviceReport::Gpu {
-            device: format!("gpu:{i}"),
-            name: adapter.name,
-            backend: adapter.backend,
-            kind: adapter.kind,
-            driver: adapter.driver,
-            max_buffer_size: adapter.max_buffer_size,
-            max_binding_size: adapter.max_binding_size,
-            f16: adapter.f16,
-            subgroups: adapter.subgroups,
-            timestamps: adapter.timestamps,
-            software: adapter.software,
-            usable: adapter.compute,
+        let gpu = |adapter: gpu::Adapter| DeviceReport::Gpu {
+            device: format!("gpu:{}", adapter.index),
+            adapter,
         };
-        Self([cpu].into_iter().chain(gpu::adapters().into_iter().enumerate().map(gpu)).collect())
+        Self([cpu].into_iter().chain(gpu::adapters().into_iter().map(gpu)).collect())
     }
 }
 
 impl Report for DeviceList {
     fn text(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.0.iter().map(DeviceReport::line).collect();
-        let is_software =
-            |device: &DeviceReport| matches!(device, DeviceReport::Gpu { software: true, .. });
+        let is_software = |device: &DeviceReport| match device {
+            DeviceReport::Cpu { .. } => false,
+            DeviceReport::Gpu { adapter, .. } => adapter.software,
+        };
         lines.extend(match &self.0[1..] {
             [] => Some(
                 "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) \
@@ -105,32 +84,23 @@ impl Report for DeviceList {
 
 impl DeviceReport {
     fn line(&self) -> String {
-        let yes = |flag: &bool| if *flag { "yes" } else { "no" };
+        let yes = |flag: bool| if flag { "yes" } else { "no" };
         match self {
             Self::Cpu { device, name, threads, instruction_set, .. } => {
                 let name = name.as_deref().unwrap_or("this computer's processor");
                 format!("{device}    {name}: {threads} threads, instruction set {instruction_set}")
             }
-            Self::Gpu {
-                device,
-                name,
-                backend,
-                driver,
-                max_buffer_size,
-                max_binding_size,
-                f16,
-                subgroups,
-                software,
-                ..
-            } => format!(
-                "{device}  {name} ({backend}{}, driver {}): buffers to {} MiB, bindings to {} MiB, \
-                 f16 {}, subgroups {}",
-                if *software { ", software" } else { "" },
-                if driver.is_empty() { "unknown" } else { driver },
-                max_buffer_size >> 20,
-                max_binding_size >> 20,
-                yes(f16),
-                yes(subgroups)
+            Self::Gpu { device, adapter } => format!(
+                "{device}  {} ({}{}, driver {}): buffers to {} MiB, bindings to {} MiB, f16 {}, \
+                 subgroups {}",
+                adapter.name,
+                adapter.backend,
+                if adapter.software { ", software" } else { "" },
+                if adapter.driver.is_empty() { "unknown" } else { &adapter.driver },
+                adapter.max_buffer_size >> 20,
+                adapter.max_binding_size >> 20,
+                yes(adapter.f16),
+                yes(adapter.subgroups)
             ),
         }
     }

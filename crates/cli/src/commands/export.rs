@@ -1,16 +1,12 @@
 //! `dcgan export`.
 
-use super::checkpoint::CheckpointArgs;
-use super::flags::ForceArg;
+use super::{CheckpointArgs, ForceArg};
 use crate::error::CliError;
 use crate::output;
 use std::path::PathBuf;
 
-/// Flags of `export`.
 #[derive(clap::Args)]
-#[command(group(
-    clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)
-))]
+#[command(group(clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)))]
 pub struct Args {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
@@ -27,9 +23,6 @@ pub struct Args {
 }
 
 /// Writes the state dicts.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, or a file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let (checkpoint, _) = args.checkpoint.open()?;
     if let Some(file) = &args.generator {

@@ -12,17 +12,14 @@ pub fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
         Ok(_) => format!("{folder:?} is not a folder: choose another path"),
         Err(_) => format!("there is no folder {folder:?}: make it, or choose another path"),
     };
-    Err(CliError::Failed(format!("{flag} {}: {wrong}", path.display())))
+    Err(failure!("{flag} {}: {wrong}", path.display()))
 }
 
 /// Refuses a file whose name does not end in `.extension`, that cannot be written, or that exists
 /// (unless `force`).
 pub fn require_file(flag: &str, path: &Path, extension: &str, force: bool) -> Result<(), CliError> {
     if !path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension)) {
-        return Err(CliError::Usage(format!(
-            "{flag} {}: give it a name that ends in .{extension}",
-            path.display()
-        )));
+        return Err(usage!("{flag} {}: give it a name that ends in .{extension}", path.display()));
     }
     require_folder(flag, path)?;
     refuse_existing(path, force)
@@ -57,9 +54,9 @@ pub fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
 /// Refuses to overwrite a file, unless `force`.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
     if !force && path.exists() {
-        return Err(CliError::Failed(format!(
+        return Err(failure!(
             "{path:?} exists already: choose another name, or overwrite it with --force"
-        )));
+        ));
     }
     Ok(())
 }

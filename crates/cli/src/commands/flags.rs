@@ -2,7 +2,7 @@
 //! every command (a test in `commands/tests.rs` compares them all).
 
 use crate::error::CliError;
-use clap::value_parser;
+use crate::parse::count;
 
 /// The flag that allows overwriting.
 #[derive(clap::Args)]
@@ -20,6 +20,18 @@ pub struct JsonArg {
     pub json: bool,
 }
 
+/// The flags of commands that write files and print a report.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Overwrite existing files.
+    #[arg(long)]
+    pub force: bool,
+    /// Print JSON on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The random seed.
 #[derive(clap::Args)]
 pub struct SeedArg {
@@ -32,23 +44,15 @@ pub struct SeedArg {
 #[derive(clap::Args)]
 pub struct ThreadsArg {
     /// CPU threads; the result does not depend on it [default: one per core].
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(1..=1024),
-        help_heading = "Device"
-    )]
+    #[arg(long, value_name = "N", value_parser = count(1..=1024), help_heading = "Device")]
     threads: Option<u32>,
 }
 
 impl ThreadsArg {
     /// Makes the global thread pool of that size.
-    ///
-    /// # Errors
-    /// Returns an error if the system refuses the threads.
     pub fn apply(&self) -> Result<(), CliError> {
         let Some(threads) = self.threads else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
-        pool.map_err(|e| CliError::Failed(format!("--threads {threads}: {e}")))
+        pool.map_err(|e| failure!("--threads {threads}: {e}"))
     }
 }

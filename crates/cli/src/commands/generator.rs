@@ -1,8 +1,8 @@
 //! The generator of a command, and its conditions: flags that several commands share.
 
-use super::checkpoint::CheckpointArgs;
-use super::device::DeviceArgs;
+use super::{CheckpointArgs, DeviceArgs};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::render::quoted;
 use eval::latent::{ConditionTable, LatentSource, ModelId};
 use nn::Recipe;
@@ -22,8 +22,7 @@ pub struct GeneratorArgs {
     #[arg(long, value_enum)]
     bn: Option<BatchNormMode>,
     /// Batch size in images.
-    #[arg(long, value_name = "N", default_value_t = 64,
-        value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count(1..=65536))]
     batch: u32,
     #[command(flatten)]
     device: DeviceArgs,
@@ -39,9 +38,6 @@ pub struct LoadedGenerator {
 
 impl GeneratorArgs {
     /// Loads the generator.
-    ///
-    /// # Errors
-    /// Returns an error if there is no valid checkpoint or no such device.
     pub fn open(&self) -> Result<LoadedGenerator, CliError> {
         let (checkpoint, model) = self.checkpoint.open()?;
         let sampler = Sampler::new(&checkpoint, self.bn, &self.device.open()?)?;
@@ -54,15 +50,11 @@ impl GeneratorArgs {
     }
 
     /// [`open`](Self::open) for work in which images must be batch-invariant.
-    ///
-    /// # Errors
-    /// Returns the errors of `open`, and an error with --bn batch.
     pub fn open_batch_invariant(&self) -> Result<LoadedGenerator, CliError> {
         if self.bn == Some(BatchNormMode::Batch) {
-            return Err(CliError::Usage(
+            return Err(usage!(
                 "--bn batch: images would depend on the others in their batch; choose running or \
                  recalibrated"
-                    .into(),
             ));
         }
         self.open()
@@ -99,9 +91,6 @@ pub struct Conditions {
 impl Conditions {
     /// The latent and the condition of each image: `count` latents under one condition or one each,
     /// or under every condition, class by class.
-    ///
-    /// # Errors
-    /// Returns an error if there are neither one condition nor `count`.
     pub fn pair_latents_with_conditions(
         &self,
         count: usize,
@@ -113,10 +102,10 @@ impl Conditions {
             known if known == count => (0..count).map(|i| (i, i)).unzip(),
             known => {
                 let file = self.file.as_deref().unwrap_or(Path::new(""));
-                return Err(CliError::Usage(format!(
+                return Err(usage!(
                     "--condition {file:?} holds {known} vectors for {count} images: give 1, or \
                      --count {known}"
-                )));
+                ));
             }
         };
         Ok((order, Some(ConditionTable { rows: self.rows.clone(), indices: of })))
@@ -136,9 +125,6 @@ impl ConditionArgs {
     }
 
     /// Reads the conditions.
-    ///
-    /// # Errors
-    /// Returns an error if the generator does not have them, or a condition is missing.
     pub fn read(&self, recipe: &Recipe) -> Result<Conditions, CliError> {
         let flag = if self.condition.is_some() {
             Some("--condition")
@@ -148,9 +134,7 @@ impl ConditionArgs {
         let flag = flag.or_else(|| (!self.attr.is_empty()).then_some("--attr"));
         let Some(condition) = train::generator_condition(recipe) else {
             return match flag {
-                Some(flag) => Err(CliError::Usage(format!(
-                    "{flag}: this generator was trained without a condition"
-                ))),
+                Some(flag) => Err(usage!("{flag}: this generator was trained without a condition")),
                 None => Ok(Conditions { rows: Vec::new(), all: false, file: None }),
             };
         };
@@ -182,9 +166,7 @@ pub fn condition_name(recipe: &Recipe, row: &[f32]) -> String {
 /// The tensor `[N, width]` of a file: its only one, or the one called `name`.
 pub fn read(file: &Path, name: &str, width: usize) -> Result<Tensor, CliError> {
     let wrong = |what: String| {
-        CliError::Failed(format!(
-            "{file:?} {what}: this generator takes one tensor [N, {width}] of F32"
-        ))
+        failure!("{file:?} {what}: this generator takes one tensor [N, {width}] of F32")
     };
     let mut arrays = read_state_dict(file)?;
     let array = match arrays.len() {

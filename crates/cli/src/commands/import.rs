@@ -2,6 +2,7 @@
 
 use super::train::with_default;
 use crate::error::CliError;
+use crate::parse::count;
 use crate::{output, parse, render};
 use runs::{Checkpoint, RunDir, checkpoint, checkpoint_retention};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// The recipe whose weights are a folder of .npy files.
 const AUTHORS: &str = "newmu-svhn";
 
-/// Flags of `import`.
 #[derive(clap::Args)]
 pub struct Args {
     /// With --recipe newmu-svhn: the folder of .npy files that the paper's authors released.
@@ -40,71 +40,43 @@ pub struct Args {
 /// Flags of the networks' shape, if it is not the recipe's own.
 #[derive(clap::Args)]
 struct ShapeArgs {
-    #[arg(
-        long,
-        value_name = "N|HxW",
-        value_parser = parse::image_size,
-        conflicts_with = "folder",
-        help_heading = "Data",
-        help = with_default("Image size", "image.size")
-    )]
+    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, conflicts_with = "folder",
+        help_heading = "Data", help = with_default("Image size", "image.size"))]
     image: Option<[usize; 2]>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=65536),
-        conflicts_with = "folder",
+    #[arg(long, value_name = "N", value_parser = count(1..=65536), conflicts_with = "folder",
         help_heading = "Model",
         help = with_default(
             "Width: channels at full resolution (ngf and ndf of the PyTorch example)",
-            "generator.width"
-        )
-    )]
+            "generator.width"))]
     width: Option<u32>,
-    #[arg(
-        long,
-        value_name = "1|3|4",
-        value_parser = parse::channels,
-        conflicts_with = "folder",
+    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, conflicts_with = "folder",
         help_heading = "Data",
-        help = with_default("Image channels: 1 (gray), 3 (RGB) or 4 (RGBA)", "image.channels")
-    )]
+        help = with_default("Image channels: 1 (gray), 3 (RGB) or 4 (RGBA)", "image.channels"))]
     channels: Option<usize>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=65536),
-        conflicts_with = "folder",
+    #[arg(long, value_name = "N", value_parser = count(1..=65536), conflicts_with = "folder",
         help_heading = "Model",
         help = with_default(
             "Length of the latent vector z (nz of the PyTorch example)",
-            "generator.latent"
-        )
-    )]
+            "generator.latent"))]
     latent: Option<u32>,
 }
 
 /// Makes a run directory with one checkpoint of step 0.
-///
-/// # Errors Returns an error if a file cannot be read, the weights do not fit the recipe, or the
-/// directory is not empty.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bundle = match (&args.folder, &args.generator) {
         (Some(folder), _) if args.recipe == AUTHORS => authors(folder)?,
         (Some(_), _) => {
-            return Err(CliError::Usage(format!(
-                "a folder is for --recipe {AUTHORS}: name files with --generator"
-            )));
+            return Err(usage!("a folder is for --recipe {AUTHORS}: name files with --generator"));
         }
         (None, Some(generator)) => state_dicts(args, generator)?,
         (None, None) if args.recipe == AUTHORS => {
-            return Err(CliError::Usage(format!(
+            return Err(usage!(
                 "--recipe {AUTHORS} needs the folder of .npy files, or --generator FILE"
-            )));
+            ));
         }
         (None, None) => {
-            return Err(CliError::Usage(
-                "name the generator's state dict with --generator FILE.safetensors".into(),
+            return Err(usage!(
+                "name the generator's state dict with --generator FILE.safetensors"
             ));
         }
     };
@@ -121,9 +93,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 fn authors(folder: &Path) -> Result<Checkpoint, CliError> {
     if !folder.is_dir() {
-        return Err(CliError::Failed(format!(
+        return Err(failure!(
             "no folder {folder:?}: name the one with the files 200_gen_params.jl_01.npy, …"
-        )));
+        ));
     }
     Ok(train::import_newmu_svhn(folder)?)
 }

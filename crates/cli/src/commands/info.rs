@@ -1,6 +1,6 @@
 //! `dcgan info`.
 
-use super::flags::JsonArg;
+use super::JsonArg;
 use crate::error::CliError;
 use crate::output;
 use crate::report::{self, Report, table};
@@ -8,11 +8,10 @@ use eval::latent::{LatentSource, ModelId, Provenance};
 use indicatif::HumanBytes;
 use nn::{ModelSummary, Recipe};
 use runs::checkpoint::CheckpointHeader;
-use runs::{LatestValidCheckpoint, run_dir};
+use runs::{LatestValidCheckpoint, TensorInfo, run_dir};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Flags of `info`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Checkpoint file, run directory (its newest valid checkpoint), or a generated PNG.
@@ -23,9 +22,6 @@ pub struct Args {
 }
 
 /// Prints what a checkpoint contains, after verifying its checksum; or how an image was generated.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, or the image has no metadata.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let json = args.json.json;
     if args.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
@@ -125,7 +121,7 @@ struct CheckpointReport {
     #[serde(rename = "algorithm_table")]
     numerics_version: String,
     resumable: bool,
-    tensors: Vec<TensorReport>,
+    tensors: Vec<TensorInfo>,
     #[serde(skip)]
     summary: ModelSummary,
     #[serde(skip)]
@@ -138,14 +134,6 @@ struct DataReport {
     fingerprint: String,
 }
 
-#[derive(Serialize)]
-struct TensorReport {
-    name: String,
-    #[serde(rename = "type")]
-    dtype: String,
-    shape: Vec<usize>,
-}
-
 impl CheckpointReport {
     fn new(
         found: LatestValidCheckpoint<CheckpointHeader>,
@@ -153,11 +141,6 @@ impl CheckpointReport {
     ) -> Result<Self, CliError> {
         let summary = recipe.summary()?;
         let CheckpointHeader { meta, bytes, schema, tensors, .. } = found.checkpoint;
-        let tensors = tensors.into_iter().map(|tensor| TensorReport {
-            name: tensor.name,
-            dtype: tensor.dtype,
-            shape: tensor.shape,
-        });
         Ok(Self {
             path: found.path,
             bytes,
@@ -170,7 +153,7 @@ impl CheckpointReport {
             numerics_id: meta.numerics_id,
             numerics_version: meta.numerics_version,
             resumable: !meta.state.is_null(),
-            tensors: tensors.collect(),
+            tensors,
             summary,
             recipe_text: meta.recipe,
         })

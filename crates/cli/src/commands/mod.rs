@@ -26,11 +26,15 @@ mod toy;
 mod train;
 
 use crate::error::CliError;
-use checkpoint::{open_checkpoint, warn_skipped};
+use checkpoint::{CheckpointArgs, ModelArgs, open_checkpoint, warn_skipped};
 use clap::Subcommand;
+use device::DeviceArgs;
 use files::{
     OutputFile, refuse_existing, require_file, require_files, require_folder, require_grid,
 };
+use flags::{ForceArg, JsonArg, OutputArgs, SeedArg, ThreadsArg};
+use generator::{ConditionArgs, Conditions, GeneratorArgs, LoadedGenerator, condition_name};
+use preprocess::{DatasetInfo, PreprocessArgs, open_dataset, open_for_recipe};
 use std::process::{ExitCode, Termination};
 
 /// Declares the commands by task: `"Task": { /// Help. Name(module), … }`, where `module` has
@@ -45,9 +49,6 @@ macro_rules! commands {
 
         impl Command {
             /// Runs the command and returns its exit code.
-            ///
-            /// # Errors
-            /// Returns an error whose message is one line.
             pub fn run(&self) -> Result<ExitCode, CliError> {
                 Ok(match self {
                     $($(Self::$name(args) => $($module)::+::run(args)?.report(),)+)+

@@ -3,6 +3,7 @@
 
 use super::recipes;
 use crate::error::CliError;
+use crate::parse::count;
 use crate::{parse, render};
 use data::{DataError, DataSpec, Dataset, Fit, Preprocess, ResizeFilter, Split};
 use nn::Recipe;
@@ -36,8 +37,7 @@ pub struct PreprocessArgs {
     pub crop: Option<[u32; 2]>,
     /// Resize the shorter side to N pixels, then crop the center [default: the largest possible
     /// crop].
-    #[arg(long, value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)))]
+    #[arg(long, value_name = "N", value_parser = count(1..=i64::from(data::MAX_SIDE)))]
     pub min_side: Option<u32>,
     /// Resampling filter [default: lanczos3].
     #[arg(long, value_enum)]
@@ -72,9 +72,6 @@ pub struct DatasetInfo {
 
 impl DatasetInfo {
     /// Reads the headers.
-    ///
-    /// # Errors
-    /// Returns an error if files are missing or a header is damaged.
     pub fn of(spec: &DataSpec) -> Result<Self, DataError> {
         let shape = spec.image_shape(Split::Train)?.map(|shape| shape.map(|side| side as usize));
         Ok(Self { spec: spec.clone(), shape, prepared: spec.packed_preprocess()? })
@@ -85,9 +82,6 @@ impl PreprocessArgs {
     /// The recipe called `name`, or the default one for the dataset, with the size and channels of
     /// these flags or the dataset. A recipe that comes `with` weights is taken unchanged, unless
     /// another is named.
-    ///
-    /// # Errors
-    /// Returns an error if the recipe is unknown or invalid.
     pub fn recipe(
         &self,
         name: Option<&str>,
@@ -120,9 +114,6 @@ impl PreprocessArgs {
     }
 
     /// The preprocessing of a dataset for the recipe.
-    ///
-    /// # Errors
-    /// Returns an error if flags contradict each other, or the preprocessing of a packed file.
     pub fn preprocess(&self, recipe: &Recipe, known: &DatasetInfo) -> Result<Preprocess, CliError> {
         let [height, width] = recipe.image.size;
         let requested = self.requested(&recipe.image);
@@ -164,10 +155,6 @@ impl PreprocessArgs {
 
     /// The preprocessing of `spec` for the recipe called `name`, or the default one for the
     /// dataset.
-    ///
-    /// # Errors
-    /// Returns an error if the data are missing, the recipe is unknown or flags contradict each
-    /// other.
     pub fn of_recipe(&self, name: Option<&str>, spec: &DataSpec) -> Result<Preprocess, CliError> {
         let known = DatasetInfo::of(spec)?;
         let recipe = self.recipe(name, &known, None)?;
@@ -227,10 +214,10 @@ impl PreprocessArgs {
         let was =
             "the packed file was prepared with other preprocessing; prepare another with this";
         match checks.iter().find(|(.., differs)| *differs) {
-            Some((flag, _, true, _)) => Err(CliError::Usage(format!("{flag}: {was} flag"))),
-            Some((_, key, ..)) => Err(CliError::Failed(format!(
+            Some((flag, _, true, _)) => Err(usage!("{flag}: {was} flag")),
+            Some((_, key, ..)) => Err(failure!(
                 "recipe key \"image.{key}\": {was} recipe, or choose another --recipe"
-            ))),
+            )),
             None => Ok(Preprocess { flip, ..prepared.clone() }),
         }
     }
@@ -250,9 +237,6 @@ fn fits_closely(side: usize, within: usize) -> bool {
 }
 
 /// Opens a split of a dataset, under a progress bar (none with `json`).
-///
-/// # Errors
-/// Returns the errors of [`Dataset::open`].
 pub fn open_dataset(
     spec: &str,
     split: Split,
@@ -269,9 +253,6 @@ pub fn open_dataset(
 }
 
 /// Opens a split of a dataset, preprocessed without flags for the networks of `recipe`.
-///
-/// # Errors
-/// Returns an error if the data are missing or cannot be read.
 pub fn open_for_recipe(
     spec: &str,
     split: Split,

@@ -5,7 +5,6 @@ use crate::output;
 use nn::Recipe;
 use std::path::Path;
 
-/// Flags of `recipes`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Recipe to print in full, with its layers: a name or a .toml file. The output is a valid
@@ -15,9 +14,6 @@ pub struct Args {
 }
 
 /// Lists the presets, or prints one with its layers.
-///
-/// # Errors
-/// Returns an error if the recipe is unknown or invalid.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let Some(name) = &args.name else {
         for name in Recipe::names() {
@@ -35,9 +31,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// The recipe that `--recipe` names: a preset, or a TOML file.
-///
-/// # Errors
-/// Returns an error if the name is unknown, or the file cannot be read or is not a valid recipe.
 pub fn load(name: &str) -> Result<Recipe, CliError> {
     if Recipe::names().any(|known| known == name) {
         return Ok(Recipe::preset(name)?);
@@ -49,9 +42,9 @@ pub fn load(name: &str) -> Result<Recipe, CliError> {
     if !is_path {
         let unknown =
             Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
-        return Err(CliError::Usage(format!("{unknown}, or the path of a .toml file")));
+        return Err(usage!("{unknown}, or the path of a .toml file"));
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|e| failure!("cannot read recipe {path:?}: {e}"))?;
     Recipe::from_toml(&text).map_err(|e| CliError::in_context(path.display(), e))
 }

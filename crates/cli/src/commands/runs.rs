@@ -1,6 +1,6 @@
 //! `dcgan runs`.
 
-use super::flags::JsonArg;
+use super::JsonArg;
 use crate::error::CliError;
 use crate::render::clock;
 use crate::report::{self, Report, table};
@@ -14,7 +14,6 @@ use train::Settings;
 /// Longest name in a table, in characters; the number in front distinguishes runs.
 const LONGEST: usize = 36;
 
-/// Flags of `runs`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -32,9 +31,6 @@ pub struct RunsDirArg {
 }
 
 /// Lists the runs of a folder: their progress, then their settings.
-///
-/// # Errors
-/// Returns an error if the folder has no runs, or cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let runs = run_list::list_runs(&args.runs_dir.runs_dir)?;
     report::print(&RunList(runs.into_iter().map(RunReport::new).collect()), args.json.json);

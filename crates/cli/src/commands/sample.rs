@@ -1,11 +1,12 @@
 //! `dcgan sample`.
 
-use super::flags::ForceArg;
+use super::ForceArg;
 use super::generator::{
     ConditionArgs, GeneratorArgs, LatentInput, LoadedGenerator, command_line, read,
 };
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
 use runs::{GridOptions, grid, write_state_dict};
 use std::collections::BTreeMap;
@@ -16,29 +17,18 @@ use train::BatchNormMode;
 /// Upper limit of images, to catch typing mistakes.
 const MAX_IMAGES: usize = 1_000_000;
 
-/// Flags of `sample`.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("output").args(["grid", "out"]).required(true).multiple(true)))]
 pub struct Args {
     #[command(flatten)]
     generator: GeneratorArgs,
     /// Number of images; with --class all, of each class [default: 64; --columns with --class all].
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
-        conflicts_with = "latents",
-        help_heading = "Model"
-    )]
+    #[arg(long, value_name = "N", value_parser = count(1..=1_000_000), conflicts_with = "latents",
+        help_heading = "Model")]
     count: Option<u32>,
     /// Random seed: the same seed gives the same images, whatever --count and --batch [default: 0].
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = crate::parse::seed,
-        conflicts_with = "latents",
-        help_heading = "Model"
-    )]
+    #[arg(long, value_name = "N", value_parser = crate::parse::seed, conflicts_with = "latents",
+        help_heading = "Model")]
     seed: Option<u64>,
     /// Latent vectors: a file with a tensor [N, latent], named "latents" if there are several.
     #[arg(long, value_name = "FILE.safetensors", help_heading = "Model")]
@@ -46,26 +36,15 @@ pub struct Args {
     #[command(flatten)]
     condition: ConditionArgs,
     /// Truncation: sample latents within ±X, for less varied and more typical images.
-    #[arg(
-        long,
-        value_name = "X",
-        value_parser = crate::parse::truncation,
-        allow_negative_numbers = true,
-        conflicts_with = "latents",
-        help_heading = "Model"
-    )]
+    #[arg(long, value_name = "X", value_parser = crate::parse::truncation,
+        allow_negative_numbers = true, conflicts_with = "latents", help_heading = "Model")]
     truncation: Option<f64>,
     /// Write a PNG of the images side by side.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
     /// Columns of the grid.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 8,
-        value_parser = clap::value_parser!(u32).range(1..=10_000),
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count(1..=10_000),
+        help_heading = "Output")]
     columns: u32,
     /// Output path: a folder for 00000.png, 00001.png, …, or FILE.safetensors for the values.
     ///
@@ -77,10 +56,6 @@ pub struct Args {
 }
 
 /// Generates images and writes them.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, the latents have another shape, or an output
-/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let raw = args
         .out
@@ -108,9 +83,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let conditions = args.condition.read(recipe)?;
     if count * conditions.rows.len().max(1) > MAX_IMAGES && conditions.all {
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "--count {count} of each class: at most {MAX_IMAGES} images are generated at once"
-        )));
+        ));
     }
     let (order, table) = conditions.pair_latents_with_conditions(count)?;
     let [height, width, _] = generator.sampler.shape();
@@ -189,10 +164,7 @@ fn generate(
     if keep {
         let values = count * height * width * channels;
         all.try_reserve_exact(values).map_err(|_| {
-            CliError::Failed(format!(
-                "--count {count}: {} bytes of images do not fit into memory",
-                values * 4
-            ))
+            failure!("--count {count}: {} bytes of images do not fit into memory", values * 4)
         })?;
     }
     let bar = crate::render::counter(count as u64, "generating");

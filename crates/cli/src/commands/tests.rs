@@ -7,117 +7,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The headings that `--help` may have.
-const HEADINGS: [&str; 11] = [
-    "Data",
-    "Training",
-    "Model",
-    "Loss",
-    "Regularization",
-    "Optimizer",
-    "Conditioning",
-    "Output",
-    "Evaluation",
-    "Monitoring",
-    "Device",
-];
+const HEADINGS: &str = "Data Training Model Loss Regularization Optimizer Conditioning Output \
+                        Evaluation Monitoring Device";
 
-/// Commands that must have a flag.
-const REQUIRED: [(&str, &[&str]); 8] = [
+/// Flags, each with the commands that must have it.
+const REQUIRED: [(&str, &str); 8] = [
     (
         "model",
-        &[
-            "sample",
-            "walk",
-            "arithmetic",
-            "turn",
-            "invert",
-            "restore",
-            "reproduce",
-            "eval",
-            "nearest",
-            "filters",
-            "forget",
-            "export",
-        ],
+        "sample, walk, arithmetic, turn, invert, restore, reproduce, eval, nearest, filters, \
+         forget, export",
     ),
     (
         "checkpoint",
-        &[
-            "sample",
-            "walk",
-            "arithmetic",
-            "turn",
-            "invert",
-            "restore",
-            "reproduce",
-            "eval",
-            "linear-probe",
-            "nearest",
-            "filters",
-            "guided",
-            "forget",
-            "features",
-            "export",
-        ],
+        "sample, walk, arithmetic, turn, invert, restore, reproduce, eval, linear-probe, \
+         nearest, filters, guided, forget, features, export",
     ),
-    ("data", &["train", "linear-probe", "nearest", "guided", "features", "eval train-features"]),
+    ("data", "train, linear-probe, nearest, guided, features, eval train-features"),
     (
         "out",
-        &[
-            "train",
-            "sample",
-            "reproduce",
-            "restore",
-            "features",
-            "dedup",
-            "export",
-            "import",
-            "data prepare",
-            "data fetch",
-        ],
+        "train, sample, reproduce, restore, features, dedup, export, import, data prepare, data \
+         fetch",
     ),
     (
         "grid",
-        &[
-            "sample",
-            "walk",
-            "arithmetic",
-            "turn",
-            "invert",
-            "restore",
-            "reproduce",
-            "nearest",
-            "filters",
-            "guided",
-            "forget",
-            "data preview",
-        ],
+        "sample, walk, arithmetic, turn, invert, restore, reproduce, nearest, filters, guided, \
+         forget, data preview",
     ),
     (
         "device",
-        &[
-            "train",
-            "sample",
-            "walk",
-            "arithmetic",
-            "turn",
-            "invert",
-            "restore",
-            "reproduce",
-            "eval",
-            "linear-probe",
-            "nearest",
-            "guided",
-            "forget",
-            "features",
-            "dedup",
-        ],
+        "train, sample, walk, arithmetic, turn, invert, restore, reproduce, eval, linear-probe, \
+         nearest, guided, forget, features, dedup",
     ),
-    (
-        "seed",
-        &["train", "sample", "walk", "arithmetic", "turn", "invert", "restore", "eval", "nearest"],
-    ),
-    ("count", &["sample", "eval", "nearest", "features", "guided", "data preview"]),
+    ("seed", "train, sample, walk, arithmetic, turn, invert, restore, eval, nearest"),
+    ("count", "sample, eval, nearest, features, guided, data preview"),
 ];
 
 fn all_commands() -> Vec<(String, Command)> {
@@ -224,8 +146,8 @@ fn commands_have_the_flags_that_make_sense() {
     let commands: BTreeMap<String, Command> = all_commands().into_iter().collect();
     let mut missing = Vec::new();
     for (flag, paths) in REQUIRED {
-        for path in paths {
-            let command = commands.get(*path).unwrap_or_else(|| panic!("no command {path}"));
+        for path in paths.split(", ") {
+            let command = commands.get(path).unwrap_or_else(|| panic!("no command {path}"));
             let has = |arg: &Arg| {
                 arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&flag))
             };
@@ -247,7 +169,11 @@ fn help_is_complete_and_has_the_known_headings() {
             assert!(help.len() > 5, "dcgan {path} {}: {help:?}", arg.get_id());
             assert!(!help.contains("the recipe's"), "dcgan {path} {}: {help}", arg.get_id());
             if let Some(heading) = arg.get_help_heading() {
-                assert!(HEADINGS.contains(&heading), "dcgan {path} {}: {heading}", arg.get_id());
+                assert!(
+                    HEADINGS.split(' ').any(|known| known == heading),
+                    "dcgan {path} {}: {heading}",
+                    arg.get_id()
+                );
             }
         }
     }

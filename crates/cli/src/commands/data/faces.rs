@@ -3,11 +3,11 @@
 use super::SpecArgs;
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use crate::render::{count_images, quoted, warn_skipped};
 use data::{DataSpec, FaceOptions, extract_faces};
 use std::path::PathBuf;
 
-/// Flags of `data faces`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct Args {
@@ -19,7 +19,7 @@ pub struct Args {
     out: PathBuf,
     /// Keep faces whose box has at least this side, in pixels.
     #[arg(long, value_name = "N", default_value_t = FaceOptions::default().min_size,
-        value_parser = clap::value_parser!(u32).range(20..=16384))]
+        value_parser = count(20..=16384))]
     min_size: u32,
     /// Keep faces of at least this confidence: values near 2 find more faces and more false ones.
     #[arg(long, value_name = "X", default_value_t = FaceOptions::default().min_score)]
@@ -34,10 +34,6 @@ pub struct Args {
 }
 
 /// Finds faces and writes them.
-///
-/// # Errors
-/// Returns an error if the data or the detector cannot be read, a flag is out of range, the output
-/// folder is not empty or a file cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(args.spec.get())?;
     let options =

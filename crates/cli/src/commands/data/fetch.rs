@@ -9,7 +9,6 @@ use indicatif::{HumanBytes, ProgressBar};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-/// Flags of `data fetch`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct Args {
@@ -31,9 +30,6 @@ fn name_help() -> String {
 }
 
 /// Downloads a dataset.
-///
-/// # Errors
-/// Returns an error if the dataset is unknown, the download fails or a checksum differs.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let set = remote_set(&args.name)?;
     let known = known_sets().find(|known| known.name == set.name);

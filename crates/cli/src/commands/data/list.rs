@@ -7,7 +7,6 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Flags of `data list`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Print JSON on standard output, one object per dataset.

@@ -11,7 +11,6 @@ mod stats;
 use crate::error::CliError;
 use clap::Subcommand;
 
-/// Flags of `data`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,9 +36,6 @@ enum Command {
 }
 
 /// Runs the subcommand.
-///
-/// # Errors
-/// Returns the subcommand's error.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         Command::List(args) => list::run(args),

@@ -1,8 +1,7 @@
 //! `dcgan data prepare`.
 
 use super::SpecArgs;
-use crate::commands::preprocess::PreprocessArgs;
-use crate::commands::require_files;
+use crate::commands::{ForceArg, PreprocessArgs, require_files};
 use crate::error::CliError;
 use crate::output;
 use crate::render::{count_images, quoted, warn_left_out, warn_skipped};
@@ -10,7 +9,6 @@ use data::{DataSpec, PrepareSummary, Split, prepare};
 use indicatif::HumanBytes;
 use std::path::PathBuf;
 
-/// Flags of `data prepare`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct Args {
@@ -25,32 +23,26 @@ pub struct Args {
     /// Split of the dataset to pack.
     #[arg(long, value_enum, default_value = "train")]
     split: Split,
-    /// Overwrite existing files.
-    #[arg(long, help_heading = "Output")]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
     #[command(flatten)]
     preprocess: PreprocessArgs,
 }
 
 /// Decodes a dataset once into a file that is read without decoding.
-///
-/// # Errors
-/// Returns an error if the output file exists, the data cannot be read, flags contradict each other
-/// or the file cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     if args.preprocess.flip.is_some() {
-        return Err(CliError::Usage(
+        return Err(usage!(
             "--flip: images are mirrored during training, not in the packed file: give --flip to \
              dcgan train"
-                .into(),
         ));
     }
-    require_files(args.force, [("--out", Some(&*args.out), "")])?;
+    require_files(args.force.force, [("--out", Some(&*args.out), "")])?;
     let text = args.spec.get();
     let preprocess = args.preprocess.of_recipe(args.recipe.as_deref(), &DataSpec::parse(text)?)?;
     let PrepareSummary { images, resumed, skipped, bytes, report, .. } =
         count_images(false, "preparing images", |progress| {
-            prepare(text, args.split, &preprocess, &args.out, args.force, progress)
+            prepare(text, args.split, &preprocess, &args.out, args.force.force, progress)
         })?;
     warn_left_out(report.as_ref());
     warn_skipped(&skipped);

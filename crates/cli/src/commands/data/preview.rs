@@ -1,10 +1,10 @@
 //! `dcgan data preview`.
 
 use super::SpecArgs;
-use crate::commands::preprocess::{PreprocessArgs, open_dataset};
-use crate::commands::require_files;
+use crate::commands::{ForceArg, PreprocessArgs, open_dataset, require_files};
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use crate::render::Renderer;
 use data::{Cursor, DataSpec, Loader, Split};
 use runs::{GridOptions, grid};
@@ -12,7 +12,6 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Flags of `data preview`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct Args {
@@ -28,12 +27,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "train")]
     split: Split,
     /// Number of images, at most all of the split.
-    #[arg(long, value_name = "N", default_value_t = 64,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count(1..=1_000_000))]
     count: u32,
     /// Columns of the grid.
     #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Output",
-        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        value_parser = count(1..=10_000))]
     columns: u32,
     /// Random seed of the epoch's order: the images are the first of a run with this seed.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
@@ -41,20 +39,15 @@ pub struct Args {
     /// Shuffle among N images instead of all, as `dcgan train` does with this flag.
     #[arg(long, value_name = "N", value_parser = crate::parse::shuffle_buffer)]
     shuffle_buffer: Option<NonZeroU32>,
-    /// Overwrite existing files.
-    #[arg(long, help_heading = "Output")]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
     #[command(flatten)]
     preprocess: PreprocessArgs,
 }
 
 /// Writes the first images that a run with the same flags trains on.
-///
-/// # Errors
-/// Returns an error if the file exists, the data cannot be read, flags contradict each other or the
-/// file cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    require_files(args.force, [("--grid", Some(&*args.grid), "png")])?;
+    require_files(args.force.force, [("--grid", Some(&*args.grid), "png")])?;
     let text = args.spec.get();
     let preprocess = args.preprocess.of_recipe(args.recipe.as_deref(), &DataSpec::parse(text)?)?;
     let dataset = Arc::new(open_dataset(text, args.split, &preprocess, false)?);

@@ -6,7 +6,6 @@ use crate::render::{count_images, quoted};
 use data::{SplitCounts, SplitOptions, split};
 use std::path::PathBuf;
 
-/// Flags of `data split`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct Args {
@@ -29,10 +28,6 @@ pub struct Args {
 }
 
 /// Splits a folder.
-///
-/// # Errors
-/// Returns an error if the folder cannot be split, the output folder is not empty or a file cannot
-/// be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let options =
         SplitOptions { test: args.test, seed: args.seed, group_by: args.group_by.clone() };

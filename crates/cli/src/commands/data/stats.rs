@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 /// Sizes, classes and words that are listed individually.
 const LISTED: usize = 12;
 
-/// Flags of `data info`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -26,9 +25,6 @@ pub struct Args {
 }
 
 /// Prints the contents of each split.
-///
-/// # Errors
-/// Returns an error if the data are missing or cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(args.spec.get())?;
     let prepared = spec.packed_preprocess()?;

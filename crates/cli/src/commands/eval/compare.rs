@@ -2,17 +2,17 @@
 
 use super::fake::Fake;
 use super::train_features::{of_dataset, unmirrored};
-use crate::commands::checkpoint::{self, ModelArgs};
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
-use crate::commands::preprocess::{DatasetInfo, PreprocessArgs, open_dataset};
-use crate::commands::{open_checkpoint, require_files};
+use crate::commands::{
+    DatasetInfo, DeviceArgs, ModelArgs, OutputArgs, PreprocessArgs, SeedArg, checkpoint,
+    open_checkpoint, open_dataset, require_files,
+};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::render::with_progress;
 use crate::report::{self, Report, table};
 use crate::{cache, output};
+use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, value_parser};
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::EvalError;
 use eval::feature_network::{DiscriminatorExtractor, FeatureExtractor, FeatureNetwork};
@@ -39,12 +39,8 @@ pub fn metric_parser() -> impl TypedValueParser<Value = &'static Metric> {
 }
 
 /// The metric with this name.
-///
-/// # Errors
-/// Returns an error if there is none: a run's settings may be from another version.
 pub fn metric_named(name: &str) -> Result<&'static Metric, CliError> {
-    metrics::find(name)
-        .ok_or_else(|| CliError::Failed(format!("this version has no metric {name:?}")))
+    metrics::find(name).ok_or_else(|| failure!("this version has no metric {name:?}"))
 }
 
 /// Images in a row of the grid.
@@ -52,7 +48,6 @@ const COLUMNS: usize = 12;
 /// The frame around the real images nearest to generated ones in features, as in `dcgan nearest`.
 const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 
-/// Flags of `eval`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 #[command(group(ArgGroup::new("generated").args(["fake", "checkpoint", "model"]).required(true)))]
@@ -78,12 +73,11 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     fake_split: Split,
     /// Metrics, separated by commas [default: fid,kid,pr,dc and, for features of a classifier, is].
-    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(),
-        value_delimiter = ',')]
+    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
     metrics: Vec<&'static Metric>,
     /// Number of images, real and generated each, drawn at random from a larger dataset.
     #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Data",
-        value_parser = value_parser!(u32).range(2..=1_000_000))]
+        value_parser = count(2..=1_000_000))]
     count: u32,
     /// Features of an image: network (trained on the real dataset's labels, once), a file from
     /// `dcgan eval train-features`, d:CHECKPOINT (a discriminator's last layer), or pixels.
@@ -96,12 +90,10 @@ pub struct CompareArgs {
     #[command(flatten)]
     seed: SeedArg,
     /// Neighbors per image (k) of precision, recall, density and coverage.
-    #[arg(long, value_name = "K", default_value_t = 3,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = count(1..=1000))]
     neighbors: u32,
     /// Bootstrap resamples for the 95 % intervals; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 100,
-        value_parser = value_parser!(u32).range(0..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = count(0..=100_000))]
     bootstrap: u32,
     /// Recompute the features of the real images, and do not cache them.
     #[arg(long)]
@@ -115,18 +107,13 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
     #[command(flatten)]
-    force: ForceArg,
-    #[command(flatten)]
-    json: JsonArg,
+    output: OutputArgs,
 }
 
 /// Computes and prints the metrics.
-///
-/// # Errors
-/// Returns an error if images or networks cannot be read, or do not fit each other.
 pub fn run(args: &CompareArgs) -> Result<(), CliError> {
-    let json = args.json.json;
-    require_files(args.force.force, [("--grid", args.grid.as_deref(), "png")])?;
+    let json = args.output.json;
+    require_files(args.output.force, [("--grid", args.grid.as_deref(), "png")])?;
     let device = args.device.open()?;
     let (fake_name, fake) = open_fake(args, &device)?;
     let real_name = real_name(args, &fake)?;
@@ -206,7 +193,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         seed,
         neighbors: args.neighbors,
         order: result.values.iter().map(|value| value.key).collect(),
-        metrics: result.values.iter().map(|value| (value.key, value.into())).collect(),
+        metrics: result.values.into_iter().map(|value| (value.key, value)).collect(),
     };
     report::print(&report, json);
     if let (Some(file), Some(sheet)) = (&args.grid, sheet) {
@@ -271,8 +258,8 @@ fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
         (None, Fake::Generator { checkpoint, .. }) if !checkpoint.meta.dataset.name.is_empty() => {
             Ok(checkpoint.meta.dataset.name.clone())
         }
-        _ => Err(CliError::Usage(
-            "--real: name the real images: a dataset (see `dcgan data list`), or a path".into(),
+        _ => Err(usage!(
+            "--real: name the real images: a dataset (see `dcgan data list`), or a path"
         )),
     }
 }
@@ -312,9 +299,6 @@ fn preprocess_for(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Pre
 }
 
 /// The extractor that `--features` names; `train` is the training split of the dataset `real`.
-///
-/// # Errors
-/// Returns an error if a file cannot be read, or the dataset has no labels.
 pub fn extractor(
     features: &str,
     real: &str,
@@ -352,36 +336,10 @@ struct CompareReport {
     conditions: Option<ConditionSampling>,
     seed: u64,
     neighbors: u32,
-    metrics: BTreeMap<&'static str, MetricSummary>,
+    metrics: BTreeMap<&'static str, MetricValue>,
     /// The keys of `metrics` as the table lists them.
     #[serde(skip)]
     order: Vec<&'static str>,
-}
-
-#[derive(Serialize)]
-struct MetricSummary {
-    name: &'static str,
-    value: f64,
-    /// The 95 % interval.
-    interval: Option<[f64; 2]>,
-    deviation: Option<f64>,
-    /// The value for other real images.
-    #[serde(rename = "real")]
-    expected: Option<f64>,
-    #[serde(skip)]
-    better: &'static str,
-}
-
-impl From<&MetricValue> for MetricSummary {
-    fn from(metric: &MetricValue) -> Self {
-        let better = match metric.better {
-            Direction::Lower => "lower",
-            Direction::Higher => "higher",
-            Direction::Expected => "as real",
-        };
-        let MetricValue { name, value, interval, deviation, expected, .. } = *metric;
-        Self { name, value, interval, deviation, expected, better }
-    }
 }
 
 impl Report for CompareReport {
@@ -398,12 +356,17 @@ impl Report for CompareReport {
             let interval = metric
                 .interval
                 .map(|[low, high]| format!("{} to {}", significant(low), significant(high)));
+            let better = match metric.better {
+                Direction::Lower => "lower",
+                Direction::Higher => "higher",
+                Direction::Expected => "as real",
+            };
             [
                 format!("{} ({})", metric.name, self.features),
                 significant(metric.value),
                 interval.unwrap_or_else(none),
                 metric.expected.map_or_else(none, significant),
-                metric.better.to_owned(),
+                better.to_owned(),
             ]
         });
         vec![

@@ -3,7 +3,7 @@
 use super::compare::{extractor, metric_named};
 use super::train_features::unmirrored;
 use crate::cache;
-use crate::commands::preprocess::open_dataset;
+use crate::commands::open_dataset;
 use crate::error::CliError;
 use crate::render;
 use data::{Dataset, Split};
@@ -39,10 +39,6 @@ const DRY_RUN_IMAGES: usize = 64;
 impl Evaluator {
     /// Computes the features of a run's real images; trains the feature network if there is none
     /// yet.
-    ///
-    /// # Errors
-    /// Returns an error if metrics or features are unknown, or do not fit the data or each other:
-    /// all that would otherwise end the run at its first evaluation.
     pub fn new(
         evaluate: &EvalConfig,
         settings: &Settings,
@@ -63,12 +59,12 @@ impl Evaluator {
         let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
         let unfit = |metric: &&&Metric| metric.needs == Needs::ClassProbabilities;
         if let Some(metric) = metrics.iter().find(unfit).filter(|_| !extractor.is_classifier()) {
-            return Err(CliError::Usage(format!(
+            return Err(usage!(
                 "--eval-metrics {}: it needs features of a network that was trained on classes, \
                  not {}: leave it out, or give other --eval-features",
                 metric.name,
                 extractor.id()
-            )));
+            ));
         }
         let cache = cache::folder("statistics")?;
         let (seed, count) = (settings.seed, evaluate.count);
@@ -105,9 +101,9 @@ impl Evaluator {
             device: device.clone(),
             json,
         };
-        evaluator.dry_run().map_err(|error| {
-            CliError::Failed(format!("--eval-every: the run could not be evaluated: {error}"))
-        })?;
+        evaluator
+            .dry_run()
+            .map_err(|error| failure!("--eval-every: the run could not be evaluated: {error}"))?;
         Ok(evaluator)
     }
 
@@ -130,9 +126,6 @@ impl Evaluator {
     }
 
     /// Evaluates the generator of a checkpoint.
-    ///
-    /// # Errors
-    /// Returns an error if the generator cannot be loaded or the device fails.
     pub fn measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, TrainError> {
         self.try_measure(checkpoint).map_err(|error| match error {
             EvalError::Train(error) => *error,

@@ -31,9 +31,6 @@ pub enum Fake {
 
 impl Fake {
     /// Parses `text`, and loads a generator onto `device`.
-    ///
-    /// # Errors
-    /// Returns an error if a checkpoint cannot be read, or there is no such model.
     pub fn open(text: &str, device: &Device) -> Result<Self, CliError> {
         if text == NOISE {
             return Ok(Self::Noise);
@@ -45,10 +42,7 @@ impl Fake {
         let checkpoint = if let Some(name) = text.strip_prefix(MODEL) {
             let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| {
                 let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
-                CliError::Usage(format!(
-                    "--fake {text}: the built-in models are {}",
-                    names.join(", ")
-                ))
+                usage!("--fake {text}: the built-in models are {}", names.join(", "))
             })?;
             model.checkpoint()?
         } else if is_checkpoint {
@@ -60,9 +54,6 @@ impl Fake {
     }
 
     /// Loads the generator of a checkpoint onto `device`.
-    ///
-    /// # Errors
-    /// Returns an error if the checkpoint has no valid generator.
     pub fn generator(checkpoint: Checkpoint, device: &Device) -> Result<Self, CliError> {
         let sampler = Box::new(Sampler::new(&checkpoint, None, device)?);
         Ok(Self::Generator { sampler, checkpoint: Box::new(checkpoint) })

@@ -11,7 +11,6 @@ pub use evaluator::Evaluator;
 use crate::error::CliError;
 use clap::Subcommand;
 
-/// Flags of `eval`.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
@@ -29,9 +28,6 @@ enum Command {
 }
 
 /// Computes metrics, or trains a feature network.
-///
-/// # Errors
-/// Returns the error of either.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         Some(Command::TrainFeatures(args)) => train_features::run(args),

@@ -1,11 +1,11 @@
 //! `dcgan eval train-features`, and the cache of its networks.
 
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
-use crate::commands::preprocess::{PreprocessArgs, open_dataset};
 use crate::commands::representation::draw_points;
-use crate::commands::require_files;
+use crate::commands::{
+    DeviceArgs, OutputArgs, PreprocessArgs, SeedArg, open_dataset, require_files,
+};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::render::with_progress;
 use crate::report::{self, Report};
 use crate::{cache, output};
@@ -22,7 +22,6 @@ use tensor::Device;
 /// The folder of feature networks in the cache.
 const CACHED: &str = "features";
 
-/// Flags of `eval train-features`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct Args {
@@ -33,7 +32,7 @@ pub struct Args {
     #[arg(long, help_heading = "Data")]
     attributes: bool,
     /// Epochs [default: 2 to 40, for about 360,000 images in total].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000))]
     epochs: Option<u32>,
     #[command(flatten)]
     seed: SeedArg,
@@ -49,20 +48,14 @@ pub struct Args {
     grid: Option<PathBuf>,
     /// Retrain a cached network; overwrites existing files.
     #[command(flatten)]
-    force: ForceArg,
+    output: OutputArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    json: JsonArg,
 }
 
 /// Trains and writes a feature network.
-///
-/// # Errors
-/// Returns an error if the data are missing or have no labels, or an output file exists or cannot
-/// be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let (force, json) = (args.force.force, args.json.json);
+    let (force, json) = (args.output.force, args.output.json);
     let files = [("--out", args.out.as_deref(), ""), ("--grid", args.grid.as_deref(), "png")];
     require_files(force, files)?;
     let device = args.device.open()?;
@@ -110,9 +103,6 @@ fn draw(grid: &Path, network: &FeatureNetwork, splits: &Splits) -> Result<(), Cl
 
 /// The feature network of a dataset's classes: the cached one, or one that is trained now and
 /// cached. `train` is the dataset's training split.
-///
-/// # Errors
-/// Returns the errors of [`run`].
 pub fn of_dataset(
     spec: &str,
     train: Arc<Dataset>,

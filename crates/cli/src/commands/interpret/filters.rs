@@ -1,19 +1,15 @@
 //! `dcgan filters`.
 
 use super::wrote;
-use crate::commands::checkpoint::CheckpointArgs;
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg};
-use crate::commands::require_grid;
+use crate::commands::{CheckpointArgs, DeviceArgs, OutputArgs, require_grid};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::report::{self, Report};
-use clap::value_parser;
 use eval::interpret::filters::Filters;
 use nn::recipe::NetworkRole;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Flags of `filters`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -27,31 +23,25 @@ pub struct Args {
     grid: PathBuf,
     /// Columns of the grid.
     #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Output",
-        value_parser = value_parser!(u32).range(1..=10_000))]
+        value_parser = count(1..=10_000))]
     columns: u32,
     /// Scale each filter to the whole range from black to white, instead of all by one factor.
     #[arg(long, help_heading = "Output")]
     each: bool,
     #[command(flatten)]
-    force: ForceArg,
-    #[command(flatten)]
-    json: JsonArg,
+    output: OutputArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 /// Draws the filters of the layer that touches pixels, and prints their norms.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, the layer does not touch pixels, or the output
-/// file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    require_grid(&args.grid, args.force.force)?;
+    require_grid(&args.grid, args.output.force)?;
     let (checkpoint, _) = args.checkpoint.open()?;
     let filters = Filters::of(&checkpoint, args.network, &args.device.open()?)?;
     filters.sheet(args.columns as usize, args.each).save(&args.grid)?;
-    report::print(&FiltersReport::new(filters), args.json.json);
-    wrote(args.json.json, &args.grid);
+    report::print(&FiltersReport::new(filters), args.output.json);
+    wrote(args.output.json, &args.grid);
     Ok(())
 }
 

@@ -1,26 +1,23 @@
 //! `dcgan forget`.
 
 use super::wrote;
-use crate::commands::checkpoint::CheckpointArgs;
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
-use crate::commands::generator::ConditionArgs;
-use crate::commands::require_grid;
+use crate::commands::{
+    CheckpointArgs, ConditionArgs, DeviceArgs, OutputArgs, SeedArg, require_grid,
+};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::render;
 use crate::report::{self, Report, table};
-use clap::value_parser;
 use eval::feature_network::FeatureNetwork;
 use eval::image_sheet::ImageSheet;
 use eval::interpret::InspectedGenerator;
-use eval::interpret::forget::{self, AblationResult, NegativeSampling, Options};
+use eval::interpret::forget::{self, AblationResult, DetectionRates, NegativeSampling, Options};
 use eval::interpret::regions::{self, Region, Scorer};
 use eval::{EvalError, Progress};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tensor::{Device, Tensor};
 
-/// Flags of `forget`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -39,8 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.safetensors", requires = "object")]
     classifier: Option<PathBuf>,
     /// Number of images with the object in which its position is searched for.
-    #[arg(long, value_name = "N", default_value_t = 150,
-        value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = count(1..=1_000_000))]
     num_positives: u32,
     /// Layer whose feature maps are dropped [default: the second highest layer with feature maps].
     #[arg(long, value_name = "NAME")]
@@ -53,8 +49,7 @@ pub struct Args {
         allow_negative_numbers = true)]
     logistic_c: f64,
     /// Number of images to generate, and again without the maps (N per class with --class all).
-    #[arg(long, value_name = "N", default_value_t = 1000,
-        value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = count(1..=1_000_000))]
     count: u32,
     /// Random seed of the latents, the negative positions and the control maps.
     #[command(flatten)]
@@ -62,8 +57,7 @@ pub struct Args {
     #[command(flatten)]
     condition: ConditionArgs,
     /// Number of control experiments, each without as many random maps.
-    #[arg(long, value_name = "N", default_value_t = 5,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count(1..=1000))]
     controls: u32,
     /// Write a PNG with blocks of three rows: the original images, without the maps, and without as
     /// many random maps.
@@ -71,28 +65,22 @@ pub struct Args {
     grid: PathBuf,
     /// Columns of the grid.
     #[arg(long, value_name = "N", default_value_t = 12, help_heading = "Output",
-        value_parser = value_parser!(u32).range(1..=10_000))]
+        value_parser = count(1..=10_000))]
     columns: u32,
     /// Blocks of the grid.
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Output",
-        value_parser = value_parser!(u32).range(1..=10_000))]
+        value_parser = count(1..=10_000))]
     blocks: u32,
     #[command(flatten)]
-    force: ForceArg,
-    #[command(flatten)]
-    json: JsonArg,
+    output: OutputArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 /// Fits the regression, drops its feature maps, redraws the images and reports the changes.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, the boxes are invalid, or the output file
-/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let json = args.json.json;
-    require_grid(&args.grid, args.force.force)?;
+    let json = args.output.json;
+    require_grid(&args.grid, args.output.force)?;
     let (checkpoint, _) = args.checkpoint.open()?;
     let device = args.device.open()?;
     let generator = InspectedGenerator::new(&checkpoint, args.layer.as_deref(), &device)?;
@@ -152,11 +140,7 @@ impl ObjectClassifier {
         let named = known.iter().position(|name| name.eq_ignore_ascii_case(wanted));
         match named.or_else(|| wanted.parse().ok().filter(|output| *output < known.len())) {
             Some(output) => Ok(Self { network, output }),
-            None => Err(CliError::Usage(format!(
-                "--object {wanted}: {} detects {}",
-                network.id(),
-                known.join(", ")
-            ))),
+            None => Err(usage!("--object {wanted}: {} detects {}", network.id(), known.join(", "))),
         }
     }
 
@@ -181,7 +165,7 @@ fn regions(
         return Ok(regions::read_boxes(file, count, [h, w])?);
     }
     let Some(scorer) = scorer else {
-        return Err(CliError::Usage("give --boxes or --object: the object to forget".into()));
+        return Err(usage!("give --boxes or --object: the object to forget"));
     };
     let images = generator.generate(latents, condition, &[], ("drawing", progress))?;
     let scores = scorer(&images)?;
@@ -189,9 +173,9 @@ fn regions(
         (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.num_positives as usize).collect();
     let found = regions::find_by_occlusion(&images, &positives, scorer, progress)?;
     match found.is_empty() {
-        true => Err(CliError::Failed(format!(
+        true => Err(failure!(
             "the classifier detects the object in none of {count} images: draw more with --count"
-        ))),
+        )),
         false => Ok(found),
     }
 }
@@ -215,19 +199,11 @@ struct ForgetReport {
     contrast: [[f64; 2]; 2],
     classifier: Option<String>,
     object: Option<String>,
-    rates: Option<RatesReport>,
+    rates: Option<DetectionRates>,
     #[serde(skip)]
     layer_text: String,
     #[serde(skip)]
     images: usize,
-}
-
-/// Fraction of images in which the object is detected.
-#[derive(Serialize)]
-struct RatesReport {
-    before: f64,
-    after: f64,
-    controls: Vec<f64>,
 }
 
 impl ForgetReport {
@@ -253,11 +229,7 @@ impl ForgetReport {
             contrast: result.effects.map(|effect| effect.contrast),
             classifier,
             object,
-            rates: result.rates.map(|rates| RatesReport {
-                before: rates.before,
-                after: rates.after,
-                controls: rates.controls,
-            }),
+            rates: result.rates,
             layer_text: layer.to_string(),
             images,
         }

@@ -1,14 +1,13 @@
 //! `dcgan guided`.
 
 use super::wrote;
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg};
-use crate::commands::preprocess::{DatasetInfo, PreprocessArgs};
-use crate::commands::{open_checkpoint, require_grid};
+use crate::commands::{
+    DatasetInfo, DeviceArgs, OutputArgs, PreprocessArgs, open_checkpoint, require_grid,
+};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::report::{self, Report, table};
 use crate::{output, render};
-use clap::value_parser;
 use data::{DataSpec, Dataset, Split};
 use eval::Progress;
 use eval::interpret::InspectedDiscriminator;
@@ -18,7 +17,6 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Flags of `guided`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -33,15 +31,13 @@ pub struct Args {
     split: Split,
     /// Number of images, spread evenly over the dataset; at most all of it.
     #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Data",
-        value_parser = value_parser!(u32).range(1..))]
+        value_parser = count(1..))]
     count: u32,
     /// Number of features: the first N channels of the last convolution.
-    #[arg(long, value_name = "N", default_value_t = 6,
-        value_parser = value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = count(1..=65_536))]
     maps: u32,
     /// Images with the strongest responses to show per feature.
-    #[arg(long, value_name = "N", default_value_t = 8,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count(1..=1000))]
     top: u32,
     /// Random seed of the weights of the untrained discriminator for comparison.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
@@ -51,9 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
     #[command(flatten)]
-    force: ForceArg,
-    #[command(flatten)]
-    json: JsonArg,
+    output: OutputArgs,
     #[command(flatten)]
     preprocess: PreprocessArgs,
     #[command(flatten)]
@@ -62,16 +56,12 @@ pub struct Args {
 
 /// Finds the strongest responses of features, draws their guided gradients and measures how
 /// selective the features are.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, the dataset has images of another shape, or
-/// the output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    require_grid(&args.grid, args.force.force)?;
+    require_grid(&args.grid, args.output.force)?;
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let device = args.device.open()?;
-    let report = render::with_progress(args.json.json, |progress| {
+    let report = render::with_progress(args.output.json, |progress| {
         let dataset = Arc::new(open(args, &recipe, progress)?);
         let options = Options {
             maps: args.maps as usize,
@@ -98,8 +88,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let features = features.into_iter().map(GuidedEvent::Feature);
         Ok::<_, CliError>(GuidedReport([layer].into_iter().chain(features).collect()))
     })?;
-    report::print(&report, args.json.json);
-    wrote(args.json.json, &args.grid);
+    report::print(&report, args.output.json);
+    wrote(args.output.json, &args.grid);
     Ok(())
 }
 
@@ -109,9 +99,9 @@ fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset,
     let wanted = args.preprocess.recipe(None, &info, Some(recipe.clone()))?;
     if (wanted.image.size, wanted.image.channels) != (recipe.image.size, recipe.image.channels) {
         let ([h, w], c) = (recipe.image.size, recipe.image.channels);
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "--image, --channels: these networks have images of {h}x{w}x{c}; leave them out"
-        )));
+        ));
     }
     let mut preprocess = args.preprocess.preprocess(&wanted, &info)?;
     preprocess.flip = false;

@@ -2,11 +2,11 @@
 
 use super::candidates::{CandidateArgs, Candidates, Selection};
 use super::{FileArgs, RateReport, SeedArgs};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
+use crate::commands::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::report::{self, Report, table};
 use crate::{hints, parse};
-use clap::value_parser;
 use eval::latent::{
     AttributeQuery, Equation, ExemplarSpec, ResultNoise, SampleSpec, SuccessRate, TrialResults,
     draw_trials,
@@ -20,7 +20,6 @@ const TRIALS: u64 = 0x7472_6961;
 /// Images of a result: the result itself and 8 neighbors.
 const AROUND: usize = 9;
 
-/// Flags of `arithmetic`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -44,8 +43,7 @@ pub struct Args {
     c: ExemplarSpec,
     /// Exemplars per group that are picked by attributes. The DCGAN paper found the mean of 3
     /// stable and a single one unstable.
-    #[arg(long, value_name = "N", default_value_t = 3,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = count(1..=1000))]
     exemplars: u32,
     #[command(flatten)]
     candidates: CandidateArgs,
@@ -54,8 +52,7 @@ pub struct Args {
     expect: Option<String>,
     /// Number of random draws of exemplars among all matching candidates, with --expect and
     /// exemplars picked by attributes.
-    #[arg(long, value_name = "N", default_value_t = 100,
-        value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = count(1..=100_000))]
     draws: u32,
     /// Noise: half-width of the uniform noise that makes the 8 neighbors of the result.
     #[arg(long, value_name = "X", default_value_t = 0.25, value_parser = parse::weight,
@@ -66,10 +63,6 @@ pub struct Args {
 }
 
 /// Computes A − B + C in latent space, draws the figure and counts the expected attributes.
-///
-/// # Errors
-/// Returns an error if exemplars are missing, attributes are unknown to the model, or an output
-/// file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.files.require(&[])?;
     let opened = args.generator.open_batch_invariant()?;
@@ -83,9 +76,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let selections = [pick("a", &args.a)?, pick("b", &args.b)?, pick("c", &args.c)?];
     let [a, b, c] = selections.each_ref().map(|own| own.exemplars.len());
     if a != b || b != c {
-        return Err(CliError::Usage(format!(
-            "--a, --b and --c have {a}, {b} and {c} exemplars: give equally many"
-        )));
+        return Err(usage!("--a, --b and --c have {a}, {b} and {c} exemplars: give equally many"));
     }
     let exemplars: Vec<_> =
         selections.iter().flat_map(|own| own.exemplars.iter().copied()).collect();
@@ -137,9 +128,8 @@ fn check(
 ) -> Result<ArithmeticCheck, CliError> {
     let all = candidates.all();
     let (model, scores) = candidates.evaluation_scores(&args.files)?;
-    let concept = AttributeQuery::parse(expected, model.names()).map_err(|error| {
-        CliError::Usage(format!("--expect {}", hints::compose(&error, hints::eval(&error))))
-    })?;
+    let concept = AttributeQuery::parse(expected, model.names())
+        .map_err(|error| usage!("--expect {}", hints::compose(&error, hints::eval(&error))))?;
     let [h, w, c] = opened.sampler.shape();
     // Per group of AROUND images: the result first, then its neighbors.
     let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {

@@ -2,10 +2,10 @@
 //! images.
 
 use super::{FileArgs, SeedArgs, grid_options};
-use crate::commands::generator::{Conditions, LoadedGenerator};
+use crate::commands::{Conditions, LoadedGenerator};
 use crate::error::CliError;
 use crate::hints;
-use clap::value_parser;
+use crate::parse::count;
 use eval::feature_network::FeatureNetwork;
 use eval::latent::{
     AttributeQuery, ConditionTable, ExemplarSpec, LatentSource, PixelAttributes, SampleSpec, Scores,
@@ -21,8 +21,7 @@ pub struct CandidateArgs {
     /// Number of candidates: the latents of `dcgan sample` with this --seed, numbered from 0, left
     /// to right and top to bottom of its grid (with --class all, N of each class, as in its grid
     /// with --columns N).
-    #[arg(long, value_name = "N", default_value_t = 512,
-        value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = count(1..=100_000))]
     candidates: u32,
     /// Classifier of classes or attributes, from `dcgan eval train-features` [default: light,
     /// contrast and, in color, warm (red, not blue) and green, above or below the candidates'
@@ -52,9 +51,9 @@ impl Model {
         let network = FeatureNetwork::load(file, opened.sampler.device())?;
         let (own, wanted) = (opened.sampler.shape(), network.image());
         if own != wanted {
-            return Err(CliError::Failed(format!(
+            return Err(failure!(
                 "{flag} {file:?} takes images of {wanted:?}, the generator draws {own:?}"
-            )));
+            ));
         }
         let names = network.outputs();
         Ok(Self::Network(Box::new(network), names))
@@ -77,10 +76,6 @@ impl Model {
     }
 
     /// The scores of images `[N, H, W, C]`: a value per name and image, above 0 if detected.
-    ///
-    /// # Errors
-    /// Returns an error if the images have another shape than the network's inputs, or the device
-    /// fails.
     pub fn score(&self, images: &Tensor) -> Result<Scores, CliError> {
         let (network, names) = match self {
             Self::Pixels(scores) => return Ok(scores.score(images)),
@@ -151,10 +146,6 @@ struct CandidateScores {
 
 impl<'a> Candidates<'a> {
     /// Prepares the candidates and loads the networks.
-    ///
-    /// # Errors
-    /// Returns an error if the numbers of conditions and candidates differ, or a network cannot be
-    /// read or takes images of another shape.
     pub fn new(
         opened: &'a LoadedGenerator,
         seed: &SeedArgs,
@@ -194,9 +185,6 @@ impl<'a> Candidates<'a> {
     }
 
     /// The model that checks results, and its scores of the candidates.
-    ///
-    /// # Errors
-    /// Returns an error if drawing fails.
     pub fn evaluation_scores(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
         let scores = self.scores(files)?;
         let (model, scores) = scores.evaluation.as_ref().unwrap_or(&scores.picking);
@@ -221,15 +209,11 @@ impl<'a> Candidates<'a> {
             let evaluation = self.eval_classifier.take().map(scored).transpose()?;
             self.scores = Some(CandidateScores { picking, evaluation });
         }
-        self.scores.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
+        self.scores.as_ref().ok_or_else(|| failure!("the candidates were not drawn"))
     }
 
     /// The exemplars that `pick` of `--flag` asks for; of attributes the `count` with the highest
     /// scores.
-    ///
-    /// # Errors
-    /// Returns an error if an index is beyond the candidates, an attribute is unknown to the model,
-    /// or too few candidates match.
     pub fn pick(
         &mut self,
         flag: &str,
@@ -237,7 +221,7 @@ impl<'a> Candidates<'a> {
         count: usize,
         files: &FileArgs,
     ) -> Result<Selection, CliError> {
-        let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
+        let usage = |text: String| usage!("--{flag} {text}");
         match pick {
             ExemplarSpec::Indices(rows) => match rows.iter().find(|row| **row >= self.len()) {
                 Some(row) => Err(usage(format!(
@@ -264,12 +248,12 @@ impl<'a> Candidates<'a> {
                     .map_err(|error| usage(hints::compose(&error, hints::eval(&error))))?;
                 let matches = concept.ranked(scores);
                 if matches.len() < count {
-                    return Err(CliError::Failed(format!(
+                    return Err(failure!(
                         "--{flag} {text:?}: {} of {} candidates match, {count} are needed: raise \
                          --candidates, or ask for less",
                         matches.len(),
                         self.len()
-                    )));
+                    ));
                 }
                 let best = matches[..count].to_vec();
                 Ok(self.select(text.clone(), &best, Some(matches)))

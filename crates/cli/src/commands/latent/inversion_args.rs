@@ -1,12 +1,11 @@
 //! Inversion of a given image: flags and reports that invert and restore share.
 
 use super::FileArgs;
-use crate::commands::OutputFile;
-use crate::commands::generator::{Conditions, LoadedGenerator, condition_name};
+use crate::commands::{Conditions, LoadedGenerator, OutputFile, condition_name};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::report::table;
 use crate::{output, parse};
-use clap::value_parser;
 use data::{Fit, Preprocess};
 use eval::latent::{ConditionTable, LatentOptimizer, LatentSource, SampleSpec, StartResult};
 use runs::{GridOptions, write_state_dict};
@@ -20,8 +19,7 @@ use tensor::{HostTensor, Tensor};
 #[command(next_help_heading = "Optimizer")]
 pub struct InversionArgs {
     /// Number of steps of Adam.
-    #[arg(long, value_name = "N", default_value_t = 500,
-        value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = count(1..=1_000_000))]
     steps: u32,
     /// Learning rate at the start; it decays to 0 along half a cosine.
     #[arg(long, value_name = "X", default_value_t = 0.05, value_parser = parse::learning_rate,
@@ -29,8 +27,7 @@ pub struct InversionArgs {
     lr: f64,
     /// Random initial latents, optimized in one batch (N per class with --class all); the one with
     /// the lowest final error is kept.
-    #[arg(long, value_name = "N", default_value_t = 8,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count(1..=1000))]
     starts: u32,
     /// Random seed of the initial latents.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse::seed)]

@@ -2,7 +2,7 @@
 
 use super::inversion_args::{InversionArgs, Starts, drawing};
 use super::{FileArgs, grid_options};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs};
+use crate::commands::{ConditionArgs, GeneratorArgs};
 use crate::error::CliError;
 use crate::parse;
 use crate::render::with_progress;
@@ -12,7 +12,6 @@ use eval::latent::{Cell, InvertOptions, SampleSpec, invert};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Flags of `invert`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The image, which is fitted to the generator's size.
@@ -35,10 +34,6 @@ pub struct Args {
 }
 
 /// Finds the latent of an image by gradient descent.
-///
-/// # Errors
-/// Returns an error if the image cannot be read, a condition is missing, features are requested
-/// without a discriminator, or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.inversion.require(&args.files, &["safetensors"])?;
     let opened = args.generator.open_batch_invariant()?;

@@ -1,8 +1,6 @@
 //! `dcgan reproduce`.
 
-use crate::commands::checkpoint::{self, ModelArgs};
-use crate::commands::device::DeviceArgs;
-use crate::commands::require_files;
+use crate::commands::{DeviceArgs, ModelArgs, OutputArgs, checkpoint, require_files};
 use crate::error::CliError;
 use crate::output;
 use crate::render::with_progress;
@@ -17,7 +15,6 @@ use train::Sampler;
 /// Images drawn at a time if the file does not record it.
 const BATCH: usize = 64;
 
-/// Flags of `reproduce`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A PNG written by sample, walk, arithmetic, turn, invert or restore.
@@ -37,51 +34,44 @@ pub struct Args {
     /// Output path: a PNG of the reproduced image, with its metadata.
     #[arg(long, visible_alias = "grid", value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Overwrite existing files.
-    #[arg(long, help_heading = "Output")]
-    force: bool,
-    /// Print JSON on standard output, and nothing else there.
-    #[arg(long, help_heading = "Output")]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Redraws an image from the metadata in its PNG and compares the pixels. The exit code is 1 if
 /// pixels differ, unless another checkpoint was forced.
-///
-/// # Errors
-/// Returns an error if the image has no metadata, another checkpoint drew it, or the output file
-/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    require_files(args.force, [("--out", args.out.as_deref(), "png")])?;
+    require_files(args.output.force, [("--out", args.out.as_deref(), "png")])?;
     let (old, origin) = Provenance::read(&args.image)?;
     let named = origin.networks.model.as_deref().filter(|_| args.checkpoint.is_none());
     let model = args.model.model.as_deref().or(named);
     if args.checkpoint.is_none() && model.is_none() {
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "--checkpoint: name the checkpoint that drew the image: {}",
             describe(&origin.networks)
-        )));
+        ));
     }
     let (found, _) = checkpoint::load(args.checkpoint.as_deref(), model)?;
     let own = ModelId::of(&found, model);
     if own.identity != origin.networks.identity && !args.force_checkpoint {
-        return Err(CliError::Failed(format!(
+        return Err(failure!(
             "{:?} was drawn by another checkpoint: {}; this one is {} (--force-checkpoint draws \
              with it nevertheless)",
             args.image,
             describe(&origin.networks),
             describe(&own)
-        )));
+        ));
     }
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
-    let drawn =
-        with_progress(args.json, |progress| reproduce(&origin, &old, &sampler, BATCH, progress))?;
+    let drawn = with_progress(args.output.json, |progress| {
+        reproduce(&origin, &old, &sampler, BATCH, progress)
+    })?;
     if let Some(path) = &args.out {
         let batch = origin.batch.unwrap_or(BATCH);
         let new =
             Provenance::new(&sampler, own, origin.command.clone(), batch, origin.samples.clone());
         grid::save_png_with(path, &drawn.image, &new.texts())?;
-        output::wrote(path, args.json);
+        output::wrote(path, args.output.json);
     }
     let equal = drawn.differing == 0;
     let report = Reproduction {
@@ -94,7 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         computed_with: origin.computed_with,
         now_computed_with: sampler.device().numerics_id(),
     };
-    report::print(&report, args.json);
+    report::print(&report, args.output.json);
     Ok(if equal || args.force_checkpoint { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

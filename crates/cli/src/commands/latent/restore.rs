@@ -2,9 +2,9 @@
 
 use super::inversion_args::{InversionArgs, Starts, drawing};
 use super::{FileArgs, grid_options};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
+use crate::commands::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
-use crate::parse;
+use crate::parse::{self, count};
 use crate::render::with_progress;
 use crate::report::{self, Report, table};
 use clap::ValueEnum;
@@ -37,7 +37,6 @@ enum Task {
     Denoise,
 }
 
-/// Flags of `restore`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -61,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "N|HxW", value_parser = parse::size)]
     missing: Option<[u32; 2]>,
     /// superres: ratio of the generator's size to the given image's [default: 4].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
+    #[arg(long, value_name = "N", value_parser = count(2..=64))]
     factor: Option<u32>,
     /// Noise: with denoise, the standard deviation of a Gaussian that is added to a clean image
     /// first, in gray levels of 255 [default: 0].
@@ -95,10 +94,6 @@ impl RestoreInput {
 }
 
 /// Restores an image, and measures the result if the original is known.
-///
-/// # Errors
-/// Returns an error if an image cannot be read, the mask covers all or nothing, a condition is
-/// missing, or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     reject_flags_of_other_tasks(args)?;
     args.inversion.require(&args.files, &["safetensors", "png"])?;
@@ -148,10 +143,9 @@ fn reject_flags_of_other_tasks(args: &Args) -> Result<(), CliError> {
         ("--noise", args.noise.is_some(), Task::Denoise),
     ];
     match flags.into_iter().find(|(_, given, task)| *given && *task != args.task) {
-        Some((flag, _, task)) => Err(CliError::Usage(format!(
-            "{flag} is for --task {}: leave it out",
-            parse::value_name(task)
-        ))),
+        Some((flag, _, task)) => {
+            Err(usage!("{flag} is for --task {}: leave it out", parse::value_name(task)))
+        }
         None => Ok(()),
     }
 }

@@ -2,18 +2,17 @@
 
 use super::candidates::{CandidateArgs, Candidates, Selection};
 use super::{FileArgs, RateReport, SeedArgs, grid_options, require_size};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
+use crate::commands::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::report::{self, Report, table};
 use crate::{hints, parse};
-use clap::value_parser;
 use eval::latent::{AttributeQuery, ExemplarSpec, SampleSpec, SuccessRate, TurnVector, positions};
 use runs::GridOptions;
 use serde::Serialize;
 use std::path::PathBuf;
 use tensor::Tensor;
 
-/// Flags of `turn`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -32,19 +31,16 @@ pub struct Args {
     #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     b: ExemplarSpec,
     /// Exemplars per group that are picked by attributes.
-    #[arg(long, value_name = "N", default_value_t = 4,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = count(1..=1000))]
     exemplars: u32,
     #[command(flatten)]
     candidates: CandidateArgs,
     /// Rows of the grid: images to move along the axis; none of them is a candidate.
-    #[arg(long, value_name = "N", default_value_t = 6,
-        value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = count(1..=1000))]
     rows: u32,
     /// Columns of the grid: positions along the axis; the middle one of an odd number is the
     /// unchanged image.
-    #[arg(long, value_name = "N", default_value_t = 9,
-        value_parser = value_parser!(u32).range(2..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = count(2..=1000))]
     columns: u32,
     /// Distance moved to either side, in lengths of the axis mean(A) − mean(B).
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight,
@@ -55,25 +51,20 @@ pub struct Args {
     #[arg(long, value_name = "ATTRIBUTES")]
     expect: Option<String>,
     /// Number of random draws for --expect: extra images.
-    #[arg(long, value_name = "N", default_value_t = 100,
-        value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = count(1..=100_000))]
     draws: u32,
     /// Write a GIF of the movement along the axis, there and back.
     #[arg(long, value_name = "FILE.gif", help_heading = "Output")]
     gif: Option<PathBuf>,
     /// Frames of the animation, one way: positions along the axis.
     #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Output",
-        value_parser = value_parser!(u32).range(2..=1000))]
+        value_parser = count(2..=1000))]
     frames: u32,
     #[command(flatten)]
     files: FileArgs,
 }
 
 /// Moves images along the turn vector, and counts the tracked attributes.
-///
-/// # Errors
-/// Returns an error if groups are missing, attributes are unknown to the model, or an output file
-/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.files.require(&[("--gif", args.gif.as_deref(), "gif")])?;
     let opened = args.generator.open_batch_invariant()?;
@@ -91,7 +82,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let at = positions(args.columns as usize, args.scale as f32);
     let (mut by, mut rates) = (None, Vec::new());
     if let Some(attributes) = &tracked {
-        let (model, all) = count(args, &opened, &mut candidates, [&a, &b], attributes, &at)?;
+        let (model, all) =
+            count_detections(args, &opened, &mut candidates, [&a, &b], attributes, &at)?;
         (by, rates) = (Some(model), all);
     }
     let mut rates = rates.into_iter();
@@ -127,7 +119,7 @@ fn turn_and_latents(
 }
 
 /// How often the model detects `attributes` at each position; with the model's name.
-fn count(
+fn count_detections(
     args: &Args,
     opened: &LoadedGenerator,
     candidates: &mut Candidates<'_>,
@@ -138,9 +130,8 @@ fn count(
     let (turn, base) = turn_and_latents(candidates, groups, args.draws as usize, 0);
     let images = args.files.draw(opened, "turning", &turn.samples(base, at))?;
     let (model, _) = candidates.evaluation_scores(&args.files)?;
-    let concept = AttributeQuery::parse(attributes, model.names()).map_err(|error| {
-        CliError::Usage(format!("--expect {}", hints::compose(&error, hints::eval(&error))))
-    })?;
+    let concept = AttributeQuery::parse(attributes, model.names())
+        .map_err(|error| usage!("--expect {}", hints::compose(&error, hints::eval(&error))))?;
     let [h, w, c] = opened.sampler.shape();
     let scores =
         model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;

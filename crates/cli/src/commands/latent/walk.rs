@@ -1,16 +1,15 @@
 //! `dcgan walk`.
 
 use super::{FileArgs, SeedArgs, grid_options, require_size, single_enlarged};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, condition_name};
+use crate::commands::{ConditionArgs, GeneratorArgs, LoadedGenerator, condition_name};
 use crate::error::CliError;
+use crate::parse::count;
 use crate::report::{self, Report, table};
-use clap::value_parser;
 use eval::latent::{ConditionTable, InterpolationPath, LatentSource, SampleSpec, Smoothness, Walk};
 use nn::recipe::LatentDistribution;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Flags of `walk`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -23,16 +22,14 @@ pub struct Args {
     condition: ConditionArgs,
     /// Rows of the grid: random points. Each row interpolates from one point to the next, the last
     /// row back to the first point.
-    #[arg(long, value_name = "N", default_value_t = 10,
-        value_parser = value_parser!(u32).range(2..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(2..=10_000))]
     rows: u32,
     /// Columns of the grid: images from point to point, both included.
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Output",
-        value_parser = value_parser!(u32).range(2..=10_000))]
+        value_parser = count(2..=10_000))]
     columns: u32,
     /// Number of steps from point to point, for the measurement and the animation.
-    #[arg(long, value_name = "N", default_value_t = 36,
-        value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = count(1..=10_000))]
     steps: u32,
     /// Interpolation between points [default: linear for uniform latents, spherical for normal
     /// ones].
@@ -46,9 +43,6 @@ pub struct Args {
 }
 
 /// Interpolates between random latents and measures how smoothly the images change.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     args.files.require(&[("--gif", args.gif.as_deref(), "gif")])?;
     let opened = args.generator.open_batch_invariant()?;
@@ -75,10 +69,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         _ => (0..known).collect(),
     };
     if known > 1 && of.len() != walk.points {
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "--condition holds {known} vectors for {} points: give 1, or --rows {known}",
             walk.points
-        )));
+        ));
     }
     let condition_table =
         (known > 0).then(|| ConditionTable { rows: conditions.rows.clone(), indices: of.clone() });

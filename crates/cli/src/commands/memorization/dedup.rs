@@ -1,15 +1,12 @@
 //! `dcgan dedup`.
 
 use crate::commands::data::SpecArgs;
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
-use crate::commands::preprocess::open_dataset;
-use crate::commands::require_files;
+use crate::commands::{DeviceArgs, OutputArgs, SeedArg, open_dataset, require_files};
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use crate::render::with_progress;
 use crate::report::{self, Report, table};
-use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess, Split};
 use eval::image_sheet::ImageSheet;
 use eval::images::load_images;
@@ -26,7 +23,6 @@ const SHEET: [usize; 2] = [16, 8];
 /// The frame around images that are left out.
 const RED: [f32; 3] = [0.8, -0.8, -0.8];
 
-/// Flags of `dedup`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -37,12 +33,10 @@ pub struct Args {
     split: Split,
     /// Hamming distance between the 128-bit codes of duplicates; 0, as in the DCGAN paper, means
     /// equal codes.
-    #[arg(long, value_name = "N", default_value_t = 0,
-        value_parser = value_parser!(u32).range(0..=32))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = count(0..=32))]
     radius: u32,
     /// Epochs of the autoencoder.
-    #[arg(long, value_name = "N", default_value_t = 20,
-        value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count(1..=100_000))]
     epochs: u32,
     #[command(flatten)]
     seed: SeedArg,
@@ -63,18 +57,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
     #[command(flatten)]
-    force: ForceArg,
+    output: OutputArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    json: JsonArg,
 }
 
 /// Finds duplicates by the codes of an autoencoder, and writes the dataset without them.
-///
-/// # Errors
-/// Returns an error if the data cannot be read, the device fails, or an output file exists or
-/// cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(args.spec.get())?;
     require(args)?;
@@ -90,11 +78,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         ..AutoencoderConfig::default()
     };
     let options = Options { training: autoencoder, radius: args.radius };
-    let dataset = open_dataset(args.spec.get(), args.split, &preprocess, args.json.json)?;
+    let dataset = open_dataset(args.spec.get(), args.split, &preprocess, args.output.json)?;
     let originals = originals(args, &spec, &dataset)?;
     let found =
-        with_progress(args.json.json, |progress| dedup(&dataset, options, &device, progress))?;
-    report::print(&DedupReport::new(args, &dataset, &found), args.json.json);
+        with_progress(args.output.json, |progress| dedup(&dataset, options, &device, progress))?;
+    report::print(&DedupReport::new(args, &dataset, &found), args.output.json);
     write(args, &dataset, originals.as_ref(), &found)
 }
 
@@ -102,20 +90,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 fn require(args: &Args) -> Result<(), CliError> {
     for (flag, path) in [("--out", &args.out), ("--groups", &args.groups)] {
         if let Some(path) = path.as_ref().filter(|path| path.is_dir()) {
-            return Err(CliError::Failed(format!(
+            return Err(failure!(
                 "{flag} {path:?} is an existing folder: choose another name, or remove it"
-            )));
+            ));
         }
     }
     let grid = ("--grid", args.grid.as_deref(), "png");
     let others = [("--out", args.out.as_deref(), ""), ("--groups", args.groups.as_deref(), "")];
-    require_files(args.force.force, others.into_iter().chain([grid]))?;
+    require_files(args.output.force, others.into_iter().chain([grid]))?;
     let folder = args.out.as_deref().filter(|out| !is_list(out));
     match folder.map(partial).filter(|partial| partial.exists()) {
-        Some(partial) => Err(CliError::Failed(format!(
+        Some(partial) => Err(failure!(
             "{} is left over from an interrupted command: remove it",
             partial.display()
-        ))),
+        )),
         None => Ok(()),
     }
 }
@@ -136,25 +124,25 @@ fn originals(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<D
     let name = args.spec.get();
     let shape = spec.image_shape(args.split)?;
     let Some(size) = args.image.or(shape.map(|[h, w, _]| [h, w])) else {
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "--out {}: the images of {name} are not files, and have no common size: give --image, \
              or a name that ends in .txt",
             out.display()
-        )));
+        ));
     };
     let channels = shape.map_or(3, |[.., channels]| channels as u8);
     let preprocess = Preprocess {
         background: spec.background().unwrap_or_default(),
         ..Preprocess::new(size, channels)
     };
-    let originals = open_dataset(name, args.split, &preprocess, args.json.json)?;
+    let originals = open_dataset(name, args.split, &preprocess, args.output.json)?;
     match originals.len() == dataset.len() {
         true => Ok(Some(originals)),
-        false => Err(CliError::Failed(format!(
+        false => Err(failure!(
             "{name}: {} images at first, then {}: the dataset changed meanwhile",
             dataset.len(),
             originals.len()
-        ))),
+        )),
     }
 }
 
@@ -263,7 +251,7 @@ fn write(
     originals: Option<&Dataset>,
     found: &Duplicates,
 ) -> Result<(), CliError> {
-    let json = args.json.json;
+    let json = args.output.json;
     let left_out: HashSet<usize> = found.to_drop().into_iter().collect();
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
@@ -279,7 +267,7 @@ fn write(
             }
             std::fs::rename(&partial, out).map_err(|e| {
                 let (from, to) = (partial.display(), out.display());
-                CliError::Failed(format!("cannot rename {from} to {to}: {e}"))
+                failure!("cannot rename {from} to {to}: {e}")
             })?;
         }
         output::wrote(out, json);
@@ -287,8 +275,8 @@ fn write(
     if let Some(file) = &args.groups {
         let groups: Vec<_> =
             found.groups.iter().map(|group| GroupReport::new(dataset, group)).collect();
-        let text = serde_json::to_vec_pretty(&groups)
-            .map_err(|e| CliError::Failed(format!("{}: {e}", file.display())))?;
+        let text =
+            serde_json::to_vec_pretty(&groups).map_err(|e| failure!("{}: {e}", file.display()))?;
         write_atomic(file, |writer| std::io::Write::write_all(writer, &text))?;
         output::wrote(file, json);
     }
@@ -321,7 +309,7 @@ fn write_images(
     };
     let make = |folder: &Path| {
         std::fs::create_dir_all(folder)
-            .map_err(|e| CliError::Failed(format!("cannot make {}: {e}", folder.display())))
+            .map_err(|e| failure!("cannot make {}: {e}", folder.display()))
     };
     make(out)?;
     with_progress(json, |progress| {

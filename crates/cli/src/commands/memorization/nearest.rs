@@ -1,14 +1,13 @@
 //! `dcgan nearest`.
 
-use crate::commands::flags::{ForceArg, JsonArg};
-use crate::commands::generator::{GeneratorArgs, LoadedGenerator};
-use crate::commands::preprocess::open_for_recipe;
-use crate::commands::{open_checkpoint, require_grid};
+use crate::commands::{
+    GeneratorArgs, LoadedGenerator, OutputArgs, open_checkpoint, open_for_recipe, require_grid,
+};
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use crate::render::with_progress;
 use crate::report::{self, Report, table};
-use clap::value_parser;
 use data::{Dataset, Split};
 use eval::image_sheet::{FrameColor, ImageSheet};
 use eval::images::load_images;
@@ -29,7 +28,6 @@ const CAVEAT: &str = "Distant neighbors do not rule out memorization: small tran
     (a shift by a pixel or two) hide it from nearest neighbors in pixels, and to some degree from \
     those in features (Radford et al. 2016; Theis et al. 2016).";
 
-/// Flags of `nearest`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -43,12 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     feature_checkpoint: Option<PathBuf>,
     /// Number of images to generate.
-    #[arg(long, value_name = "N", default_value_t = 12,
-        value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count(1..=10_000))]
     count: u32,
     /// Neighbors per image, in pixels and in features.
-    #[arg(long, value_name = "K", default_value_t = 3,
-        value_parser = value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = count(1..=64))]
     neighbors: u32,
     /// Random seed of the images, as in `dcgan sample`.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
@@ -58,9 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
     #[command(flatten)]
-    force: ForceArg,
-    #[command(flatten)]
-    json: JsonArg,
+    output: OutputArgs,
 }
 
 /// The neighbors of each sample in pixels, and in features if there is a discriminator.
@@ -70,19 +64,18 @@ struct Neighbors {
 }
 
 /// Draws images and finds their nearest neighbors in the training set.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, the data have another size, the device fails,
-/// or the output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let json = args.json.json;
-    require_grid(&args.grid, args.force.force)?;
+    let json = args.output.json;
+    require_grid(&args.grid, args.output.force)?;
     let LoadedGenerator { checkpoint, sampler, batch, .. } =
         args.generator.open_batch_invariant()?;
     let recorded = Some(&checkpoint.meta.dataset.name).filter(|name| !name.is_empty());
-    let spec = args.data.as_ref().or(recorded).cloned().ok_or_else(|| {
-        CliError::Usage("--data: the checkpoint does not name its training set".into())
-    })?;
+    let spec = args
+        .data
+        .as_ref()
+        .or(recorded)
+        .cloned()
+        .ok_or_else(|| usage!("--data: the checkpoint does not name its training set"))?;
     let device = sampler.device();
     let kinds =
         1 + usize::from(args.feature_checkpoint.is_some() || has_discriminator(&checkpoint));

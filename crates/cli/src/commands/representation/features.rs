@@ -1,11 +1,9 @@
 //! `dcgan features`.
 
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg};
-use crate::commands::preprocess::open_for_recipe;
-use crate::commands::{open_checkpoint, require_files};
+use crate::commands::{DeviceArgs, OutputArgs, open_checkpoint, open_for_recipe, require_files};
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use crate::render::with_progress;
 use crate::report::{self, Report, table};
 use data::{Dataset, Split};
@@ -18,7 +16,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 use tensor::{HostTensor, TensorData};
 
-/// Flags of `features`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -32,8 +29,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
     /// Number of images, evenly spaced over the dataset [default: all].
-    #[arg(long, value_name = "N", help_heading = "Data",
-        value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = count(1..=100_000_000))]
     count: Option<u32>,
     /// Output path. FILE.safetensors: "features" (N×F), "indices" (N) and, if the dataset has
     /// classes, "labels" (N).
@@ -54,21 +50,15 @@ pub struct Args {
         requires = "untrained", help_heading = "Model")]
     seed: u64,
     #[command(flatten)]
-    force: ForceArg,
+    output: OutputArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    json: JsonArg,
 }
 
 /// Writes the discriminator's features of a dataset.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint with a discriminator, the data cannot be read,
-/// or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_files(
-        args.force.force,
+        args.output.force,
         [("--out", Some(&*args.out), "safetensors"), ("--grid", args.grid.as_deref(), "png")],
     )?;
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
@@ -78,7 +68,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         features = DiscriminatorFeatures::random(features.recipe(), args.seed, &device)?;
     }
     drop(checkpoint);
-    let json = args.json.json;
+    let json = args.output.json;
     let dataset = open_for_recipe(&args.data, args.split, features.recipe(), json)?;
     let count = args.count.map_or(usize::MAX, |count| count as usize);
     let indices = evenly_spaced(dataset.len(), count);

@@ -1,14 +1,14 @@
 //! `dcgan linear-probe`.
 
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
-use crate::commands::preprocess::open_for_recipe;
-use crate::commands::{open_checkpoint, require_files};
+use crate::commands::{
+    DeviceArgs, OutputArgs, SeedArg, open_checkpoint, open_for_recipe, require_files,
+};
 use crate::error::CliError;
 use crate::output;
+use crate::parse::count;
 use crate::render::with_progress;
 use crate::report::{self, Report, table};
-use clap::{ValueEnum, value_parser};
+use clap::ValueEnum;
 use data::{Dataset, Split};
 use eval::Progress;
 use eval::representation::{
@@ -72,7 +72,6 @@ impl Choice {
     }
 }
 
-/// Flags of `linear-probe`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
@@ -97,33 +96,28 @@ pub struct Args {
     )]
     representations: Vec<Choice>,
     /// Number of labeled images per draw [default: all for cifar10, else 1000].
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..),
-        help_heading = "Data")]
+    #[arg(long, value_name = "N", value_parser = count(1..), help_heading = "Data")]
     num_labels: Option<u32>,
     /// Training images held out to select C [default: 10000].
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..),
-        help_heading = "Data")]
+    #[arg(long, value_name = "N", value_parser = count(1..), help_heading = "Data")]
     validation: Option<u32>,
     /// Number of random draws of the labeled images [default: 1 for cifar10, else 100].
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000))]
     draws: Option<u32>,
     /// Standardize each feature to mean 0 and variance 1 over the labeled images first, as K-means
     /// features always are.
     #[arg(long)]
     standardize: bool,
     /// Centroids of K-means; each gives 4 features.
-    #[arg(long, value_name = "N", default_value_t = 400,
-        value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = count(1..=100_000))]
     centroids: u32,
     /// Number of trials of a supervised baseline: the discriminator's architecture trained on the
     /// labels alone with random settings (64 trials in the paper), of which the one with the best
     /// held-out accuracy is tested.
-    #[arg(long, value_name = "N", default_value_t = 0,
-        value_parser = value_parser!(u32).range(0..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = count(0..=100_000))]
     trials: u32,
     /// Epochs of a trial over the labeled images.
-    #[arg(long, value_name = "N", default_value_t = 40,
-        value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = count(1..=100_000))]
     epochs: u32,
     /// Batch norm statistics of the discriminator, if trained; a random one always uses the
     /// dataset's.
@@ -138,11 +132,9 @@ pub struct Args {
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    force: ForceArg,
+    output: OutputArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    json: JsonArg,
 }
 
 /// The data and networks of the comparison.
@@ -156,14 +148,10 @@ struct ProbeInputs {
 }
 
 /// Compares representations by the test accuracy of a linear SVM on their features.
-///
-/// # Errors
-/// Returns an error if there is no valid checkpoint, the data have no labels or no test split, or
-/// an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let files = [("--grid", args.grid.as_deref(), "png"), ("--out", args.out.as_deref(), "")];
-    require_files(args.force.force, files)?;
-    let json = args.json.json;
+    require_files(args.output.force, files)?;
+    let json = args.output.json;
     let inputs = inputs(args)?;
     let mut probes = Vec::new();
     for &choice in &args.representations {
@@ -193,8 +181,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         all.push(value(&baseline)?);
     }
     if let Some(out) = &args.out {
-        let text = serde_json::to_vec_pretty(&all)
-            .map_err(|e| CliError::Failed(format!("{}: {e}", out.display())))?;
+        let text =
+            serde_json::to_vec_pretty(&all).map_err(|e| failure!("{}: {e}", out.display()))?;
         write_atomic(out, |writer| std::io::Write::write_all(writer, &text))?;
         output::wrote(out, json);
     }
@@ -213,8 +201,7 @@ fn num_labels(indices: &SplitIndices) -> usize {
 }
 
 fn value(report: &impl Serialize) -> Result<serde_json::Value, CliError> {
-    serde_json::to_value(report)
-        .map_err(|e| CliError::Failed(format!("cannot serialize the report: {e}")))
+    serde_json::to_value(report).map_err(|e| failure!("cannot serialize the report: {e}"))
 }
 
 fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
@@ -233,7 +220,7 @@ fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
     let trained = DiscriminatorFeatures::trained(&checkpoint, &device)?;
-    let open = |split| open_for_recipe(spec, split, trained.recipe(), args.json.json);
+    let open = |split| open_for_recipe(spec, split, trained.recipe(), args.output.json);
     let (train, test) = (open(Split::Train)?, open(Split::Test)?);
     let indices = config.split(&train)?;
     Ok(ProbeInputs { train, test, indices, config, trained, device })
@@ -289,7 +276,7 @@ fn probe(
 
 /// Trains the discriminator's architecture on the labels alone.
 fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<BaselineReport, CliError> {
-    let result = with_progress(args.json.json, |progress| {
+    let result = with_progress(args.output.json, |progress| {
         supervised(
             inputs.trained.recipe(),
             (&inputs.train, &inputs.test),

@@ -11,9 +11,6 @@ use std::path::Path;
 
 /// Draws `count` rows of features as points in the plane of their first two principal components.
 /// `classes` are the classes of the rows and their names, if the images have labels.
-///
-/// # Errors
-/// Returns an error if the file cannot be written.
 pub fn draw_points(
     file: &Path,
     rows: &[f32],

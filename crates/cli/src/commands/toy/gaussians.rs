@@ -2,13 +2,11 @@
 
 use super::PlotArgs;
 use super::render::Render;
-use crate::commands::device::DeviceArgs;
-use crate::commands::flags::{JsonArg, ThreadsArg};
 use crate::commands::train::{ToyRecipeFlags, toy_default};
+use crate::commands::{DeviceArgs, JsonArg, ThreadsArg};
 use crate::error::CliError;
-use crate::parse;
+use crate::parse::{self, count, steps};
 use ::train::toy::{self, ToyDataset, ToyEvent, ToyOutcome, ToySettings, frame_plot};
-use clap::value_parser;
 use std::path::Path;
 use std::time::Instant;
 
@@ -25,82 +23,39 @@ Examples:
 #[derive(clap::Args)]
 pub struct Args {
     /// Number of steps, each of --d-steps updates of D and --g-steps of G.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 20_000,
-        value_parser = value_parser!(u64).range(1..=1_000_000_000),
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 20_000,
+        value_parser = steps(), help_heading = "Training")]
     steps: u64,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(2..=65536),
-        help_heading = "Training",
-        help = toy_default("Batch size in points", "train.batch")
-    )]
+    #[arg(long, value_name = "N", value_parser = count(2..=65536), help_heading = "Training",
+        help = toy_default("Batch size in points", "train.batch"))]
     batch: Option<u32>,
     /// Random seed: the same seed gives the same points, bit by bit, with any number of threads.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        value_parser = parse::seed,
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse::seed,
+        help_heading = "Training")]
     seed: u64,
     /// Train with N seeds, from --seed on, and print mean and standard deviation.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        value_parser = value_parser!(u32).range(1..=10_000),
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1..=10_000),
+        help_heading = "Training")]
     runs: u32,
-    #[arg(
-        long,
-        value_name = "X",
-        value_parser = parse::decay,
-        allow_negative_numbers = true,
+    #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true,
         help_heading = "Training",
-        help = toy_default("Decay of the EMA of the generator's weights, 0 for none", "train.ema")
-    )]
+        help = toy_default("Decay of the EMA of the generator's weights, 0 for none", "train.ema"))]
     ema: Option<f64>,
-    #[arg(
-        long,
-        value_name = "X",
-        value_parser = parse::learning_rate,
-        allow_negative_numbers = true,
-        help_heading = "Optimizer",
-        help = toy_default("Learning rate of both networks", "optimizer.lr")
-    )]
+    #[arg(long, value_name = "X", value_parser = parse::learning_rate,
+        allow_negative_numbers = true, help_heading = "Optimizer",
+        help = toy_default("Learning rate of both networks", "optimizer.lr"))]
     lr: Option<f64>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(1..=8192),
-        help_heading = "Model",
-        help = toy_default("Width: units of each of the two hidden layers", "generator.width")
-    )]
+    #[arg(long, value_name = "N", value_parser = count(1..=8192), help_heading = "Model",
+        help = toy_default("Width: units of each of the two hidden layers", "generator.width"))]
     width: Option<u32>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(1..=8192),
-        help_heading = "Model",
-        help = toy_default("Length of the latent vector z, drawn from N(0, 1)", "generator.latent")
-    )]
+    #[arg(long, value_name = "N", value_parser = count(1..=8192), help_heading = "Model",
+        help = toy_default(
+            "Length of the latent vector z, drawn from N(0, 1)",
+            "generator.latent"))]
     latent: Option<u32>,
     /// Points that D classifies together (PacGAN).
-    #[arg(
-        long,
-        value_name = "M",
-        default_value_t = 1,
-        value_parser = value_parser!(u32).range(1..=1024),
-        help_heading = "Model"
-    )]
+    #[arg(long, value_name = "M", default_value_t = 1, value_parser = count(1..=1024),
+        help_heading = "Model")]
     pack: u32,
     #[command(flatten)]
     recipe_flags: ToyRecipeFlags,
@@ -135,15 +90,10 @@ impl Args {
 }
 
 /// Trains once and draws, or several times and prints the mean.
-///
-/// # Errors
-/// Returns an error if flags conflict, a file exists or cannot be written, or the device fails.
 pub fn run(args: &Args, dataset: ToyDataset) -> Result<(), CliError> {
     let settings = args.settings(dataset)?;
     if args.runs > 1 && args.plots.num_frames() > 0 {
-        return Err(CliError::Usage(
-            "--runs draws nothing: leave out --gif and --png, or --runs".into(),
-        ));
+        return Err(usage!("--runs draws nothing: leave out --gif and --png, or --runs"));
     }
     args.plots.require()?;
     let device = args.device.open()?;

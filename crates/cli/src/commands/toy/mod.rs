@@ -4,14 +4,14 @@ mod gaussians;
 mod render;
 mod saddle;
 
-use crate::commands::flags::ForceArg;
+use crate::commands::ForceArg;
 use crate::error::CliError;
+use crate::parse::count;
 use ::runs::{grid, plots};
 use ::train::toy::ToyDataset;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
-/// Flags of `toy`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -32,9 +32,6 @@ enum Command {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Returns an error with a one-line message.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         Command::Ring(args) => gaussians::run(args, ToyDataset::Ring),
@@ -54,12 +51,7 @@ struct PlotArgs {
     #[arg(long, value_name = "FILE.png")]
     png: Option<PathBuf>,
     /// Frames of the animation, with the first and last step among them.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 60,
-        value_parser = clap::value_parser!(u32).range(2..=1000)
-    )]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = count(2..=1000))]
     frames: u32,
     #[command(flatten)]
     force: ForceArg,

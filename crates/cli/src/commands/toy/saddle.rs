@@ -1,35 +1,23 @@
 //! `dcgan toy saddle`.
 
 use super::PlotArgs;
-use crate::commands::flags::JsonArg;
+use crate::commands::JsonArg;
 use crate::error::CliError;
+use crate::parse::count;
 use crate::{output, parse};
 use ::train::toy::saddle::{self, SaddleSettings, Trajectory};
 use ::train::toy::saddle_plot;
-use clap::value_parser;
 use serde_json::json;
 
-/// Flags of `toy saddle`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Number of steps of each update rule.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 300,
-        value_parser = value_parser!(u32).range(1..=1_000_000),
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = count(1..=1_000_000),
+        help_heading = "Training")]
     steps: u32,
     /// Learning rate of both variables.
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 0.1,
-        value_parser = parse::learning_rate,
-        allow_negative_numbers = true,
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = parse::learning_rate,
+        allow_negative_numbers = true, help_heading = "Training")]
     lr: f64,
     /// Add c/2 · (x² − y²): above 0, each variable's own cost attracts to the saddle.
     #[arg(
@@ -41,34 +29,16 @@ pub struct Args {
     )]
     curvature: f64,
     /// Initial point.
-    #[arg(
-        long,
-        value_name = "X,Y",
-        default_value = "1,1",
-        value_parser = parse::pair,
-        allow_hyphen_values = true,
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair,
+        allow_hyphen_values = true, help_heading = "Training")]
     start: [f64; 2],
     /// Momentum of the momentum and Nesterov rules; negative momentum has −β.
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 0.5,
-        value_parser = parse::decay,
-        allow_negative_numbers = true,
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay,
+        allow_negative_numbers = true, help_heading = "Training")]
     momentum: f64,
     /// Adam's decay of the first moment (β₁); optimistic Adam has 0.
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 0.5,
-        value_parser = parse::decay,
-        allow_negative_numbers = true,
-        help_heading = "Training"
-    )]
+    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay,
+        allow_negative_numbers = true, help_heading = "Training")]
     beta1: f64,
     #[command(flatten)]
     plots: PlotArgs,
@@ -77,9 +47,6 @@ pub struct Args {
 }
 
 /// Simulates the game, prints the results and draws them.
-///
-/// # Errors
-/// Returns an error if a flag is out of range, or a file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let settings = SaddleSettings {
         lr: args.lr,

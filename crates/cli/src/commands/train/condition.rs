@@ -1,6 +1,7 @@
 //! The flags of `train` for conditioning on classes, attributes or vectors.
 
 use crate::error::CliError;
+use crate::parse::count;
 use ::train::condition::condition_schema;
 use data::Dataset;
 use nn::Recipe;
@@ -32,12 +33,7 @@ pub struct ConditionArgs {
     pub condition_d: Option<ConditioningMethod>,
     /// Length of a learned embedding of the condition, up to 65536; 0 appends the condition itself
     /// [default: 0].
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "condition",
-        value_parser = clap::value_parser!(u32).range(0..=65536)
-    )]
+    #[arg(long, value_name = "N", requires = "condition", value_parser = count(0..=65536))]
     pub embedding: Option<u32>,
 }
 
@@ -81,14 +77,13 @@ impl ConditionArgs {
     pub fn file(&self, recipe: &Recipe) -> Result<Option<PathBuf>, CliError> {
         let vectors = recipe.condition.as_ref().is_some_and(|c| c.kind == ConditionKind::Vector);
         match self.condition.as_deref().filter(|_| vectors) {
-            Some(text) if !Path::new(text).is_file() => Err(CliError::Usage(format!(
-                "--condition {text:?}: choose class, attributes (or attributes:NAME,NAME) or none, \
-                 or \
-                 name an existing file"
-            ))),
+            Some(text) if !Path::new(text).is_file() => Err(usage!(
+                "--condition {text:?}: choose class, attributes (or attributes:NAME,NAME) or \
+                 none, or name an existing file"
+            )),
             Some(text) => {
-                let file = std::path::absolute(text)
-                    .map_err(|e| CliError::Failed(format!("--condition {text:?}: {e}")))?;
+                let file =
+                    std::path::absolute(text).map_err(|e| failure!("--condition {text:?}: {e}"))?;
                 Ok(Some(file))
             }
             None => Ok(None),
@@ -111,9 +106,6 @@ fn attributes(text: &str) -> Option<Vec<String>> {
 }
 
 /// Sets the size and the names of the recipe's condition from the dataset.
-///
-/// # Errors
-/// Returns an error if the dataset lacks the labels, attributes or vectors.
 pub fn set_size(
     recipe: &mut Recipe,
     dataset: &Dataset,

@@ -1,7 +1,7 @@
 //! The flags of `train` for evaluating a run while it trains.
 
 use crate::commands::eval::metric_parser;
-use clap::value_parser;
+use crate::parse::{count, steps};
 use eval::metrics::{Metric, frechet, precision_recall};
 use std::path::Path;
 use train::EvalConfig;
@@ -14,14 +14,14 @@ const COUNT: u32 = 5000;
 #[command(next_help_heading = "Evaluation")]
 pub struct EvaluateArgs {
     /// Compute metrics every N steps and at the end, and keep the best checkpoint.
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=super::MAX_STEPS))]
+    #[arg(long, value_name = "N", value_parser = steps())]
     pub eval_every: Option<u64>,
     /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints
     /// [default: fid,pr].
     #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
     pub eval_metrics: Vec<&'static Metric>,
     /// Number of real and of generated images, from 10 [default: 5000].
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(10..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = count(10..=1_000_000))]
     pub eval_count: Option<u32>,
     /// Features to compare, as --features of `dcgan eval` [default: network].
     #[arg(long, value_name = "network|FILE|d:CHECKPOINT|pixels")]

@@ -15,11 +15,10 @@ use super::preprocess::PreprocessArgs;
 use super::runs::RunsDirArg;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
 use crate::interrupt;
-use crate::parse;
+use crate::parse::{self, MAX_STEPS, count, steps};
 use crate::render::{Renderer, warn_left_out};
 use ::runs::{Checkpoint, RunDir};
 use ::train::{EvalFn, Event, Trainer};
-use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
 pub use defaults::{toy_default, with_default};
 pub use recipe_flags::ToyRecipeFlags;
@@ -64,31 +63,17 @@ pub const SHORT_HELP: [&str; 20] = [
     "dry_run",
 ];
 
-/// Upper limit of steps and epochs, to catch typing mistakes (recipes have the same one).
-const MAX_STEPS: u64 = 1_000_000_000_000;
-
-/// Flags of `train`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Dataset: a name, folder, archive or file [default: fashion-mnist].
-    #[arg(
-        long,
-        value_name = "SPEC",
-        value_parser = parse::spec(),
-        help_heading = "Data",
-        long_help = crate::commands::data::spec_help()
-    )]
+    #[arg(long, value_name = "SPEC", value_parser = parse::spec(), help_heading = "Data",
+        long_help = crate::commands::data::spec_help())]
     data: Option<String>,
     #[command(flatten)]
     preprocess: PreprocessArgs,
     /// Shuffle among N images instead of all, reading 256 neighboring ones at a time: for spinning
     /// disks and network folders, where a dataset does not fit into memory (from 256).
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = parse::shuffle_buffer,
-        help_heading = "Data"
-    )]
+    #[arg(long, value_name = "N", value_parser = parse::shuffle_buffer, help_heading = "Data")]
     shuffle_buffer: Option<NonZeroU32>,
 
     /// Recipe: a name or a .toml file [default: depends on the dataset].
@@ -97,59 +82,28 @@ pub struct Args {
     /// image size below 48 pixels, and torch for all others.
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "Training")]
     recipe: Option<String>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
-        conflicts_with = "epochs",
+    #[arg(long, value_name = "N", value_parser = steps(), conflicts_with = "epochs",
         help_heading = "Training",
-        help = with_default("Number of steps, one batch each", "train.steps")
-    )]
+        help = with_default("Number of steps, one batch each", "train.steps"))]
     steps: Option<u64>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
-        help_heading = "Training",
-        help = with_default("Epochs: passes over the dataset", "train.epochs")
-    )]
+    #[arg(long, value_name = "N", value_parser = steps(), help_heading = "Training",
+        help = with_default("Epochs: passes over the dataset", "train.epochs"))]
     epochs: Option<u64>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(1..=65536),
-        help_heading = "Training",
-        help = with_default("Batch size in images", "train.batch")
-    )]
+    #[arg(long, value_name = "N", value_parser = count(1..=65536), help_heading = "Training",
+        help = with_default("Batch size in images", "train.batch"))]
     batch: Option<u32>,
-    #[arg(
-        long,
-        value_name = "X",
-        value_parser = parse::learning_rate,
-        allow_negative_numbers = true,
-        help_heading = "Optimizer",
-        help = with_default("Learning rate of both networks", "optimizer.lr")
-    )]
+    #[arg(long, value_name = "X", value_parser = parse::learning_rate,
+        allow_negative_numbers = true, help_heading = "Optimizer",
+        help = with_default("Learning rate of both networks", "optimizer.lr"))]
     lr: Option<f64>,
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(1..=65536),
-        help_heading = "Model",
+    #[arg(long, value_name = "N", value_parser = count(1..=65536), help_heading = "Model",
         help = with_default(
             "Width: channels at full resolution, doubled with each halving",
-            "generator.width"
-        )
-    )]
+            "generator.width"))]
     width: Option<u32>,
-    #[arg(
-        long,
-        value_name = "X",
-        value_parser = parse::decay,
-        allow_negative_numbers = true,
+    #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true,
         help_heading = "Training",
-        help = with_default("Decay of the EMA of G's weights, 0 for none", "train.ema")
-    )]
+        help = with_default("Decay of the EMA of G's weights, 0 for none", "train.ema"))]
     ema: Option<f64>,
     /// Random seed: the same seed gives the same networks [default: 0].
     #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Training")]
@@ -171,12 +125,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Name of the run directory, after its number [default: dataset and recipe].
-    #[arg(
-        long,
-        value_name = "NAME",
-        conflicts_with_all = ["out", "resume"],
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["out", "resume"],
+        help_heading = "Output")]
     name: Option<String>,
     #[command(flatten)]
     runs_dir: RunsDirArg,
@@ -187,38 +137,18 @@ pub struct Args {
     #[arg(long, value_name = "RUNDIR|CHECKPOINT", num_args = 0..=1, help_heading = "Output")]
     resume: Option<Option<PathBuf>>,
     /// Log losses and speed every N steps [default: 10].
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "N", value_parser = steps(), help_heading = "Output")]
     log_every: Option<u64>,
     /// Write a grid of 64 fixed samples every N steps.
     ///
     /// The default is a 20th of the run, from 25 to 500 steps.
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "N", value_parser = steps(), help_heading = "Output")]
     sample_every: Option<u64>,
     /// Save a checkpoint every N steps [default: 500].
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "N", value_parser = steps(), help_heading = "Output")]
     checkpoint_every: Option<u64>,
     /// Number of newest checkpoints to keep [default: 3].
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = value_parser!(u32).range(1..),
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "N", value_parser = count(1..), help_heading = "Output")]
     keep: Option<u32>,
 
     #[command(flatten)]
@@ -238,13 +168,9 @@ pub struct Args {
 }
 
 /// Trains a new run, or resumes one.
-///
-/// # Errors
-/// Returns an error if flags conflict, the dataset or a checkpoint cannot be read, a file cannot be
-/// written, or training diverges.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
-        return Err(CliError::Usage(format!("{flag} needs --eval-every N")));
+        return Err(usage!("{flag} needs --eval-every N"));
     }
     let device = args.device.open()?;
     interrupt::watch()?;
@@ -292,9 +218,9 @@ fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
 fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
     let steps = epochs.checked_mul(per_epoch).filter(|steps| *steps <= MAX_STEPS);
     steps.ok_or_else(|| {
-        CliError::Usage(format!(
+        usage!(
             "--epochs {epochs}: with {per_epoch} batches per epoch that is over {MAX_STEPS} steps"
-        ))
+        )
     })
 }
 
@@ -313,9 +239,6 @@ fn evaluator(
 }
 
 /// Runs the training loop to its end, or until Ctrl-C or the monitor stops it.
-///
-/// # Errors
-/// Returns an error if a file cannot be written or training diverges.
 fn run_training(
     mut trainer: Trainer,
     dataset: &Arc<Dataset>,

@@ -2,8 +2,7 @@
 
 use super::recipe_flags::RecipeFlags;
 use super::{Args, batches_per_epoch, condition, evaluator, open_data, run_training, steps_of};
-use crate::commands::open_checkpoint;
-use crate::commands::preprocess::DatasetInfo;
+use crate::commands::{DatasetInfo, open_checkpoint};
 use crate::error::CliError;
 use crate::memory_estimate;
 use crate::render::Renderer;
@@ -187,11 +186,10 @@ fn reject_unused_optimizer_keys(flags: &RecipeFlags, recipe: &Recipe) -> Result<
     ] {
         if let Some((_, value)) = flags.changes.iter().find(|(own, _)| own == key).filter(|_| !read)
         {
-            return Err(CliError::Usage(format!(
+            return Err(usage!(
                 "recipe key {key:?} = {value}: is for {readers}, and this recipe has another \
-                 optimizer; \
-                 leave it out"
-            )));
+                 optimizer; leave it out"
+            ));
         }
     }
     Ok(())

@@ -448,7 +448,8 @@ mod tests {
             "5",
         ]);
         let recipe = Recipe::preset("torch").unwrap().with(&found).unwrap();
-        assert_eq!(recipe.labels, Labels::NOISY);
+        let noisy = Labels { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
+        assert_eq!(recipe.labels, noisy);
         let own = recipe.discriminator.minibatch_discrimination.unwrap();
         assert_eq!(
             (own.kernels, own.dims, own.form),

@@ -71,18 +71,16 @@ pub fn run(
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
     let dataset = open_data(&spec, &settings.preprocess, &render).map_err(|error| match error {
         CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
-            CliError::Failed(format!(
-                "{gone}; if the run's dataset has moved, pass its new location with --data"
-            ))
+            failure!("{gone}; if the run's dataset has moved, pass its new location with --data")
         }
         other => other,
     })?;
     if dataset.fingerprint() != meta.dataset.fingerprint {
-        return Err(CliError::Failed(format!(
+        return Err(failure!(
             "dataset {spec:?} does not match the one this run was trained on: restore it, pass its \
              new location with --data, or start a new run with --init-from {}",
             path.display()
-        )));
+        ));
     }
     let per_epoch = batches_per_epoch(&dataset, settings.recipe.train.batch)?;
     if let Some(epochs) = args.epochs {
@@ -116,9 +114,7 @@ pub fn run(
 /// one.
 fn resume_point(args: &Args, named: Option<&Path>) -> Result<ResumePoint, CliError> {
     let missing = |path: &Path| {
-        CliError::Failed(format!(
-            "nothing to resume: there is no {path:?}; dcgan runs lists the runs"
-        ))
+        failure!("nothing to resume: there is no {path:?}; dcgan runs lists the runs")
     };
     let point = match named {
         Some(path) if path.is_file() => checkpoint_of_run(path)?,
@@ -135,10 +131,10 @@ fn resume_point(args: &Args, named: Option<&Path>) -> Result<ResumePoint, CliErr
         }
     };
     match &args.out {
-        Some(out) if *out != point.run => Err(CliError::Usage(format!(
+        Some(out) if *out != point.run => Err(usage!(
             "--resume {:?} and --out {out:?} name two runs: leave one of them out",
             named.unwrap_or(&point.run)
-        ))),
+        )),
         _ => Ok(point),
     }
 }
@@ -154,12 +150,11 @@ fn checkpoint_of_run(file: &Path) -> Result<ResumePoint, CliError> {
     let run = run_of(file).or_else(|| run_of(&std::path::absolute(file).ok()?));
     match run.filter(|_| checkpoint_retention::step_of(file, "safetensors").is_some()) {
         Some(run) => Ok(ResumePoint { run, checkpoint: Some(file.to_owned()) }),
-        None => Err(CliError::Failed(format!(
-            "--resume takes a run directory or a checkpoint in one, and {file:?} is neither: start \
-             a \
-             new run from its weights with --init-from {}",
+        None => Err(failure!(
+            "--resume takes a run directory or a checkpoint in one, and {file:?} is neither: \
+             start a new run from its weights with --init-from {}",
             quoted(file)
-        ))),
+        )),
     }
 }
 
@@ -174,17 +169,15 @@ fn load_checkpoint(dir: &RunDir, point: &ResumePoint) -> Result<LatestValidCheck
     }
     checkpoint_retention::latest_valid(&dir.checkpoints()).map_err(|error| match error {
         ArtifactError::NoCheckpoint { .. } if dir.has_no_steps().unwrap_or(false) => {
-            CliError::Failed(format!(
+            failure!(
                 "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; \
-                 start \
-                 it again with the same command without --resume",
+                 start it again with the same command without --resume",
                 dir.path()
-            ))
+            )
         }
-        ArtifactError::NoCheckpoint { .. } => CliError::Failed(format!(
-            "{}, or start a new run without --resume",
-            CliError::from(error)
-        )),
+        ArtifactError::NoCheckpoint { .. } => {
+            failure!("{}, or start a new run without --resume", CliError::from(error))
+        }
         other => other.into(),
     })
 }
@@ -193,9 +186,9 @@ fn load_checkpoint(dir: &RunDir, point: &ResumePoint) -> Result<LatestValidCheck
 fn override_steps(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), CliError> {
     let done = trainer.steps_done();
     if steps < done {
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "{flag}: {steps} steps are fewer than the {done} that the run has done; ask for more"
-        )));
+        ));
     }
     trainer.set_steps(steps);
     Ok(())
@@ -213,8 +206,7 @@ fn warn_of_other_numerics(meta: &CheckpointMeta, device: &Device, render: &Rende
     if meta.numerics_id != id {
         render.warning(&format!(
             "the checkpoint was computed with {}, this run resumes with {id}: results will differ \
-             in \
-             their last bits",
+             in their last bits",
             meta.numerics_id
         ));
     }
@@ -278,19 +270,17 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
         _ => None,
     };
     if let Some((flag, value, own)) = changed.or(other_recipe) {
-        return Err(CliError::Usage(format!(
+        return Err(usage!(
             "{flag} {value} differs from this run's {own}: only --steps, --epochs, --lr, --on-… \
-             and \
-             the dataset's location (--data) can change on --resume; leave it out, or start a new \
-             run \
-             with --init-from"
-        )));
+             and the dataset's location (--data) can change on --resume; leave it out, or start a \
+             new run with --init-from"
+        ));
     }
     match changes_recipe {
-        Some(flag) => Err(CliError::Usage(format!(
+        Some(flag) => Err(usage!(
             "{flag} cannot change in a resumed run: leave it out, or start a new run with \
              --init-from"
-        ))),
+        )),
         None => Ok(()),
     }
 }
