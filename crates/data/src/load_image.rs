@@ -31,7 +31,7 @@ pub fn load_image(
     if length > MAX_DECODED_BYTES {
         return Err(bad(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20)));
     }
-    let bytes = fs::read(path).map_err(|error| bad(one_line(&error)))?;
+    let bytes = file_io::read(path).map_err(|error| bad(one_line(&error)))?;
     let decoded = decode(&bytes, path).map_err(bad)?;
     let mut pixels = vec![0; preprocess.image_len()];
     fit_image(&decoded, preprocess, &mut pixels).map_err(bad)?;

@@ -1,6 +1,6 @@
 //! Packs a dataset: decodes it once and writes it to one file, in one call or in several.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -71,12 +71,8 @@ pub fn prepare(
     let footer = writer.finish()?;
     check_free()?;
     fs::rename(&writer.part, out).map_err(DataError::write(out))?;
-    // The name must be on disk too; where a folder cannot be synced (Windows), the system does it.
-    let folder =
-        out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
+    // The name must be on disk too. A failure here loses nothing that was written.
+    let _ = file_io::sync_folder(file_io::folder_of(out));
     let bytes = writer.file.metadata().map_err(DataError::write(out))?.len();
     let skipped = scan::skipped(writer.bad, source.len());
     Ok(PrepareSummary {
@@ -118,13 +114,9 @@ impl<'a> PackWriter<'a> {
         part.push(".part");
         let part = PathBuf::from(part);
         let failed = |error| DataError::write(&part)(error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&part)
-            .map_err(failed)?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = file_io::open_own(&part, &mut options).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -1,9 +1,11 @@
 //! Divides a folder of images into a training and a held-out folder.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use file_io::LockFile;
 use sha2::{Digest as _, Sha256};
 
 use crate::dataset::Dataset;
@@ -12,6 +14,9 @@ use crate::formats::table::{CsvTable, FILE_NAME};
 use crate::scan::ScanProgress;
 use crate::source::{Source, Split};
 use crate::spec::DataSpec;
+
+/// The file that is locked while a folder is filled.
+const LOCK: &str = ".lock";
 
 /// How a folder is divided.
 ///
@@ -70,7 +75,7 @@ pub fn split(
     }
     let source = spec.open(Split::Train)?;
     let names: Vec<String> =
-        (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
+        (0..source.len()).map(|index| relative_path(source.name(index))).collect();
     let folder = source.path();
     require_utf8(folder, &names)?;
     let table = source.table().map(|path| read_table(path, folder)).transpose()?;
@@ -86,7 +91,7 @@ pub fn split(
     let tests = holdout_split(source.as_ref(), &groups, options);
 
     require_outside(input, out)?;
-    make_empty(out)?;
+    let _lock = make_empty(out)?;
     let (total, mut moved) = (names.len(), HashMap::new());
     progress(ScanProgress { done: 0, total, skipped: 0 });
     for (k, name) in names.iter().enumerate() {
@@ -116,15 +121,21 @@ pub fn split(
 pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), DataError> {
     let folder = dataset.folder().ok_or_else(|| SplitProblem::NotAFolder(dataset.name().into()))?;
     let names: Vec<String> =
-        indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
+        indices.iter().map(|&index| relative_path(dataset.image_name(index))).collect();
     require_utf8(&folder, &names)?;
     let table = dataset.table().map(|path| read_table(path, &folder)).transpose()?;
     require_outside(&folder, out)?;
-    make_empty(out)?;
+    let _lock = make_empty(out)?;
     names.iter().try_for_each(|name| link(&folder.join(name), &out.join(name)))?;
     let Some(table) = table else { return Ok(()) };
     let moved = names.iter().map(|name| (name.as_str(), name.clone())).collect();
     write_table(&table, &out.join(FILE_NAME), &moved)
+}
+
+/// The name of an image of a folder, with `/` between its parts. Elsewhere than on Windows a
+/// backslash is a character of a name, which may be `..\..\x.png`.
+fn relative_path(name: String) -> String {
+    if cfg!(windows) { name.replace('\\', "/") } else { name }
 }
 
 /// Refuses names that are not UTF-8, before anything is written.
@@ -150,10 +161,18 @@ fn link(from: &Path, to: &Path) -> Result<(), DataError> {
     // is kept.
     let file = from.canonicalize();
     let file = file.as_deref().unwrap_or(from);
-    if fs::hard_link(file, to).is_err() {
-        fs::copy(file, to).map_err(DataError::write(to))?;
+    match fs::hard_link(file, to) {
+        Ok(()) => Ok(()),
+        // Not to be copied over: it may be a link to the same file, which would be emptied.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) => copy_new(file, to),
     }
-    Ok(())
+    .map_err(DataError::write(to))
+}
+
+/// Copies a file to a new one.
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    io::copy(&mut file_io::open(from)?, &mut File::create_new(to)?).map(drop)
 }
 
 /// Refuses an output folder inside the input: the next reader of the input would read it too.
@@ -170,13 +189,19 @@ pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError>
     }
 }
 
-/// Creates the folder, which must be empty if it exists.
-pub(crate) fn make_empty(folder: &Path) -> Result<(), DataError> {
+/// Creates the folder, which must be empty if it exists. Until the returned lock is dropped, other
+/// processes are refused as if it were not.
+pub(crate) fn make_empty(folder: &Path) -> Result<LockFile, DataError> {
+    let not_empty = || DataError::NotEmpty { path: folder.to_owned() };
     fs::create_dir_all(folder).map_err(DataError::write(folder))?;
-    match folder.read_dir().map_err(DataError::write(folder))?.next() {
-        None => Ok(()),
-        Some(_) => Err(DataError::NotEmpty { path: folder.to_owned() }),
+    let lock = LockFile::acquire(&folder.join(LOCK)).map_err(DataError::write(folder))?;
+    let lock = lock.ok_or_else(not_empty)?;
+    for entry in folder.read_dir().map_err(DataError::write(folder))? {
+        if entry.map_err(DataError::write(folder))?.file_name() != LOCK {
+            return Err(not_empty());
+        }
     }
+    Ok(lock)
 }
 
 /// For each image whether it is held out.
@@ -205,7 +230,7 @@ fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions)
 /// The attribute table at `path`, with the paths of its rows as they are in `folder`, which is the
 /// table's own or one inside it. Rows of other files are left out.
 fn read_table(path: &Path, folder: &Path) -> Result<CsvTable, DataError> {
-    let bytes = fs::read(path).map_err(|error| DataError::Io { path: path.to_owned(), error })?;
+    let bytes = file_io::read(path).map_err(|error| DataError::Io { path: path.to_owned(), error })?;
     let mut table = CsvTable::parse(path, &bytes)?;
     let inside = path.parent().and_then(|own| folder.strip_prefix(own).ok());
     let inside: String = inside
@@ -247,7 +272,8 @@ fn write_table(
 ) -> Result<(), DataError> {
     let wrong =
         |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
-    let mut writer = csv::Writer::from_path(path).map_err(wrong)?;
+    let file = File::create_new(path).map_err(DataError::write(path))?;
+    let mut writer = csv::Writer::from_writer(file);
     writer.write_record(&table.heads).map_err(wrong)?;
     for (row, file) in table.rows.iter().zip(table.files()) {
         let Some(moved) = moved.get(file.as_str()) else { continue };

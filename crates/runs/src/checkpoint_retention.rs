@@ -17,8 +17,8 @@
 //! ```
 
 use crate::ArtifactError;
-use crate::atomic::{folder_of, sync_folder};
 use crate::checkpoint::{self, Checkpoint};
+use file_io::{folder_of, sync_folder};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -149,11 +149,20 @@ pub(crate) fn latest_valid_by<T>(
     dir: &Path,
     read: fn(&Path) -> Result<T, ArtifactError>,
 ) -> Result<LatestValidCheckpoint<T>, ArtifactError> {
-    let mut skipped = Vec::new();
-    for (_, path) in list(dir)?.into_iter().rev() {
+    let listed = || match list(dir)? {
+        // While a training process replaces the only one, a listing can miss the old and the new.
+        none if none.is_empty() => list(dir),
+        some => Ok(some),
+    };
+    let (mut found, mut skipped) = (listed()?, Vec::new());
+    while let Some((_, path)) = found.pop() {
         match read(&path) {
             Ok(checkpoint) => {
                 return Ok(LatestValidCheckpoint { path, checkpoint, skipped });
+            }
+            // A training process replaced it by a newer one after the folder was listed.
+            Err(error) if error.is_absence() && path.symlink_metadata().is_err() => {
+                (found, skipped) = (listed()?, Vec::new());
             }
             Err(error) if error.is_damage() => skipped.push((path, error)),
             Err(error) => return Err(error),

@@ -8,7 +8,7 @@ use crate::{ArtifactError, write_atomic};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use tensor::{HostTensor, TensorData};
@@ -47,12 +47,9 @@ pub(crate) struct Container {
 impl Container {
     /// Opens a file and reads its header only.
     pub fn open(path: &Path) -> Result<Self, ArtifactError> {
-        let file = File::open(path).map_err(ArtifactError::read(path))?;
-        let status = file.metadata().map_err(ArtifactError::read(path))?;
-        if status.is_dir() {
-            return Err(ArtifactError::read(path)(io::ErrorKind::IsADirectory.into()));
-        }
-        Self::read(path, Box::new(file), status.len())
+        let file = file_io::open(path).map_err(ArtifactError::read(path))?;
+        let bytes = file.metadata().map_err(ArtifactError::read(path))?.len();
+        Self::read(path, Box::new(file), bytes)
     }
 
     /// Reads the header of `bytes` bytes from `source`, which errors call `path`.

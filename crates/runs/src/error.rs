@@ -128,6 +128,11 @@ impl ArtifactError {
         move |source| Self::Read { path, source }
     }
 
+    /// Whether there is no such file.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether an older checkpoint of the same folder may be used instead. Not so for a newer
     /// schema or a file this user may not read: those are intact, and a run resumed from an older
     /// one would write over them.

@@ -206,7 +206,7 @@ pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>),
     if length > MAX_BYTES {
         return Err(invalid(format!("it has {length} bytes, over {MAX_BYTES}")));
     }
-    let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
+    let bytes = file_io::read(path).map_err(ArtifactError::read(path))?;
     let image = decode(&bytes).map_err(|error| invalid(error.to_string()))?;
     let limits = png::Limits { bytes: MAX_BYTES as usize };
     let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes[..]), limits);

@@ -2,7 +2,7 @@
 //!
 //! No network is built here: weights are named arrays, images are `[N, H, W, C]` slices in [-1, 1].
 //! One rule holds throughout: a file is complete or absent. Whatever replaces an older file is
-//! written under a temporary name, flushed to the disk and renamed (`atomic`), so a full disk or a
+//! written under a temporary name, flushed to the disk and renamed (`write_atomic`), so a full disk or a
 //! kill at any instant leaves the older files as they were.
 //!
 //! ```text
@@ -19,7 +19,6 @@
 #![forbid(unsafe_code)]
 
 pub mod animation;
-mod atomic;
 pub mod builtin_models;
 pub mod checkpoint;
 pub mod checkpoint_retention;
@@ -36,7 +35,6 @@ mod state_dict;
 pub mod tensorboard;
 pub mod timelapse;
 
-pub use atomic::{remove_stale, write_atomic};
 pub use checkpoint::{Checkpoint, CheckpointHeader, CheckpointMeta, DatasetId};
 pub use checkpoint_retention::{LatestValidCheckpoint, RetentionPolicy};
 pub use container::TensorInfo;
@@ -44,7 +42,22 @@ pub use error::{ArtifactError, FrameProblem};
 pub use grid::GridOptions;
 pub use metrics::{MetricsRow, MetricsWriter};
 pub use npy::read_npy;
-pub use run_dir::RunDir;
+pub use run_dir::{RunDir, remove_stale};
 pub use run_list::RunInfo;
 pub use state_dict::{read_state_dict, write_state_dict};
 pub use tensorboard::EventWriter;
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+/// [`file_io::write_atomic`]: a reader finds the old file or the whole new one.
+///
+/// # Errors
+/// Returns [`ArtifactError::Write`] with the error of the operating system or of `fill`.
+pub fn write_atomic(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> Result<(), ArtifactError> {
+    file_io::write_atomic(path, fill).map_err(ArtifactError::write(path))
+}

@@ -16,7 +16,7 @@
 
 use crate::ArtifactError;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,7 @@ pub struct MetricsWriter {
     file: File,
     /// Bytes of complete rows; a failed append is truncated to this length.
     len: u64,
+    damage: Option<ArtifactError>,
 }
 
 impl MetricsWriter {
@@ -83,18 +84,16 @@ impl MetricsWriter {
     /// Returns an error if the file cannot be read or written, or a line before the last row to
     /// keep is not a row.
     pub fn resume(path: &Path, step: u64) -> Result<Self, ArtifactError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(ArtifactError::write(path))?;
+        let mut options = File::options();
+        let mut file =
+            file_io::open_own(path, options.read(true).write(true).create(true).truncate(false))
+                .map_err(ArtifactError::write(path))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(ArtifactError::read(path))?;
         let mut keep = 0;
         let mut end = 0;
         let mut bad: Option<ArtifactError> = None;
+        let mut damage = false;
         let mut whole = true;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             end += line.len();
@@ -108,18 +107,27 @@ impl MetricsWriter {
                 },
                 Ok(_) => {}
                 Err(error) => {
+                    damage |= !is_incomplete(line, &error);
                     let error = bad_line(path, index, error);
                     bad.get_or_insert(error);
                 }
             }
         }
-        let mut writer = Self { path: path.to_owned(), file, len: keep as u64 };
+        let damage = bad.filter(|_| damage);
+        let mut writer = Self { path: path.to_owned(), file, len: keep as u64, damage };
         writer
             .cut()
             .and_then(|()| if whole { Ok(()) } else { writer.put(b"\n") })
             .map_err(ArtifactError::write(path))?;
         writer.sync()?;
         Ok(writer)
+    }
+
+    /// The first line that [`MetricsWriter::resume`] cut off although it is neither a row of a
+    /// later step nor one that a kill left incomplete: rows may be lost, such as in a file that a
+    /// power cut filled with zeros.
+    pub fn damage(&self) -> Option<&ArtifactError> {
+        self.damage.as_ref()
     }
 
     /// Appends one row.
@@ -159,17 +167,18 @@ impl MetricsWriter {
 }
 
 /// Reads all rows. A last line that is being written, or that a kill left incomplete, is skipped.
+/// Others that are not rows are an error, also at the end.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, or a line before the last is not a row.
 pub fn read(path: &Path) -> Result<Vec<MetricsRow>, ArtifactError> {
-    let bytes = std::fs::read(path).map_err(ArtifactError::read(path))?;
+    let bytes = file_io::read(path).map_err(ArtifactError::read(path))?;
     let mut rows = Vec::new();
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate().peekable();
     while let Some((index, line)) = lines.next() {
         match parse_line(line) {
             Ok(row) => rows.extend(row),
-            Err(_) if lines.peek().is_none() && !line.ends_with(b"\n") => {}
+            Err(error) if lines.peek().is_none() && is_incomplete(line, &error) => {}
             Err(error) => return Err(bad_line(path, index, error)),
         }
     }
@@ -178,7 +187,7 @@ pub fn read(path: &Path) -> Result<Vec<MetricsRow>, ArtifactError> {
 
 /// The last complete row, if there is one. Reads only the end of the file, however long it is.
 pub(crate) fn last(path: &Path) -> Option<MetricsRow> {
-    let mut file = File::open(path).ok()?;
+    let mut file = file_io::open(path).ok()?;
     let len = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(64 * 1024))).ok()?;
     let mut tail = Vec::new();
@@ -207,6 +216,11 @@ fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {
         }
     }
     Ok(Some(row))
+}
+
+/// Whether the line is the start of a row.
+fn is_incomplete(line: &[u8], error: &serde_json::Error) -> bool {
+    error.is_eof() && !line.ends_with(b"\n")
 }
 
 fn bad_line(path: &Path, index: usize, error: serde_json::Error) -> ArtifactError {

@@ -3,7 +3,6 @@
 //! Format: numpy.lib.format, versions 1.0 and 2.0 (3.0 differs in the header's encoding only).
 
 use crate::ArtifactError;
-use std::fs;
 use std::path::Path;
 use tensor::HostTensor;
 
@@ -16,7 +15,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Returns an error if the file cannot be read, is malformed or truncated, or holds another element
 /// type.
 pub fn read_npy(path: &Path) -> Result<HostTensor, ArtifactError> {
-    let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
+    let bytes = file_io::read(path).map_err(ArtifactError::read(path))?;
     parse(&bytes).map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })
 }
 

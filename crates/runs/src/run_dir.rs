@@ -13,16 +13,19 @@
 //! assert!(matches!(other.lock(), Err(ArtifactError::Locked { .. })));
 //! ```
 
-use crate::atomic::{check_writable, remove_stale, write_atomic};
 use crate::run_dir_init::{self, LOCK};
-use crate::{ArtifactError, LatestValidCheckpoint, checkpoint, checkpoint_retention};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use crate::{ArtifactError, LatestValidCheckpoint, checkpoint, checkpoint_retention, write_atomic};
+use file_io::TEMPORARY;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 const MAX_NAME: usize = 60;
+
+/// The longest `config.toml`, and the longest `.lock`, in bytes.
+const MAX_TEXT: u64 = 16 << 20;
 
 /// A run directory. While it is locked, no other process (nor another `RunDir` of this one) can
 /// lock it.
@@ -89,7 +92,7 @@ impl RunDir {
     /// # Errors
     /// Returns the errors of [`RunDir::create_at`].
     pub fn check_at(path: &Path) -> Result<(), ArtifactError> {
-        check_writable(path)?;
+        Self::check_base(path)?;
         if !path.exists() {
             return Ok(());
         }
@@ -103,7 +106,7 @@ impl RunDir {
     /// # Errors
     /// Returns the errors of [`RunDir::create`].
     pub fn check_base(base: &Path) -> Result<(), ArtifactError> {
-        check_writable(base)
+        file_io::check_writable(base).map_err(ArtifactError::write(base))
     }
 
     /// Whether the run never saved anything: no checkpoint, no metrics row, no image, and no file
@@ -144,7 +147,7 @@ impl RunDir {
     /// Whether another `RunDir`, usually of another process, holds the lock now.
     pub fn is_running(&self) -> bool {
         self.lock.is_none()
-            && File::open(self.path.join(LOCK))
+            && file_io::open_own(&self.path.join(LOCK), File::options().read(true))
                 .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -191,7 +194,7 @@ impl RunDir {
     /// # Errors
     /// Returns an error if the file is absent or cannot be read.
     pub fn read_config(&self) -> Result<String, ArtifactError> {
-        fs::read_to_string(self.config()).map_err(ArtifactError::read(&self.config()))
+        file_io::read_text(&self.config(), MAX_TEXT).map_err(ArtifactError::read(&self.config()))
     }
 
     fn acquire_lock(&mut self) -> Result<(), ArtifactError> {
@@ -218,15 +221,15 @@ impl RunDir {
     }
 
     fn locked(&self) -> ArtifactError {
-        let pid =
-            fs::read_to_string(self.path.join(LOCK)).ok().and_then(|text| text.trim().parse().ok());
+        let text = file_io::read_text(&self.path.join(LOCK), MAX_TEXT);
+        let pid = text.ok().and_then(|text| text.trim().parse().ok());
         ArtifactError::Locked { path: self.path.clone(), pid }
     }
 
     fn create_subdirs(&self) -> Result<(), ArtifactError> {
         remove_stale(&self.path)?;
         for folder in [self.samples(), self.checkpoints()] {
-            fs::create_dir_all(&folder).map_err(ArtifactError::write(&folder))?;
+            file_io::create_own_folder(&folder).map_err(ArtifactError::write(&folder))?;
             remove_stale(&folder)?;
         }
         Ok(())
@@ -286,13 +289,29 @@ fn next_number(base: &Path) -> Result<u32, ArtifactError> {
 }
 
 fn open_lock(path: &Path) -> Result<File, ArtifactError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+    let mut options = File::options();
+    file_io::open_own(path, options.read(true).write(true).create(true).truncate(false))
         .map_err(ArtifactError::write(path))
+}
+
+/// Removes the temporary files that killed processes left in `folder`, and returns their paths.
+///
+/// Must be called under the lock of the run: a temporary file may belong to another process.
+///
+/// # Errors
+/// Returns [`ArtifactError::Read`] if the folder cannot be listed. A temporary file that cannot be
+/// removed stays.
+pub fn remove_stale(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
+    let mut removed = Vec::new();
+    for entry in fs::read_dir(folder).map_err(ArtifactError::read(folder))? {
+        let path = entry.map_err(ArtifactError::read(folder))?.path();
+        let stale =
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEMPORARY));
+        if stale && fs::remove_file(&path).is_ok() {
+            removed.push(path);
+        }
+    }
+    Ok(removed)
 }
 
 /// Returns an error if the folder holds files that must not be lost.

@@ -1,8 +1,8 @@
 //! The files that a run creates before its first step, which a new run may replace.
 
 use crate::ArtifactError;
-use crate::atomic::TEMPORARY;
 use crate::tensorboard;
+use file_io::TEMPORARY;
 use std::fs::{self, DirEntry};
 use std::path::Path;
 

@@ -19,7 +19,6 @@ use crate::animation::{frame, gif_sides, opaque, write_gif};
 use crate::{ArtifactError, checkpoint_retention, grid};
 use gif::Frame;
 use image::RgbImage;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Length and pace of a time-lapse.
@@ -116,5 +115,5 @@ fn evenly<T>(items: Vec<T>, count: usize) -> Vec<T> {
 }
 
 fn decode(file: &Path) -> Result<RgbImage, image::ImageError> {
-    Ok(opaque(grid::decode(&fs::read(file)?)?))
+    Ok(opaque(grid::decode(&file_io::read(file)?)?))
 }

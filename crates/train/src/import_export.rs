@@ -77,7 +77,7 @@ pub fn export(
 ) -> Result<[PathBuf; 2], TrainError> {
     let (_, generator, _) = load_generator(checkpoint, None, &Device::Cpu)?;
     let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
-    if let Some(path) = files.iter().find(|file| file.exists() && !force) {
+    if let Some(path) = files.iter().find(|file| file.symlink_metadata().is_ok() && !force) {
         return Err(TrainError::FileExists { path: path.clone() });
     }
     std::fs::create_dir_all(folder)

@@ -5,7 +5,7 @@
 //! detections that are sufficiently high resolution". The detector here is SeetaFace's
 //! (funnel-structured cascade), by the crate `rustface`.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -121,10 +121,10 @@ pub fn extract_faces(
     let model = model::read(model)?;
     let source = spec.open(Split::Train)?;
     require_outside(source.path(), out)?;
-    make_empty(out)?;
+    let _lock = make_empty(out)?;
     let table_path = out.join(TABLE);
-    let mut table =
-        csv::Writer::from_path(&table_path).map_err(|error| table_error(&table_path, error))?;
+    let table = File::create_new(&table_path).map_err(DataError::write(&table_path))?;
+    let mut table = csv::Writer::from_writer(table);
     let heads = ["file", "source", "score", "x", "y", "side", "cut_x", "cut_y", "cut_side"];
     table.write_record(heads).map_err(|error| table_error(&table_path, error))?;
 
@@ -153,11 +153,7 @@ pub fn extract_faces(
             for face in found {
                 let name = format!("{:06}.png", faces.faces);
                 let path = out.join(&name);
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .open(&path)
-                    .map_err(DataError::write(&path))?;
+                let mut file = File::create_new(&path).map_err(DataError::write(&path))?;
                 file.write_all(&face.png).map_err(DataError::write(&path))?;
                 table
                     .write_record(row(name, source.name(index), &face))

@@ -57,7 +57,7 @@ pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
             format!("it has more than {} MiB", MOST_BYTES >> 20),
         ));
     }
-    parse(&fs::read(path).map_err(io)?, path)
+    parse(&file_io::read(path).map_err(io)?, path)
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {

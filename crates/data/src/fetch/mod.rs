@@ -161,7 +161,9 @@ fn fetch_by(
 /// just locked.
 fn lock(folder: &Path) -> Result<fs::File, FetchError> {
     let path = folder.join(LOCK);
-    let file = fs::File::create(&path).map_err(FetchError::disk(&path))?;
+    let mut options = fs::File::options();
+    let file = file_io::open_own(&path, options.write(true).create(true).truncate(false))
+        .map_err(FetchError::disk(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(FetchError::Busy { folder: folder.to_owned() }),

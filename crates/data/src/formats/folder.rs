@@ -83,12 +83,12 @@ impl FileStore for FolderFiles {
         if length > MAX_DECODED_BYTES {
             return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
-        fs::read(&path).map_err(|error| one_line(&error))
+        file_io::read(&path).map_err(|error| one_line(&error))
     }
 
     fn read_start(&self, number: usize) -> Result<Vec<u8>, String> {
         let mut start = Vec::new();
-        let file = File::open(self.root.join(&self.files[number]));
+        let file = file_io::open(self.root.join(&self.files[number]));
         file.and_then(|file| file.take(START_BYTES as u64).read_to_end(&mut start))
             .map_err(|error| one_line(&error))?;
         Ok(start)

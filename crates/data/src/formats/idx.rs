@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -83,7 +82,7 @@ impl IdxSource {
                 Ok((
                     sides,
                     IdxPixels::File(FileReader::from(
-                        File::open(&files.images).map_err(IdxReadError::Io)?,
+                        file_io::open(&files.images).map_err(IdxReadError::Io)?,
                     )),
                 ))
             })?;
@@ -218,7 +217,7 @@ fn with_stream<T>(
 ) -> Result<T, DataError> {
     let as_io = |error| super::io(path, error);
     let packed = is_gzip(&read_start(path)?);
-    let file = File::open(path).map_err(as_io)?;
+    let file = file_io::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     let file = BufReader::with_capacity(1 << 16, file);
     let mut stream: Box<dyn Read> =

@@ -7,7 +7,6 @@
 //! values only need to be within the file. Layout: `mdb.c` of LMDB 0.9, data version 1,
 //! little-endian, 64 bits.
 
-use std::fs::File;
 use std::path::Path;
 
 use rawzip::{FileReader, ReaderAt as _};
@@ -51,7 +50,7 @@ struct MetaPage {
 /// # Errors
 /// Returns the defect, in one line.
 pub(super) fn check(path: &Path) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| one_line(&error))?;
+    let file = file_io::open(path).map_err(|error| one_line(&error))?;
     let length = file.metadata().map_err(|error| one_line(&error))?.len();
     let file = FileReader::from(file);
     let first = meta(&file, 0, length)?;

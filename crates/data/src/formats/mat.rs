@@ -6,7 +6,6 @@
 //! sides, name, data ("MAT-File Format", MathWorks). Lengths are trusted only as far as the file
 //! could hold the data.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -94,7 +93,7 @@ impl MatArray {
 
 /// The numeric arrays of the given names.
 pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<MatArray>, DataError> {
-    let file = File::open(path).map_err(|error| io_error(path, error))?;
+    let file = file_io::open(path).map_err(|error| io_error(path, error))?;
     let length = file.metadata().map_err(|error| io_error(path, error))?.len();
     parse(BufReader::with_capacity(1 << 16, file), length, names).map_err(|failure| match failure {
         MatReadError::Problem(problem) => DataError::malformed(FORMAT_NAME, path, problem),

@@ -30,7 +30,6 @@ pub(crate) mod zip;
 pub(crate) use folder::FORMAT as FOLDER;
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -258,7 +257,7 @@ fn is_gzip(start: &[u8]) -> bool {
 /// The first bytes of a file, at most 1024: enough for gzip to yield its first few bytes.
 fn read_start(path: &Path) -> Result<Vec<u8>, DataError> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(|error| io(path, error))?;
+    let file = file_io::open(path).map_err(|error| io(path, error))?;
     file.take(1024).read_to_end(&mut start).map_err(|error| io(path, error))?;
     Ok(start)
 }

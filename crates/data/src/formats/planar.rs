@@ -2,7 +2,6 @@
 //! SVHN.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -176,7 +175,7 @@ impl RecordFile {
         side: usize,
     ) -> Result<(Self, Vec<u8>), DataError> {
         let as_io = |error| io(path, error);
-        let file = File::open(path).map_err(as_io)?;
+        let file = file_io::open(path).map_err(as_io)?;
         let length = file.metadata().map_err(as_io)?.len();
         let record = (label_bytes + image_len(side)) as u64;
         if length == 0 || length % record != 0 {
@@ -236,7 +235,7 @@ pub(super) fn names_file(
     if !path.is_file() {
         return Ok(None);
     }
-    let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
+    let bytes = file_io::read(path).map_err(|error| io(path, error))?;
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return Err(DataError::malformed(
             format,

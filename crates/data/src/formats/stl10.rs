@@ -85,7 +85,7 @@ fn labels(images: &Path, count: usize) -> Result<Option<Vec<u32>>, DataError> {
             labels,
         });
     }
-    let bytes = std::fs::read(&path).map_err(|error| io(&path, error))?;
+    let bytes = file_io::read(&path).map_err(|error| io(&path, error))?;
     let labels = planar::labels_within(FORMAT_NAME, &path, bytes.into_iter(), 1..=CLASSES as u8)?;
     Ok(Some(labels.into_iter().map(|label| label - 1).collect()))
 }

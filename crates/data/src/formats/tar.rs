@@ -5,7 +5,6 @@
 //! [`MAX_UNPACKED_BYTES`]; a larger one is better stored as a plain tar or a zip archive, since
 //! images are compressed already.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -162,7 +161,7 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
 fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     let as_io = |error| io_error(path, error);
     let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
-    let file = File::open(path).map_err(as_io)?;
+    let file = file_io::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     if length % BLOCK != 0 {
         return Err(bad(format!(
@@ -202,7 +201,7 @@ fn open_gzipped(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
 
 fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ImageFiles, DataError> {
     let bad = |error: io::Error| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem(&error));
-    let file = File::open(path).map_err(|error| io_error(path, error))?;
+    let file = file_io::open(path).map_err(|error| io_error(path, error))?;
     let stream = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
     let mut archive = Archive::new(LimitedReader { stream, left: limit, limit });
     let (mut members, mut contents) = (Vec::new(), Vec::new());
@@ -311,7 +310,7 @@ impl TarFiles {
         let TarEntry { shard, start, .. } = self.places[number];
         // Opened for each read: there may be more shards than a process may open files.
         let file = FileReader::from(
-            File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
+            file_io::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
         );
         // Opening the dataset checked that the archive is long enough.
         let mut bytes = vec![0; size as usize];

@@ -4,7 +4,6 @@
 //! A zip bomb is refused: a file of more than [`MAX_DECODED_BYTES`], and an archive whose files
 //! unpack to more than deflate can compress into its length, which takes overlapping files.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -65,7 +64,7 @@ impl ZipFiles {
             rawzip::ErrorKind::Eof => bad("truncated: it ends early".to_owned()),
             kind => bad(one_line(&kind)),
         };
-        let file = File::open(path).map_err(|error| io(path, error))?;
+        let file = file_io::open(path).map_err(|error| io(path, error))?;
         let length = file.metadata().map_err(|error| io(path, error))?.len();
         let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
         let archive = ZipArchive::from_file(file, &mut buffer).map_err(of_library)?;

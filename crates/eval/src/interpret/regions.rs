@@ -40,6 +40,9 @@ impl Region {
     }
 }
 
+/// The longest file of boxes in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// Reads the boxes of a CSV file: lines `sample,x0,y0,x1,y1`, of which the first may be a header; a
 /// sample may have several boxes.
 ///
@@ -51,7 +54,7 @@ pub fn read_boxes(
     samples: usize,
     image: [usize; 2],
 ) -> Result<Vec<Region>, EvalError> {
-    let text = std::fs::read_to_string(path)
+    let text = file_io::read_text(path, MAX_BYTES)
         .map_err(|source| EvalError::BoxesFile { path: path.into(), source })?;
     let mut regions = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

@@ -1,6 +1,6 @@
 //! Downloads one file over HTTP: resumes after a lost connection, and verifies length and checksum.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,11 +112,12 @@ impl Client {
         let response = request.call().map_err(|error| classify_error(url, &error))?;
         let start = start_of(url, &response, have, file)?;
         let disk = |error| HttpError::Fatal(FetchError::disk(part)(error));
-        let mut out = match start {
-            0 => File::create(part),
-            _ => OpenOptions::new().append(true).open(part),
-        }
-        .map_err(disk)?;
+        let mut options = File::options();
+        match start {
+            0 => options.write(true).create(true).truncate(true),
+            _ => options.append(true),
+        };
+        let mut out = file_io::open_own(part, &mut options).map_err(disk)?;
         let mut done = start;
         progress(done);
         let mut reader = response.into_body().into_reader();
@@ -211,7 +212,8 @@ fn part_of(target: &Path) -> PathBuf {
 }
 
 fn length(path: &Path) -> Result<u64, FetchError> {
-    match fs::metadata(path) {
+    // A link is in the way, too.
+    match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(found.len()),
         Ok(_) => Err(FetchError::InTheWay { path: path.to_owned() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
@@ -221,7 +223,7 @@ fn length(path: &Path) -> Result<u64, FetchError> {
 
 /// The SHA-256 of a file, in hexadecimal.
 pub(super) fn sha256(path: &Path) -> Result<String, FetchError> {
-    let mut file = File::open(path).map_err(FetchError::disk(path))?;
+    let mut file = file_io::open(path).map_err(FetchError::disk(path))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

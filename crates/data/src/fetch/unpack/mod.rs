@@ -4,7 +4,7 @@
 //! Everything goes into a new folder first, as plain files under checked names, and is moved when
 //! all of it is there: a partly unpacked dataset is never mistaken for a complete one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
@@ -140,7 +140,8 @@ impl UnpackTarget {
 }
 
 fn tar_gz(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {
-    let file = File::open(archive).map_err(|error| UnpackError::Disk(archive.to_owned(), error))?;
+    let file =
+        file_io::open(archive).map_err(|error| UnpackError::Disk(archive.to_owned(), error))?;
     let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
     for entry in tar.entries().map_err(bad)? {
         let entry = entry.map_err(bad)?;

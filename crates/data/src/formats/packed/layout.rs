@@ -165,7 +165,7 @@ impl Footer {
 pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
     let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
     let as_io = |error| DataError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(as_io)?;
+    let file = file_io::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     let reader = FileReader::from(file);
     let mut head = [0; HEAD];
