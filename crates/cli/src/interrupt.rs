@@ -1,8 +1,10 @@
-//! Ctrl-C and SIGTERM. While training, the first one lets the step finish and the run save, and a
-//! second one ends the program at once. Before training, the first one ends it.
+//! Signals. Ctrl-C, SIGTERM and SIGHUP end the program at once and leave no temporary file; while
+//! training, the first one lets the step finish and the run save. A signal that was ignored when
+//! the program started (`nohup`, background jobs of scripts) stays ignored.
 
 use crate::error::{CliError, EXIT_INTERRUPTED};
 use crate::output;
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,28 +12,128 @@ use std::time::{Duration, Instant};
 static GRACEFUL: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicBool = AtomicBool::new(false);
 static FIRST: OnceLock<Instant> = OnceLock::new();
+/// The error of [`watch`].
+static UNWATCHED: OnceLock<io::Error> = OnceLock::new();
 /// Signals this soon after the first are the same one: `timeout`, for example, signals the program
 /// and then its process group.
 const ECHO: Duration = Duration::from_millis(200);
 
-/// Installs the handler: from now on an interrupt ends the program with exit code 130.
-pub fn watch() -> Result<(), CliError> {
-    ctrlc::set_handler(|| {
-        if !GRACEFUL.load(Ordering::SeqCst) {
-            std::process::exit(i32::from(EXIT_INTERRUPTED));
-        }
-        let first = FIRST.get_or_init(Instant::now);
-        if !STOP.swap(true, Ordering::SeqCst) {
-            output::note("\nfinishing the step, then saving; once more to quit at once");
-        } else if first.elapsed() >= ECHO {
-            std::process::exit(i32::from(EXIT_INTERRUPTED));
-        }
-    })
-    .map_err(|e| failure!("cannot watch for Ctrl-C: {e}"))
+/// Installs the handlers: from now on an interrupt removes temporary files and ends the program
+/// with exit code 130, and a write over the limit of file sizes is an error like others. Where no
+/// thread can be started, an interrupt ends the program without that.
+pub fn watch() {
+    if let Err(error) = system::watch() {
+        let _ = UNWATCHED.set(error);
+    }
 }
 
 /// Makes the first interrupt set the returned flag instead of ending the program.
-pub fn graceful() -> &'static AtomicBool {
+///
+/// # Errors
+/// Returns an error if the system refused the handlers.
+pub fn graceful() -> Result<&'static AtomicBool, CliError> {
+    if let Some(error) = UNWATCHED.get() {
+        return Err(failure!("cannot watch for Ctrl-C: {error}"));
+    }
     GRACEFUL.store(true, Ordering::SeqCst);
-    &STOP
+    Ok(&STOP)
+}
+
+fn interrupted() {
+    if !GRACEFUL.load(Ordering::SeqCst) {
+        end();
+    }
+    let first = FIRST.get_or_init(Instant::now);
+    if !STOP.swap(true, Ordering::SeqCst) {
+        output::note("\nfinishing the step, then saving; once more to quit at once");
+    } else if first.elapsed() >= ECHO {
+        end();
+    }
+}
+
+fn end() -> ! {
+    let _held = file_io::discard_temporaries();
+    system::exit(i32::from(EXIT_INTERRUPTED))
+}
+
+#[cfg(unix)]
+mod system {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    use signal_hook::iterator::Signals;
+    use std::io;
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    pub use signal_hook::low_level::exit;
+
+    pub fn watch() -> io::Result<()> {
+        if !is_ignored(SIGXFSZ) {
+            // By default it kills; with a handler, the write fails and its error is reported.
+            signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default())?;
+        }
+        let watched: Vec<i32> =
+            [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let (sender, receiver) = channel();
+        // The handlers are installed by the thread: without it nobody would obey them.
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let mut signals = match Signals::new(watched) {
+                Ok(signals) => signals,
+                Err(error) => return drop(sender.send(Err(error))),
+            };
+            // The receiver waits for it.
+            let _ = sender.send(Ok(()));
+            signals.forever().for_each(|_| super::interrupted());
+        })?;
+        receiver.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Whether this process ignores the signal.
+    fn is_ignored(signal: i32) -> bool {
+        match std::fs::read_to_string("/proc/self/status") {
+            Ok(status) => in_mask(&status, signal),
+            Err(_) => survived_by_child(signal),
+        }
+    }
+
+    /// Whether the signal is in the mask of ignored ones in Linux's `/proc/PID/status`.
+    fn in_mask(status: &str, signal: i32) -> bool {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    }
+
+    /// Without `/proc`: a child inherits that a signal is ignored, and outlives it.
+    fn survived_by_child(signal: i32) -> bool {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("kill -{signal} $$")]);
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        shell.status().is_ok_and(|status| status.success())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Rust ignores SIGPIPE, but restores it in children.
+        #[test]
+        fn ignored_signals_are_known() {
+            assert!(is_ignored(signal_hook::consts::SIGPIPE));
+            assert!(!is_ignored(SIGTERM));
+            assert!(in_mask("SigBlk:\t0000\nSigIgn:\t0000000000000001\n", SIGHUP));
+            assert!(!in_mask("SigBlk:\t0001\nSigIgn:\t0000000000000002\n", SIGHUP));
+            assert!(!survived_by_child(SIGTERM));
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    use std::io;
+
+    pub use std::process::exit;
+
+    pub fn watch() -> io::Result<()> {
+        ctrlc::set_handler(super::interrupted).map_err(io::Error::other)
+    }
 }

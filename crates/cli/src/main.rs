@@ -15,6 +15,7 @@ mod output;
 mod parse;
 mod render;
 mod report;
+mod threads;
 mod usage;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -36,18 +37,17 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    interrupt::watch();
     let matches = commands::with_help(Cli::command()).try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return usage::report(&error),
+        Err(error) => return output::finish(usage::report(&error)),
     };
-    match run(&cli.command) {
-        Ok(code) => code,
-        Err(error) => {
-            output::error(&error);
-            error.exit_code()
-        }
-    }
+    let code = run(&cli.command).unwrap_or_else(|error| {
+        output::error(&error);
+        error.exit_code()
+    });
+    output::finish(code)
 }
 
 fn run(command: &Command) -> Result<ExitCode, error::CliError> {

@@ -33,7 +33,8 @@ where
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head);
-    table.add_rows(rows);
+    // A cell has one line, whatever name from data it holds.
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(output::name)));
     let numeric: Vec<bool> = table
         .column_iter()
         .map(|column| {

@@ -11,8 +11,11 @@ pub fn report(error: &clap::Error) -> ExitCode {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // It fails only if the output is closed, and then nobody reads it.
-            let _ = error.print();
+            let printed = error.print();
+            // Nobody reads a closed standard error.
+            if !error.use_stderr() {
+                output::written(printed);
+            }
         }
         _ => output::error(one_line(&error.to_string())),
     }

@@ -230,7 +230,8 @@ fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions)
 /// The attribute table at `path`, with the paths of its rows as they are in `folder`, which is the
 /// table's own or one inside it. Rows of other files are left out.
 fn read_table(path: &Path, folder: &Path) -> Result<CsvTable, DataError> {
-    let bytes = file_io::read(path).map_err(|error| DataError::Io { path: path.to_owned(), error })?;
+    let bytes =
+        file_io::read(path).map_err(|error| DataError::Io { path: path.to_owned(), error })?;
     let mut table = CsvTable::parse(path, &bytes)?;
     let inside = path.parent().and_then(|own| folder.strip_prefix(own).ok());
     let inside: String = inside

@@ -1,6 +1,7 @@
 //! The flags that choose a device.
 
 use crate::error::CliError;
+use crate::threads;
 use clap::ValueEnum;
 use tensor::{Device, DeviceSpec, gpu};
 
@@ -31,6 +32,7 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// Opens the device.
     pub fn open(&self) -> Result<Device, CliError> {
+        threads::start(None)?;
         let half = self.precision == Precision::Mixed;
         let options =
             gpu::Options { allow_software: self.allow_software, half, ..Default::default() };

@@ -32,12 +32,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     // The folder first: existing files in it are refused before anything is written.
     if let Some(folder) = &args.out {
         for file in train::export(&checkpoint, folder, args.force.force)? {
-            output::line(format!("wrote {}", file.display()));
+            output::wrote(&file, false);
         }
     }
     if let Some(file) = &args.generator {
         train::export_generator(&checkpoint, file)?;
-        output::line(format!("wrote {}", file.display()));
+        output::wrote(file, false);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
 
 /// Refuses to overwrite a file, unless `force`.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
-    if !force && path.exists() {
+    if !force && path.symlink_metadata().is_ok() {
         return Err(failure!(
             "{path:?} exists already: choose another name, or overwrite it with --force"
         ));

@@ -3,6 +3,7 @@
 
 use crate::error::CliError;
 use crate::parse::count;
+use crate::threads;
 
 /// The flag that allows overwriting.
 #[derive(clap::Args)]
@@ -51,8 +52,6 @@ pub struct ThreadsArg {
 impl ThreadsArg {
     /// Makes the global thread pool of that size.
     pub fn apply(&self) -> Result<(), CliError> {
-        let Some(threads) = self.threads else { return Ok(()) };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
-        pool.map_err(|e| failure!("--threads {threads}: {e}"))
+        threads::start(self.threads)
     }
 }

@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let run = RunDir::create_at(&args.out)?;
     let file = run.checkpoints().join(checkpoint_retention::file_name(bundle.meta.step));
     checkpoint::save(&file, &bundle)?;
-    output::line(format!("wrote {}", file.display()));
+    output::wrote(&file, false);
     output::line(format!(
         "generate images with: dcgan sample --checkpoint {} --grid samples.png",
         render::quoted(&args.out)

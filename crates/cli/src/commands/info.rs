@@ -38,7 +38,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// Lines `name  value`.
 fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> String {
-    let lines = facts.into_iter().map(|(name, value)| format!("{name:<14}  {value}"));
+    let lines =
+        facts.into_iter().map(|(name, value)| format!("{name:<14}  {}", output::name(value)));
     lines.collect::<Vec<_>>().join("\n")
 }
 

@@ -5,6 +5,9 @@ use crate::output;
 use nn::Recipe;
 use std::path::Path;
 
+/// The longest recipe file in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Recipe to print in full, with its layers: a name or a .toml file. The output is a valid
@@ -44,7 +47,7 @@ pub fn load(name: &str) -> Result<Recipe, CliError> {
             Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
         return Err(usage!("{unknown}, or the path of a .toml file"));
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|e| failure!("cannot read recipe {path:?}: {e}"))?;
+    let text = file_io::read_text(path, MAX_BYTES)
+        .map_err(|e| failure!("cannot read recipe {path:?}: {e}"))?;
     Recipe::from_toml(&text).map_err(|e| CliError::in_context(path.display(), e))
 }

@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::parse::count;
 use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
+use file_io::LockFile;
 use runs::{GridOptions, grid, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -94,15 +95,28 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if args.grid.is_some() {
         options.size(order.len(), [height, width])?;
     }
-    if let Some(folder) = folder {
-        (0..order.len()).try_for_each(|i| {
-            super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force.force)
-        })?;
-    }
+    let _lock = folder.map(|folder| lock(folder, order.len(), args.force.force)).transpose()?;
     let drawing = SampleSpec::plain(vec![source.block(&order)], table, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
     let job = SampleJob { generator: &generator, source, order, drawing, latents, conditions };
     generate(args, &job, raw, folder)
+}
+
+/// Creates the folder and locks it, so that two processes do not mix their images, and refuses the
+/// images that are there already, unless `force`.
+fn lock(folder: &Path, count: usize, force: bool) -> Result<LockFile, CliError> {
+    let cannot = |error| failure!("--out {folder:?}: cannot write there: {error}");
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    let lock = LockFile::acquire(&folder.join(".lock")).map_err(cannot)?;
+    let lock = lock.ok_or_else(|| {
+        failure!(
+            "--out {folder:?}: another process is writing images there: wait for it, or choose \
+             another folder"
+        )
+    })?;
+    (0..count)
+        .try_for_each(|i| super::refuse_existing(&folder.join(format!("{i:05}.png")), force))?;
+    Ok(lock)
 }
 
 /// The images to generate.
@@ -196,12 +210,12 @@ fn generate(
     bar.finish_and_clear();
     let shape = [count, height, width, channels];
     if let Some(folder) = folder {
-        output::line(format!("wrote {count} images to {}", folder.display()));
+        output::line(format!("wrote {count} images to {}", output::name(folder.display())));
     }
     if let Some(file) = &args.grid {
         let texts = job.provenance(job.drawing.clone()).texts();
         grid::save_png_with(file, &grid::grid(&all, shape, job.drawing.grid)?, &texts)?;
-        output::line(format!("wrote {}", file.display()));
+        output::wrote(file, false);
     }
     if let Some(file) = raw {
         let latents = HostTensor::f32(job.latents.shape().to_vec(), job.latents.to_vec());
@@ -210,7 +224,7 @@ fn generate(
             ("latents".to_owned(), latents),
         ]);
         write_state_dict(file, &arrays)?;
-        output::line(format!("wrote {}", file.display()));
+        output::wrote(file, false);
     }
     Ok(())
 }

@@ -3,8 +3,9 @@
 mod json;
 mod text;
 
-use crate::output;
-use data::{Dataset, LayoutReport, SkippedImage};
+use crate::error::CliError;
+use crate::{output, threads};
+use data::{DataError, Dataset, LayoutReport, SkippedImage};
 use eval::Progress;
 use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressStyle};
 use nn::{ModelSummary, Recipe};
@@ -34,7 +35,8 @@ impl Renderer {
     pub fn plan(&self, recipe: &Recipe, plan: &ModelSummary) {
         match self {
             Self::Text(_) => {
-                output::line(format!("Recipe {}: {}\n\n{plan}", recipe.name, recipe.description))
+                let [name, about] = [&recipe.name, &recipe.description].map(output::name);
+                output::line(format!("Recipe {name}: {about}\n\n{plan}"));
             }
             Self::Json => json::plan(recipe, plan),
         }
@@ -67,7 +69,9 @@ impl Renderer {
     /// Shows the run directory.
     pub fn directory(&self, path: &Path) {
         match self {
-            Self::Text(_) => output::line(format!("Run directory: {}\n", path.display())),
+            Self::Text(_) => {
+                output::line(format!("Run directory: {}\n", output::name(path.display())))
+            }
             Self::Json => json::directory(path),
         }
     }
@@ -164,18 +168,22 @@ pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
 }
 
 /// Runs `work`, which reports how many images it has read, under a progress bar (none with `json`).
+///
+/// # Errors
+/// Returns the error of `work`, or one if the threads that decode cannot be started.
 pub fn count_images<T>(
     json: bool,
     what: &'static str,
-    work: impl FnOnce(&dyn Fn(data::ScanProgress)) -> T,
-) -> T {
+    work: impl FnOnce(&dyn Fn(data::ScanProgress)) -> Result<T, DataError>,
+) -> Result<T, CliError> {
+    threads::start(None)?;
     let bar = if json { ProgressBar::hidden() } else { counter(0, what) };
     let result = work(&|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
-    result
+    Ok(result?)
 }
 
 /// Warns about images that cannot be decoded: the first few by name, then the number of the others.

@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use runs::{MetricsRow, checkpoint_retention};
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 use train::{Event, RunOutcome};
 
@@ -27,16 +28,16 @@ impl TextRenderer {
     pub fn data(&self, dataset: &Dataset) {
         let [height, width, channels] = dataset.shape();
         let classes = match (dataset.report(), dataset.class_names()) {
-            (Some(report), _) => format!(", {}", report.description),
+            (Some(report), _) => format!(", {}", output::name(&report.description)),
             (None, []) => String::new(),
             (None, names) if names.len() <= 12 => {
-                format!(", {} classes ({})", names.len(), names.join(", "))
+                format!(", {} classes ({})", names.len(), output::name(names.join(", ")))
             }
             (None, names) => format!(", {} classes", names.len()),
         };
         output::line(format!(
             "\nData: {}, {} images at {height}x{width}x{channels}{classes}",
-            dataset.name(),
+            output::name(dataset.name()),
             dataset.len()
         ));
         warn_skipped(dataset.skipped());
@@ -59,7 +60,10 @@ impl TextRenderer {
                         .with_position(*step);
                     // Steps of earlier sessions must not count in this session's speed.
                     bar.reset_eta();
-                    bar.enable_steady_tick(Duration::from_secs(1));
+                    // The bar panics where no thread can be started.
+                    if thread::Builder::new().spawn(|| ()).is_ok() {
+                        bar.enable_steady_tick(Duration::from_secs(1));
+                    }
                     self.bar = Some(bar);
                 }
             }
@@ -75,7 +79,10 @@ impl TextRenderer {
             Event::Sampled { step, path } if !self.first_grid_shown => {
                 self.first_grid_shown = true;
                 self.above_bar(|| {
-                    output::line(format!("first images, after step {step}: {}", path.display()))
+                    output::line(format!(
+                        "first images, after step {step}: {}",
+                        output::name(path.display())
+                    ))
                 });
             }
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
@@ -111,7 +118,7 @@ impl TextRenderer {
             output::line(format!(
                 "stopped after step {}{why}; saved {}",
                 outcome.step,
-                outcome.checkpoint.display()
+                output::name(outcome.checkpoint.display())
             ));
             output::line(format!("resume with: dcgan train --resume {shown}"));
             return;
@@ -120,20 +127,27 @@ impl TextRenderer {
         for alert in &outcome.alerts {
             output::line(format!("  at step {:<14}  {}", alert.step, alert.message));
         }
-        output::line(format!("  grids of fixed latents  {}", dir.join("samples").display()));
+        output::line(format!(
+            "  grids of fixed latents  {}",
+            output::name(dir.join("samples").display())
+        ));
         for path in &outcome.images {
             let what = if path.extension().is_some_and(|extension| extension == "gif") {
                 "time-lapse"
             } else {
                 "loss curves"
             };
-            output::line(format!("  {what:<22}  {}", path.display()));
+            output::line(format!("  {what:<22}  {}", output::name(path.display())));
         }
-        output::line(format!("  {:<22}  {}", "checkpoint", outcome.checkpoint.display()));
+        output::line(format!(
+            "  {:<22}  {}",
+            "checkpoint",
+            output::name(outcome.checkpoint.display())
+        ));
         if let Some(best) = &outcome.best {
             let path =
                 outcome.checkpoint.with_file_name(checkpoint_retention::file_name(best.step));
-            output::line(format!("  {:<22}  {}", "best checkpoint", path.display()));
+            output::line(format!("  {:<22}  {}", "best checkpoint", output::name(path.display())));
             let last = outcome
                 .last
                 .as_ref()
@@ -162,7 +176,7 @@ impl TextRenderer {
 
 pub fn complete(dir: &Path, step: u64) {
     let shown = quoted(dir);
-    output::line(format!("{} has finished all of its {step} steps", dir.display()));
+    output::line(format!("{} has finished all of its {step} steps", output::name(dir.display())));
     output::line(format!(
         "make it longer with: dcgan train --resume {shown} --steps {}",
         step.saturating_mul(2)
@@ -183,6 +197,8 @@ pub fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@\\".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text
+    } else if text.contains(file_io::is_unprintable) {
+        format!("$'{}'", output::escaped(&text.replace('\\', r"\\").replace('\'', r"\'")))
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
@@ -196,5 +212,6 @@ mod tests {
     fn paths_survive_a_shell() {
         assert_eq!(quoted(Path::new("runs/0001-a")), "runs/0001-a");
         assert_eq!(quoted(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+        assert_eq!(quoted(Path::new("it's\n\u{1b}")), r"$'it\'s\n\u001b'");
     }
 }

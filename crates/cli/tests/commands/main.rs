@@ -9,6 +9,9 @@ mod conditional;
 mod data;
 mod disk;
 mod eval;
+#[cfg(unix)]
+mod faults;
+mod hostile;
 mod import_export;
 mod interpret;
 mod latent;

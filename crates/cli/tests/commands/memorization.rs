@@ -57,13 +57,11 @@ fn duplicates_are_found_reported_and_left_out() {
         &[&dedup[..], &["--out", "clean", "--force"]].concat(),
         &["\"clean\" is an existing folder"],
     );
-    // The unfinished folder of an interrupted command is refused as a dataset.
-    assert!(!dir.path("clean.partial").exists());
-    fs::create_dir(dir.path("other.partial")).unwrap();
+    // A file is not replaced by a folder.
     dir.refused(
         1,
-        &[&dedup[..], &["--out", "other"]].concat(),
-        &["other.partial", "interrupted", "remove"],
+        &[&dedup[..], &["--out", "groups.png", "--force"]].concat(),
+        &["\"groups.png\" is an existing file"],
     );
 }
 
@@ -81,7 +79,7 @@ fn datasets_without_files_are_written_as_images() {
     assert!(stay <= 12, "{report}");
     let kept: Vec<_> = files(&dir.path("clean")).iter().flat_map(|folder| files(folder)).collect();
     assert_eq!(kept.len() as u64, stay);
-    assert!(dir.path("clean/cat").is_dir() && !dir.path("clean.partial").exists());
+    assert!(dir.path("clean/cat").is_dir());
     let image = image::open(&kept[0]).unwrap();
     assert_eq!((image.width(), image.height()), (32, 32));
 }

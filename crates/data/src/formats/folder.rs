@@ -3,7 +3,7 @@
 //! Images are ordered by the bytes of their paths, independent of the file system. Hidden files are
 //! ignored.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,7 @@ impl FileStore for FolderFiles {
 
     fn read_start(&self, number: usize) -> Result<Vec<u8>, String> {
         let mut start = Vec::new();
-        let file = file_io::open(self.root.join(&self.files[number]));
+        let file = file_io::open(&self.root.join(&self.files[number]));
         file.and_then(|file| file.take(START_BYTES as u64).read_to_end(&mut start))
             .map_err(|error| one_line(&error))?;
         Ok(start)

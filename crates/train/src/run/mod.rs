@@ -200,6 +200,9 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             context.trainer.init_fixed_conditions(conditions);
         }
         let mut writer = RunWriter::open(context.dir, &settings, dataset.fingerprint(), step)?;
+        if let Some(damage) = writer.damage() {
+            (context.emit)(Event::Warning(damage));
+        }
         // Makes a run that is killed before its next checkpoint resumable as it is now: one that
         // has just begun, and one whose steps or learning rate were just changed. It also notices a
         // full disk at once.

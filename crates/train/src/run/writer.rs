@@ -52,6 +52,13 @@ impl<'a> RunWriter<'a> {
         Ok(writer)
     }
 
+    /// The line of the metrics that was cut off as damaged, if there was one.
+    pub fn damage(&self) -> Option<String> {
+        self.metrics.damage().map(|error| {
+            format!("{error}: this line and the rows after it are lost, training goes on")
+        })
+    }
+
     /// Seconds of training before the run was resumed.
     pub fn seconds_so_far(&self) -> Result<f64, TrainError> {
         Ok(metrics::read(&self.dir.metrics())?.last().map_or(0.0, |row| row.seconds))

@@ -4,6 +4,7 @@ use super::{Coverage, Frame, ToySettings, ToyTrainer};
 use crate::TrainError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 use tensor::Device;
 
 /// An event during a run.
@@ -145,12 +146,16 @@ pub fn sweep(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..rayon::current_num_threads().min(runs) {
-            scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(pool) => pool.install(work),
-                // If the system grants no more threads, the shared ones are used.
-                Err(_) => work(),
-            });
+        let alone = || match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+            Ok(pool) => pool.install(work),
+            // If the system grants no more threads, the shared ones are used.
+            Err(_) => work(),
+        };
+        let workers = rayon::current_num_threads().min(runs);
+        let started =
+            (0..workers).take_while(|_| Builder::new().spawn_scoped(scope, alone).is_ok());
+        if started.count() == 0 {
+            work();
         }
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if let (None, Some(path)) =
         (&args.out, known.as_ref().and_then(|known| known.path.as_ref().filter(|_| known.bundled)))
     {
-        output::line(format!("{} is here already: {}", set.name, path.display()));
+        output::line(format!("{} is here already: {}", set.name, output::name(path.display())));
         return Ok(());
     }
     let datasets = args
@@ -56,7 +56,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let folder = fetch(set, &datasets, args.mirror.as_deref(), &|progress| bar.show(progress));
     bar.finish();
     let folder = folder?;
-    output::line(format!("{} is in {}; all checksums are right", set.name, folder.display()));
+    let shown = output::name(folder.display());
+    output::line(format!("{} is in {shown}; all checksums are right", set.name));
     // `--data NAME` works if the folder is where the name is looked up.
     let named = known_sets().find(|known| {
         known.name == set.name

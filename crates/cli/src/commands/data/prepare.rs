@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let layout = report.map_or_else(String::new, |report| format!(", {}", report.description));
     output::line(format!(
         "wrote {}: {images} images of {height}x{width}x{channels} ({}){earlier}{layout}",
-        args.out.display(),
+        output::name(args.out.display()),
         HumanBytes(bytes)
     ));
     output::line(format!("train on it with: dcgan train --data {}", quoted(&args.out)));

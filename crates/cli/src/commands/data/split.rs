@@ -34,7 +34,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let SplitCounts { train, test } = count_images(false, "splitting", |progress| {
         split(&args.input, &args.out, &options, progress)
     })?;
-    output::line(format!("{train} training and {test} test images in {}", args.out.display()));
+    let out = output::name(args.out.display());
+    output::line(format!("{train} training and {test} test images in {out}"));
     output::line(format!(
         "train on them with: dcgan train --data {} --image 64",
         quoted(&args.out)

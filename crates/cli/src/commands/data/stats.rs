@@ -179,9 +179,10 @@ impl Report for SplitReport {
             false => String::new(),
         };
         let Self { name, split, images, .. } = self;
-        let mut lines = vec![format!("{name}, {} split: {images} images", split.name())];
+        let mut lines =
+            vec![format!("{}, {} split: {images} images", output::name(name), split.name())];
         if let Some(layout) = &self.layout {
-            lines.push(format!("  layout  {layout}"));
+            lines.push(format!("  layout  {}", output::name(layout)));
         }
         if let Some(Ok(Value::Object(fields))) = self.packed_with.as_ref().map(serde_json::to_value)
         {
@@ -211,7 +212,7 @@ impl Report for SplitReport {
         }
         for attribute in &self.attributes {
             let (name, values) = attribute.text(self.examined);
-            lines.push(format!("  attribute {name}{of}  {values}"));
+            lines.push(format!("  attribute {}{of}  {}", output::name(name), output::name(values)));
         }
         lines
     }
@@ -225,7 +226,7 @@ fn listed<T>(items: impl IntoIterator<Item = T>, show: impl Fn(T) -> String) -> 
     if more > 0 {
         parts.push(format!("and {more} more"));
     }
-    parts.join(", ")
+    output::name(parts.join(", "))
 }
 
 fn without_ordinals<S: Serializer>(bad: &[SkippedImage], serializer: S) -> Result<S::Ok, S::Error> {

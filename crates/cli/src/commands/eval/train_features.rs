@@ -67,7 +67,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => cached(&train, args.attributes)?,
     };
     let network = if args.out.is_none() && !force && file.exists() {
-        output::note(format!("{} exists already; --force trains it again", file.display()));
+        let shown = output::name(file.display());
+        output::note(format!("{shown} exists already; --force trains it again"));
         FeatureNetwork::load(&file, &device)?
     } else {
         let options = Options {
@@ -117,7 +118,7 @@ pub fn of_dataset(
     }
     output::note(format!(
         "There is no feature network for {spec} yet: training one, once, into {}",
-        file.display()
+        output::name(file.display())
     ));
     let network = train_network(spec, &train, false, &Options::default(), device, json)?;
     network.save(&file)?;
@@ -160,7 +161,9 @@ pub fn unmirrored(preprocess: Preprocess) -> Preprocess {
 fn cached(train: &Dataset, attributes: bool) -> Result<PathBuf, CliError> {
     let fingerprint: String = train.fingerprint().chars().take(24).collect();
     let about = if attributes { "attributes" } else { "cnn" };
-    Ok(cache::folder(CACHED)?.join(format!("{fingerprint}-{about}.safetensors")))
+    // A packed file may claim any fingerprint.
+    let name = file_io::file_name(&format!("{fingerprint}-{about}.safetensors"));
+    Ok(cache::folder(CACHED)?.join(name))
 }
 
 /// A feature network and its test accuracy.
@@ -224,7 +227,7 @@ impl Report for NetworkReport {
             ))
         }));
         let written = [Some(&self.file), self.grid.as_ref()].into_iter().flatten();
-        lines.extend(written.map(|path| format!("wrote {}", path.display())));
+        lines.extend(written.map(|path| format!("wrote {}", output::name(path.display()))));
         lines
     }
 }

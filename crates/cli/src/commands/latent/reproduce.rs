@@ -109,7 +109,7 @@ struct Reproduction {
 impl Report for Reproduction {
     fn text(&self) -> Vec<String> {
         let Self { compared, differing, largest, copied, command, .. } = self;
-        let mut lines = vec![format!("drawn by: {command}")];
+        let mut lines = vec![format!("drawn by: {}", output::name(command))];
         if *copied > 0 {
             lines.push(format!(
                 "{copied} of its images were not drawn by the generator: they are copied, not \

@@ -11,6 +11,7 @@ use data::{DataSpec, Dataset, Fit, Preprocess, Split};
 use eval::image_sheet::ImageSheet;
 use eval::images::load_images;
 use eval::memorization::{AutoencoderConfig, Duplicates, Group, Options, dedup};
+use file_io::NewFolder;
 use runs::{GridOptions, grid, write_atomic};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -95,24 +96,15 @@ fn require(args: &Args) -> Result<(), CliError> {
             ));
         }
     }
+    let folder = args.out.as_deref().filter(|out| !is_list(out));
+    if let Some(folder) = folder.filter(|folder| folder.symlink_metadata().is_ok()) {
+        return Err(failure!(
+            "--out {folder:?} is an existing file: choose another name for the folder"
+        ));
+    }
     let grid = ("--grid", args.grid.as_deref(), "png");
     let others = [("--out", args.out.as_deref(), ""), ("--groups", args.groups.as_deref(), "")];
-    require_files(args.output.force, others.into_iter().chain([grid]))?;
-    let folder = args.out.as_deref().filter(|out| !is_list(out));
-    match folder.map(partial).filter(|partial| partial.exists()) {
-        Some(partial) => Err(failure!(
-            "{} is left over from an interrupted command: remove it",
-            partial.display()
-        )),
-        None => Ok(()),
-    }
-}
-
-/// The name of a folder while it is being filled: a folder with the final name is complete.
-fn partial(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
+    require_files(args.output.force, others.into_iter().chain([grid]))
 }
 
 /// The original images, if `--out` must write them because the dataset has no files to link.
@@ -256,19 +248,18 @@ fn write(
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
         if is_list(out) {
+            // One name is one line, whatever it holds.
             let lines: String =
-                kept.iter().map(|&index| dataset.image_name(index) + "\n").collect();
+                kept.iter().map(|&index| output::name(dataset.image_name(index)) + "\n").collect();
             write_atomic(out, |writer| std::io::Write::write_all(writer, lines.as_bytes()))?;
         } else {
-            let partial = partial(out);
+            // A folder with the final name is complete.
+            let folder = NewFolder::create(out).map_err(cannot_make(out))?;
             match originals {
-                Some(originals) => write_images(json, originals, &kept, &partial)?,
-                None => data::select(dataset, &kept, &partial)?,
+                Some(originals) => write_images(json, originals, &kept, &folder)?,
+                None => data::select(dataset, &kept, folder.path())?,
             }
-            std::fs::rename(&partial, out).map_err(|e| {
-                let (from, to) = (partial.display(), out.display());
-                failure!("cannot rename {from} to {to}: {e}")
-            })?;
+            folder.finish().map_err(cannot_make(out))?;
         }
         output::wrote(out, json);
     }
@@ -299,23 +290,18 @@ fn write_images(
     json: bool,
     originals: &Dataset,
     kept: &[usize],
-    out: &Path,
+    out: &NewFolder,
 ) -> Result<(), CliError> {
     let [h, w, c] = originals.shape();
+    // The name of a class may be any text, such as T-shirt/top or `..`.
+    let classes = file_io::file_names(originals.class_names());
     let folder_of = |index: usize| {
-        let class = originals.label(index).and_then(|i| originals.class_names().get(i as usize));
-        // The name of a class may have a slash, as in T-shirt/top.
-        class.map_or_else(|| out.to_owned(), |class| out.join(class.replace(['/', '\\'], "-")))
+        let class = originals.label(index).and_then(|i| classes.get(i as usize));
+        class.map_or_else(|| Ok(out.path().to_owned()), |class| out.subfolder(class))
     };
-    let make = |folder: &Path| {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| failure!("cannot make {}: {e}", folder.display()))
-    };
-    make(out)?;
     with_progress(json, |progress| {
         for (done, &index) in kept.iter().enumerate() {
-            let folder = folder_of(index);
-            make(&folder)?;
+            let folder = folder_of(index).map_err(cannot_make(out.path()))?;
             let values = load_images(originals, &[index])?.to_vec();
             let image = grid::grid(&values, [1, h, w, c], GridOptions::SINGLE)?;
             // Data, so without the signature of what this program draws.
@@ -324,6 +310,10 @@ fn write_images(
         }
         Ok(())
     })
+}
+
+fn cannot_make(folder: &Path) -> impl Fn(std::io::Error) -> CliError + use<'_> {
+    move |error| failure!("cannot make the folder {folder:?}: {error}")
 }
 
 fn draw(file: &Path, dataset: &Dataset, found: &Duplicates) -> Result<(), CliError> {

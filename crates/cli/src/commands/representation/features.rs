@@ -158,13 +158,14 @@ impl Report for FeaturesReport {
             table(&["layer", "map", "pooled to", "features"], rows),
             format!(
                 "wrote {}: {} features for each of {} images ({:.0} images/s)",
-                self.out.display(),
+                output::name(self.out.display()),
                 self.width,
                 self.images,
                 self.images_per_second
             ),
         ];
-        lines.extend(self.grid.iter().map(|grid| format!("wrote {}", grid.display())));
+        lines
+            .extend(self.grid.iter().map(|grid| format!("wrote {}", output::name(grid.display()))));
         lines
     }
 }

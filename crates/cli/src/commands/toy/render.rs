@@ -94,7 +94,7 @@ impl Render {
                     100.0 * high_quality,
                     took.as_secs_f64()
                 ));
-                written.iter().for_each(|path| output::line(format!("wrote {}", path.display())));
+                written.iter().for_each(|path| output::wrote(path, false));
             }
             Self::Json { .. } => {
                 let mut object = object("finished", &outcome.last);

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     for path in args.plots.write(&plots?)? {
         match args.json.json {
             true => output::json(&json!({ "event": "wrote", "path": path })),
-            false => output::line(format!("wrote {}", path.display())),
+            false => output::wrote(path, false),
         }
     }
     Ok(())

@@ -172,9 +172,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
         return Err(usage!("{flag} needs --eval-every N"));
     }
-    let device = args.device.open()?;
-    interrupt::watch()?;
     args.threads.apply()?;
+    let device = args.device.open()?;
     let render = Renderer::new(args.json.json);
     match &args.resume {
         Some(dir) => resume::run(args, dir.as_deref(), &device, render),
@@ -249,7 +248,7 @@ fn run_training(
     render.device(trainer.device());
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
-    let stop = interrupt::graceful();
+    let stop = interrupt::graceful()?;
     let mut measure = evaluator.map(|e| |checkpoint: &Checkpoint| e.measure(checkpoint));
     let measure = measure.as_mut().map(|measure| measure as &mut EvalFn<'_>);
     let outcome = ::train::run_with_eval(
