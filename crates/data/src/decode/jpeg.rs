@@ -1,0 +1,231 @@
+//! JPEG files: whether they are complete, and which decoder reads them as libjpeg does.
+//!
+//! The image library's decoder is the faster one, but reads some kinds wrongly or not at all:
+//! sequential files of several scans, unusual subsampling, lossless files, and colors for which two
+//! of its markers disagree. Those go to `jpeg_decoder`.
+
+use std::borrow::Cow;
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat};
+use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
+
+use super::{
+    EncodedImage, MAX_DECODED_BYTES, from_samples, one_line, open_by_library, orientation,
+    over_black_ink, reduce,
+};
+
+pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
+    let header = Header::read(bytes);
+    let frame = header.check()?;
+    let orientation = orientation::of_metadata(header.exif, header.xmp);
+    if header.is_common(frame) {
+        let image = open_by_library(Cow::Borrowed(bytes), ImageFormat::Jpeg, None)?;
+        return Ok(EncodedImage { orientation, ..image });
+    }
+    let transform = header.color_transform(frame);
+    let [width, height] = frame.size.map(u64::from);
+    Ok(EncodedImage {
+        size: [width, height],
+        length: width * height * frame.components.len() as u64,
+        orientation,
+        read: Box::new(move || read_uncommon(bytes, transform)),
+    })
+}
+
+/// Checks a strip or tile of a TIFF file.
+pub(super) fn check_tiff_chunk(chunk: &[u8]) -> Result<(), String> {
+    let header = Header::read(chunk);
+    match header.is_common(header.check()?) {
+        true => Ok(()),
+        false => {
+            Err("its kind of JPEG is not read in TIFF: save it with LZW or Deflate".to_owned())
+        }
+    }
+}
+
+fn read_uncommon(bytes: &[u8], transform: ColorTransform) -> Result<DynamicImage, String> {
+    let mut decoder = Decoder::new(Cursor::new(bytes));
+    decoder.set_max_decoding_buffer_size(MAX_DECODED_BYTES as usize);
+    decoder.set_color_transform(transform);
+    let samples = decoder.decode().map_err(|error| one_line(&error))?;
+    let info = decoder.info().ok_or("it has no frame")?;
+    let (channels, pixels) = match info.pixel_format {
+        PixelFormat::L8 => (1, samples),
+        PixelFormat::L16 => {
+            let wide = samples.chunks_exact(2).map(|v| u16::from_ne_bytes([v[0], v[1]]));
+            (1, wide.map(reduce).collect())
+        }
+        PixelFormat::RGB24 => (3, samples),
+        PixelFormat::CMYK32 => {
+            let inks = samples.chunks_exact(4);
+            (3, inks.flat_map(|p| [0, 1, 2].map(|c| over_black_ink(p[c], p[3]))).collect())
+        }
+    };
+    let size = [info.width, info.height].map(usize::from);
+    from_samples(size, channels, pixels).ok_or_else(|| "its pixels end early".to_owned())
+}
+
+/// What the markers of a file say.
+#[derive(Default)]
+struct Header<'a> {
+    /// Whether the markers lead from the start of the image to its end (EOI). The decoders are
+    /// lenient: they fill missing rows with gray and report success, which is right for a viewer
+    /// and wrong for a training set.
+    complete: bool,
+    frame: Option<Frame>,
+    /// The number of scans.
+    scans: usize,
+    jfif: bool,
+    /// The color transform of Adobe's marker.
+    adobe: Option<u8>,
+    exif: Option<&'a [u8]>,
+    xmp: Option<&'a [u8]>,
+}
+
+/// The frame header (SOF).
+struct Frame {
+    /// The low four bits of the marker: the coding process.
+    process: u8,
+    precision: u8,
+    /// Width and height.
+    size: [u16; 2],
+    components: Vec<Component>,
+}
+
+struct Component {
+    id: u8,
+    /// Horizontal and vertical sampling factors.
+    sampling: [u8; 2],
+}
+
+impl<'a> Header<'a> {
+    /// Walks the markers (ITU-T T.81, B.1.1), since a search for the end would find the one of an
+    /// embedded thumbnail. Bytes after the end are ignored.
+    fn read(bytes: &'a [u8]) -> Self {
+        let mut header = Self::default();
+        let mut at = 2; // after SOI
+        // Between segments, and in entropy-coded data, the next marker is the next 0xFF that is not
+        // followed by 0x00 (a stuffed byte), 0xFF (fill) or a restart marker.
+        while let Some(marker) = next_marker(bytes, &mut at) {
+            match marker {
+                0xD9 => {
+                    header.complete = true;
+                    break;
+                }
+                // TEM and SOI have no length.
+                0x01 | 0xD8 => continue,
+                _ => {}
+            }
+            let Some(&[high, low]) = bytes.get(at..at + 2) else { break };
+            let length = usize::from(u16::from_be_bytes([high, low])).max(2);
+            let segment = bytes.get(at + 2..at + length).unwrap_or_default();
+            at += length;
+            match marker {
+                0xC4 | 0xC8 | 0xCC => {}
+                0xC0..=0xCF => header.frame = header.frame.or_else(|| Frame::read(marker, segment)),
+                0xDA => header.scans += 1,
+                0xE0 => header.jfif |= segment.starts_with(b"JFIF\0"),
+                0xE1 if segment.starts_with(b"Exif\0\0") => {
+                    header.exif = header.exif.or(Some(segment));
+                }
+                0xE1 => {
+                    let xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0");
+                    header.xmp = xmp.or(header.xmp);
+                }
+                0xEE if segment.starts_with(b"Adobe") => header.adobe = segment.get(11).copied(),
+                _ => {}
+            }
+        }
+        header
+    }
+
+    /// The frame of a complete file of a kind that is read.
+    fn check(&self) -> Result<&Frame, String> {
+        if !self.complete {
+            return Err("the JPEG data end early".to_owned());
+        }
+        let frame = self.frame.as_ref().ok_or("the JPEG data have no frame header")?;
+        match (frame.process, frame.precision) {
+            (0..=2, 8) | (3, _) => Ok(frame),
+            (0..=2, bits) => Err(format!("JPEG of {bits} bits is not read: save it with 8")),
+            (9..=11 | 13..=15, _) => Err("JPEG's arithmetic coding is not read".to_owned()),
+            _ => Err("hierarchical JPEG is not read".to_owned()),
+        }
+    }
+
+    /// Whether the image library reads a frame rightly.
+    fn is_common(&self, frame: &Frame) -> bool {
+        let progressive = frame.process == 2;
+        let [first, rest @ ..] = frame.components.as_slice() else { return false };
+        let sampled = rest.iter().all(|component| {
+            let [h, v] = [0, 1].map(|k| first.sampling[k].checked_div(component.sampling[k]));
+            h.is_some_and(u8::is_power_of_two) && v.is_some_and(u8::is_power_of_two)
+        });
+        let rgb = frame.components.iter().map(|component| component.id).eq(*b"RGB");
+        let disputed = self.jfif && frame.components.len() == 3 && (self.adobe == Some(0) || rgb);
+        frame.process != 3 && (progressive || self.scans == 1) && sampled && !disputed
+    }
+
+    /// The colors that libjpeg takes the components for.
+    fn color_transform(&self, frame: &Frame) -> ColorTransform {
+        let rgb = frame.components.iter().map(|component| component.id).eq(*b"RGB");
+        match (frame.components.len(), self.jfif, self.adobe) {
+            // Lossless files are not transformed.
+            (3, _, _) if frame.process == 3 => ColorTransform::RGB,
+            (3, true, _) => ColorTransform::YCbCr,
+            (3, false, Some(0)) => ColorTransform::RGB,
+            (3, false, None) if rgb => ColorTransform::RGB,
+            (3, ..) => ColorTransform::YCbCr,
+            (4, _, None | Some(0)) => ColorTransform::CMYK,
+            (4, ..) => ColorTransform::YCCK,
+            _ => ColorTransform::Grayscale,
+        }
+    }
+}
+
+impl Frame {
+    fn read(marker: u8, segment: &[u8]) -> Option<Self> {
+        let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = segment else { return None };
+        let component = |c: &[u8]| Component { id: c[0], sampling: [c[1] >> 4, c[1] & 15] };
+        Some(Self {
+            process: marker & 15,
+            precision,
+            size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
+            components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
+        })
+    }
+}
+
+fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
+    loop {
+        let start = bytes.get(*at..)?.iter().position(|&byte| byte == 0xFF)?;
+        *at += start + 1;
+        match *bytes.get(*at)? {
+            0xFF => {}
+            0x00 | 0xD0..=0xD7 => *at += 1,
+            marker => {
+                *at += 1;
+                return Some(marker);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_images_own_end_counts() {
+        let thumbnail = [0xFF, 0xD8, 0xFF, 0xD9];
+        let app1 = [&[0xFF, 0xE1, 0, 6][..], &thumbnail].concat();
+        let scan = [0xFF, 0xDA, 0, 3, 9, 0x11, 0xFF, 0x00, 0xFF, 0xD0, 0x22];
+        let whole = [&[0xFF, 0xD8][..], &app1, &scan, &[0xFF, 0xFF, 0xD9], b"trailer"].concat();
+        assert!(Header::read(&whole).complete);
+        let end = whole.len() - b"trailer".len();
+        for length in 0..end {
+            assert!(!Header::read(&whole[..length]).complete, "cut at {length} of {end}");
+        }
+    }
+}

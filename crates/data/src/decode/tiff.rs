@@ -1,0 +1,348 @@
+//! TIFF files: the library unpacks the samples, and their meaning is applied here.
+//!
+//! Many tags change what samples mean, and the library reads some of them wrongly or not at all.
+//! So it is asked for plain samples, and a file with a meaning that is not known here is refused in
+//! words. Pixels are those of Pillow and libtiff.
+
+use std::io::Cursor;
+
+use image::DynamicImage;
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+
+use super::ifd::Ifd;
+use super::{
+    EncodedImage, MAX_DECODED_BYTES, from_samples, jpeg, one_line, orientation, over_black_ink,
+    reduce,
+};
+
+mod tag {
+    pub const WIDTH: u16 = 256;
+    pub const HEIGHT: u16 = 257;
+    pub const BITS_PER_SAMPLE: u16 = 258;
+    pub const COMPRESSION: u16 = 259;
+    pub const PHOTOMETRIC_INTERPRETATION: u16 = 262;
+    pub const FILL_ORDER: u16 = 266;
+    pub const STRIP_OFFSETS: u16 = 273;
+    pub const SAMPLES_PER_PIXEL: u16 = 277;
+    pub const STRIP_BYTE_COUNTS: u16 = 279;
+    pub const PLANAR_CONFIGURATION: u16 = 284;
+    pub const COLOR_MAP: u16 = 320;
+    pub const TILE_OFFSETS: u16 = 324;
+    pub const TILE_BYTE_COUNTS: u16 = 325;
+    pub const INK_SET: u16 = 332;
+    pub const EXTRA_SAMPLES: u16 = 338;
+    pub const SAMPLE_FORMAT: u16 = 339;
+    pub const YCBCR_SUBSAMPLING: u16 = 530;
+    pub const XMP: u16 = 700;
+}
+
+const JPEG: u64 = 7;
+
+/// What the first samples of a pixel are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Photometric {
+    WhiteIsZero,
+    BlackIsZero,
+    Rgb,
+    Palette,
+    Cmyk,
+    YCbCr,
+}
+
+/// The layout of a file whose meaning is known.
+struct Layout {
+    size: [usize; 2],
+    photometric: Photometric,
+    bits: usize,
+    samples: usize,
+    planar: bool,
+    /// The sample that is alpha, and whether colors are multiplied by it.
+    alpha: Option<(usize, bool)>,
+    /// Offset and length of each strip or tile.
+    chunks: Vec<(usize, usize)>,
+    /// Whether the bits of each byte are in reverse order.
+    reversed: bool,
+    /// Reds, greens, blues of a palette.
+    color_map: Vec<u8>,
+    /// Where the number of the photometric interpretation is, and the bytes of "black is zero".
+    patch: (usize, Vec<u8>),
+}
+
+pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
+    let ifd = Ifd::first(bytes).ok_or("its directory is damaged")?;
+    let layout = layout(bytes, &ifd)?;
+    let [width, height] = layout.size;
+    let length = (width as u64 * height as u64)
+        .saturating_mul(layout.samples as u64)
+        .saturating_mul(layout.bits.max(8) as u64 / 8);
+    Ok(EncodedImage {
+        size: [width as u64, height as u64],
+        length,
+        orientation: match ifd.integer(orientation::TAG) {
+            Some(value) => orientation::of_number(value),
+            None => {
+                let xmp = ifd.place(tag::XMP).and_then(|place| bytes.get(place));
+                orientation::of_metadata(None, xmp)
+            }
+        },
+        read: Box::new(move || read(bytes, &layout)),
+    })
+}
+
+fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
+    let number = |tag, default| ifd.integer(tag).unwrap_or(default);
+    let required = |tag, name: &str| ifd.integer(tag).ok_or(format!("it lacks the tag {name}"));
+    let size = [required(tag::WIDTH, "ImageWidth")?, required(tag::HEIGHT, "ImageLength")?];
+    let samples = number(tag::SAMPLES_PER_PIXEL, 1) as usize;
+    let uniform = |tag, default| {
+        let values = ifd.integers(tag);
+        let first = values.first().copied().unwrap_or(default);
+        values.iter().all(|&value| value == first).then_some(first)
+    };
+    let bits = uniform(tag::BITS_PER_SAMPLE, 1).ok_or("samples of several depths are not read")?;
+    let format = uniform(tag::SAMPLE_FORMAT, 1).ok_or("samples of several kinds are not read")?;
+    match (format, bits) {
+        (1, 1 | 2 | 4 | 8 | 16) => {}
+        (1, _) => {
+            return Err(format!("samples of {bits} bits are not read: save them with 8 or 16"));
+        }
+        _ => {
+            let kind = match format {
+                2 => "signed",
+                3 => "floating-point",
+                4 => "undefined",
+                _ => "complex",
+            };
+            return Err(format!("{kind} samples are not read: save them as unsigned 8 or 16 bits"));
+        }
+    }
+    let compression = number(tag::COMPRESSION, 1);
+    if let Some(name) = unread_compression(compression) {
+        return Err(format!("TIFF's compression {name} is not read: save it with LZW or Deflate"));
+    }
+    let number_of = required(tag::PHOTOMETRIC_INTERPRETATION, "PhotometricInterpretation")?;
+    let (photometric, colors) = photometric(number_of)?;
+    if photometric == Photometric::Cmyk && number(tag::INK_SET, 1) != 1 {
+        return Err("inks other than cyan, magenta, yellow and black are not read".to_owned());
+    }
+    if photometric == Photometric::Cmyk && compression == JPEG {
+        return Err("CMYK compressed as JPEG is not read in TIFF: save it as RGB".to_owned());
+    }
+    let subsampling = ifd.integers(tag::YCBCR_SUBSAMPLING);
+    if photometric == Photometric::YCbCr && compression != JPEG && subsampling != [1, 1] {
+        return Err("subsampled YCbCr is read in TIFF only as JPEG: save it as RGB".to_owned());
+    }
+    let extra = samples.checked_sub(colors).ok_or_else(|| {
+        format!("it has {samples} samples per pixel where its colors need {colors}")
+    })?;
+    let meanings = ifd.integers(tag::EXTRA_SAMPLES);
+    // CorelDRAW writes 999 for alpha.
+    let alpha = meanings.iter().take(extra).position(|&meaning| matches!(meaning, 1 | 2 | 999));
+    if alpha.is_none() && extra > 1 && colors == 1 {
+        return Err(format!("{samples} bands are not read, since they are no colors: save an RGB"));
+    }
+    let color_map = match photometric {
+        Photometric::Palette => color_map(ifd, bits as usize)?,
+        _ => Vec::new(),
+    };
+    let tiled = ifd.has(tag::TILE_OFFSETS);
+    let planar = number(tag::PLANAR_CONFIGURATION, 1) == 2 && samples > 1;
+    if planar && tiled {
+        return Err("tiles in separate planes are not read: save it without tiles".to_owned());
+    }
+    let chunks = chunks(ifd, tiled);
+    if compression == JPEG {
+        for &(start, length) in &chunks {
+            let end = start.saturating_add(length);
+            jpeg::check_tiff_chunk(bytes.get(start..end).ok_or("it ends early")?)?;
+        }
+    }
+    let place = ifd.place(tag::PHOTOMETRIC_INTERPRETATION).ok_or("its directory is damaged")?;
+    let mut black_is_zero = vec![0; place.len()];
+    let last = if ifd.big_endian { place.len() - 1 } else { 0 };
+    black_is_zero[last] = 1;
+    Ok(Layout {
+        size: size.map(|side| side as usize),
+        photometric,
+        bits: bits as usize,
+        samples,
+        planar,
+        alpha: alpha.map(|at| (colors + at, meanings[at] == 1)),
+        chunks,
+        reversed: number(tag::FILL_ORDER, 1) == 2 && compression != JPEG,
+        color_map,
+        patch: (place.start, black_is_zero),
+    })
+}
+
+/// The kind of colors, and the number of their samples.
+fn photometric(number: u64) -> Result<(Photometric, usize), String> {
+    let name = match number {
+        0 => return Ok((Photometric::WhiteIsZero, 1)),
+        1 => return Ok((Photometric::BlackIsZero, 1)),
+        2 => return Ok((Photometric::Rgb, 3)),
+        3 => return Ok((Photometric::Palette, 1)),
+        5 => return Ok((Photometric::Cmyk, 4)),
+        6 => return Ok((Photometric::YCbCr, 3)),
+        4 => "a transparency mask",
+        8 => "CIE L*a*b* colors",
+        9 => "ICC L*a*b* colors",
+        10 => "ITU L*a*b* colors",
+        32803 => "a sensor's color filter array",
+        32844 => "LogL luminances",
+        32845 => "LogLuv colors",
+        34892 => "a camera's linear samples",
+        _ => return Err(format!("TIFF's color space {number} is not known: save it as RGB")),
+    };
+    Err(format!("{name} are not read from TIFF: save it as RGB").replace("mask are", "mask is"))
+}
+
+/// The name of a compression that is not read.
+fn unread_compression(number: u64) -> Option<String> {
+    let name = match number {
+        1 | 4 | 5 | 7 | 8 | 32773 | 32946 => return None,
+        2 => "CCITT RLE",
+        3 => "CCITT Group 3",
+        6 => "\"old-style\" JPEG",
+        32809 => "ThunderScan",
+        34661 => "JBIG",
+        34676 | 34677 => "SGILog",
+        34712 => "JPEG 2000",
+        34887 => "LERC",
+        34925 => "LZMA",
+        50000 => "Zstandard",
+        50001 => "WebP",
+        50002 => "JPEG XL",
+        _ => return Some(number.to_string()),
+    };
+    Some(name.to_owned())
+}
+
+/// The palette in 8 bits.
+fn color_map(ifd: &Ifd<'_>, bits: usize) -> Result<Vec<u8>, String> {
+    let values = ifd.integers(tag::COLOR_MAP);
+    if bits > 8 || values.len() != 3 << bits {
+        return Err(format!("its palette has {} values for indices of {bits} bits", values.len()));
+    }
+    if values.iter().all(|&value| value < 256) && values.iter().any(|&value| value > 0) {
+        return Err("its palette has 8 bits per color where TIFF has 16: save it as RGB".to_owned());
+    }
+    Ok(values.iter().map(|&value| (value >> 8) as u8).collect())
+}
+
+fn chunks(ifd: &Ifd<'_>, tiled: bool) -> Vec<(usize, usize)> {
+    let (offsets, lengths) = match tiled {
+        true => (tag::TILE_OFFSETS, tag::TILE_BYTE_COUNTS),
+        false => (tag::STRIP_OFFSETS, tag::STRIP_BYTE_COUNTS),
+    };
+    let pairs = ifd.integers(offsets).into_iter().zip(ifd.integers(lengths));
+    pairs.map(|(start, length)| (start as usize, length as usize)).collect()
+}
+
+fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
+    let mut bytes = bytes.to_vec();
+    let (at, black_is_zero) = &layout.patch;
+    bytes[*at..*at + black_is_zero.len()].copy_from_slice(black_is_zero);
+    if layout.reversed {
+        for &(start, length) in &layout.chunks {
+            let end = start.saturating_add(length).min(bytes.len());
+            bytes.get_mut(start..end).ok_or("it ends early")?.iter_mut().for_each(|byte| {
+                *byte = byte.reverse_bits();
+            });
+        }
+    }
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = MAX_DECODED_BYTES as usize;
+    limits.intermediate_buffer_size = MAX_DECODED_BYTES as usize;
+    let mut decoder =
+        Decoder::new(Cursor::new(bytes)).map_err(|error| one_line(&error))?.with_limits(limits);
+    let mut packed = DecodingResult::U8(Vec::new());
+    decoder.read_image_to_buffer(&mut packed).map_err(|error| one_line(&error))?;
+    let samples = interleave(unpack(packed, layout)?, layout);
+    let (channels, pixels) = colors(&samples, layout);
+    from_samples(layout.size, channels, pixels).ok_or_else(|| "it ends early".to_owned())
+}
+
+/// The samples in 8 bits, indices of a palette as they are.
+fn unpack(packed: DecodingResult, layout: &Layout) -> Result<Vec<u8>, String> {
+    let [width, height] = layout.size;
+    let Layout { bits, samples, .. } = *layout;
+    let (rows, row) =
+        if layout.planar { (height * samples, width) } else { (height, width * samples) };
+    let unpacked: Vec<u8> = match packed {
+        DecodingResult::U16(values) => values.iter().map(|&v| reduce(v)).collect(),
+        DecodingResult::U8(values) if bits == 8 => values,
+        DecodingResult::U8(values) => {
+            let scale = match layout.photometric {
+                Photometric::Palette => 1,
+                _ => 255 / ((1 << bits) - 1) as u8,
+            };
+            let value = |row: &[u8], x: usize| {
+                let shift = 8 - bits - x * bits % 8;
+                (row[x * bits / 8] >> shift & ((1 << bits) - 1) as u8) * scale
+            };
+            let bytes = (row * bits).div_ceil(8);
+            values
+                .chunks_exact(bytes)
+                .flat_map(|line| (0..row).map(move |x| value(line, x)))
+                .collect()
+        }
+        _ => return Err("its samples are of another kind than it declares".to_owned()),
+    };
+    match unpacked.len() == rows * row {
+        true => Ok(unpacked),
+        false => {
+            Err(format!("it holds {} samples where {} are declared", unpacked.len(), rows * row))
+        }
+    }
+}
+
+/// The samples pixel after pixel.
+fn interleave(samples: Vec<u8>, layout: &Layout) -> Vec<u8> {
+    if !layout.planar {
+        return samples;
+    }
+    let plane = samples.len() / layout.samples;
+    (0..samples.len()).map(|k| samples[k % layout.samples * plane + k / layout.samples]).collect()
+}
+
+/// Gray or RGB, with alpha or without.
+fn colors(samples: &[u8], layout: &Layout) -> (usize, Vec<u8>) {
+    let gray = matches!(layout.photometric, Photometric::WhiteIsZero | Photometric::BlackIsZero);
+    let channels = if gray { 1 } else { 3 } + usize::from(layout.alpha.is_some());
+    let mut out = Vec::with_capacity(samples.len() / layout.samples * channels);
+    for pixel in samples.chunks_exact(layout.samples) {
+        let start = out.len();
+        match layout.photometric {
+            Photometric::WhiteIsZero => out.push(255 - pixel[0]),
+            Photometric::BlackIsZero => out.push(pixel[0]),
+            Photometric::Rgb => out.extend_from_slice(&pixel[..3]),
+            Photometric::Palette => {
+                let third = layout.color_map.len() / 3;
+                out.extend((0..3).map(|c| layout.color_map[c * third + usize::from(pixel[0])]));
+            }
+            Photometric::Cmyk => {
+                out.extend((0..3).map(|c| over_black_ink(pixel[c], pixel[3])));
+            }
+            Photometric::YCbCr => out.extend(from_ycbcr([pixel[0], pixel[1], pixel[2]])),
+        }
+        if let Some((at, associated)) = layout.alpha {
+            let alpha = pixel[at];
+            if associated && alpha > 0 {
+                let straight = |v: u8| {
+                    ((u32::from(v) * 255 + u32::from(alpha) / 2) / u32::from(alpha)).min(255)
+                };
+                out[start..].iter_mut().for_each(|v| *v = straight(*v) as u8);
+            }
+            out.push(alpha);
+        }
+    }
+    (channels, out)
+}
+
+/// JFIF's conversion (ITU-R BT.601, full range), which TIFF's default coefficients are too.
+fn from_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
+        .map(|v| v.round().clamp(0.0, 255.0) as u8)
+}
