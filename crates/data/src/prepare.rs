@@ -283,6 +283,7 @@ impl<'a> PackWriter<'a> {
                 .filter(|_| self.bad.is_empty())
                 .unwrap_or_else(|| identity.finish()),
             name_bytes: end,
+            names_checksum: Some(crc32c::crc32c(&bytes)),
         };
         bytes.extend(
             footer

@@ -32,6 +32,9 @@ const FIXED: usize = 4 << 20;
 /// may decode to.
 const DECODED: usize = 4 * data::MAX_DECODED_BYTES as usize;
 
+/// The window of xz and Zstandard.
+const WINDOW: usize = 128 << 20;
+
 /// Inputs for each seed.
 const CASES: u32 = 600;
 
@@ -377,6 +380,9 @@ fn tar_archives() {
         });
     }
     mutate("tar:", &read("archives/tiny.tar.gz"), "x", FIXED, plainly("x"));
+    for name in ["archives/tree.tar.bz2", "archives/tree.tar.xz", "archives/tree.tar.zst"] {
+        mutate("tar:", &read(name), "x", FIXED + WINDOW, plainly("x"));
+    }
 }
 
 #[test]

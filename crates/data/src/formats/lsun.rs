@@ -20,6 +20,8 @@ use crate::source::{EncodedStore, Split};
 
 const FORMAT_NAME: &str = "LMDB database";
 const DATA_FILE: &str = "data.mdb";
+/// A multiple of every system's page size.
+const MAP_UNIT: usize = 1 << 16;
 
 pub(crate) static FORMAT: Format = Format {
     name: "lsun",
@@ -177,9 +179,10 @@ fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     }
     let file = if resolved.is_dir() { resolved.join(DATA_FILE) } else { resolved.clone() };
     lmdb::check(&file).map_err(|problem| DataError::malformed(FORMAT_NAME, &file, problem))?;
+    let length = file.metadata().map_err(|error| io(path, error))?.len();
     let mut patience = 1000;
     let env = loop {
-        match open_env(&resolved) {
+        match open_env(&resolved, length) {
             // Another thread has dropped its last reference and is about to close it.
             Err(heed::Error::EnvAlreadyOpened) if patience > 0 => {
                 patience -= 1;
@@ -202,10 +205,12 @@ fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
 }
 
 #[expect(unsafe_code, reason = "LMDB is read through a memory map")]
-fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
+fn open_env(path: &Path, length: u64) -> Result<Env<WithoutTls>, heed::Error> {
     let flags = EnvFlags::READ_ONLY | EnvFlags::NO_LOCK;
     let flags = if path.is_dir() { flags } else { flags | EnvFlags::NO_SUB_DIR };
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    // The file alone is mapped, not the size that it was made to grow to, which may be a terabyte.
+    options.map_size((length as usize).next_multiple_of(MAP_UNIT));
     // SAFETY: without its lock file the database must have no writer, and the mapped file must not
     // change. `data` never writes to it, and the documentation of this format demands the same of
     // others. Its pages were checked (`lmdb::check`). Nothing is written through the map.

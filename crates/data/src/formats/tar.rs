@@ -1,40 +1,45 @@
 //! Tar archives, the shards of WebDataset: the headers are read once, then each file in place. A
 //! folder of archives is one dataset, shard after shard.
 //!
-//! A gzipped archive cannot be read at random positions. It is unpacked into memory once, up to
+//! A compressed archive cannot be read at random positions. It is unpacked into memory once, up to
 //! [`MAX_UNPACKED_BYTES`]; a larger one is better stored as a plain tar or a zip archive, since
 //! images are compressed already.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
+use super::compression::Compression;
 use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
 use super::image_files::ImageFiles;
 use super::split_name::SplitName;
 use super::{
-    Candidate, Confidence, Format, MAX_UNPACKED_BYTES, any_shape, has_extension, io as io_error,
-    is_gzip, no_split,
+    Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape, has_extension,
+    io as io_error, no_split, read_start,
 };
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
 use crate::error::DataError;
 use crate::source::Split;
 
 const FORMAT_NAME: &str = "tar archive";
-const GZIPPED_FORMAT_NAME: &str = "tar.gz archive";
 const BLOCK: u64 = 512;
 
 pub(crate) static FORMAT: Format = Format {
     name: "tar",
-    about: "a tar archive of images, gzipped or not, or a folder of plain ones (WebDataset)",
+    about: "a tar archive of images, plain or compressed (gzip, bzip2, xz, Zstandard), or a folder \
+            of plain ones (WebDataset)",
     detect,
     open: |path, split, _| {
-        let gzipped = !path.is_dir() && is_gzip(&super::read_start(path)?);
-        let source = if gzipped { open_gzipped(path, split)? } else { open(path, split)? };
-        Ok(Box::new(source))
+        let compression = match path.is_dir() {
+            true => None,
+            false => Compression::of(&read_start(path)?),
+        };
+        Ok(Box::new(match compression {
+            Some(compression) => open_compressed(path, split, compression, MAX_UNPACKED_BYTES)?,
+            None => open(path, split)?,
+        }))
     },
     image_shape: any_shape,
 };
@@ -44,18 +49,24 @@ fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
     let Some(start) = &candidate.start else {
         return Ok(Confidence::Likely.when(holds_only_shards(path)?));
     };
-    let named = has_extension(path, &["tar", "tgz"])
-        || has_extension(path, &["gz"])
+    let short = ["tar", "tgz", "tbz", "tbz2", "txz", "tzst"];
+    let named = has_extension(path, &short)
+        || has_extension(path, &["gz", "bz2", "xz", "zst"])
             && path.file_stem().is_some_and(|stem| has_extension(Path::new(stem), &["tar"]));
-    let unpacked = if is_gzip(start) { unpack_start(start) } else { start.clone() };
+    let unpacked = match Compression::of(start) {
+        Some(compression) => unpack_start(path, compression),
+        None => start.clone(),
+    };
     Ok(Confidence::Likely.when(named || unpacked.get(257..262) == Some(b"ustar")))
 }
 
-/// The content that a gzip stream's first bytes yield, at most a tar header.
-fn unpack_start(start: &[u8]) -> Vec<u8> {
+/// The first bytes of a compressed file's content, at most a tar header.
+fn unpack_start(path: &Path, compression: Compression) -> Vec<u8> {
     let mut unpacked = Vec::new();
-    // The bytes before an error, such as the end of `start`, are kept.
-    let _ = MultiGzDecoder::new(start).take(512).read_to_end(&mut unpacked);
+    if let Ok(file) = file_io::open(path) {
+        // The bytes before an error are kept.
+        let _ = compression.unpack(file).take(512).read_to_end(&mut unpacked);
+    }
     unpacked
 }
 
@@ -71,8 +82,12 @@ struct TarEntry {
     size: u64,
 }
 
-/// Files of a gzipped tar, in memory; `None` for one that is too large to be an image.
-struct TarContents(Vec<Option<Vec<u8>>>);
+/// Files of a compressed tar, in memory.
+struct TarContents {
+    format: &'static str,
+    /// `None` for one that is too large to be an image.
+    files: Vec<Option<Vec<u8>>>,
+}
 
 /// Opens the images of `split` in a tar archive, or in the archives of a folder.
 fn open(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
@@ -169,9 +184,10 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
         )));
     }
     let mut archive = Archive::new(&file);
-    let (mut files, mut end) = (Vec::new(), 0);
+    let (mut files, mut end, mut records) = (Vec::new(), 0, PaxRecords::Valid);
     for entry in archive.entries_with_seek().map_err(as_io)? {
-        let entry = entry.map_err(|error| bad(problem(&error)))?;
+        let mut entry = entry.map_err(|error| bad(problem(&error)))?;
+        records = records.max(check_pax(&mut entry).map_err(bad)?);
         let (start, size) = (entry.raw_file_position(), entry.size());
         end = start.saturating_add(size);
         if end > length {
@@ -184,6 +200,9 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
             files.push((name, start, size));
         }
     }
+    if records == PaxRecords::Suspect {
+        check_raw_pax(Archive::new(file_io::open(path).map_err(as_io)?)).map_err(bad)?;
+    }
     // A block of zeros marks the end; without it the archive may have had more files.
     let mut mark = [1; BLOCK as usize];
     if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err()
@@ -194,24 +213,38 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     Ok(files)
 }
 
-/// Opens the images of `split` in a gzipped tar archive.
-fn open_gzipped(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
-    open_gzipped_within(path, split, MAX_UNPACKED_BYTES)
-}
-
-fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ImageFiles, DataError> {
-    let bad = |error: io::Error| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem(&error));
-    let file = file_io::open(path).map_err(|error| io_error(path, error))?;
-    let stream = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
-    let mut archive = Archive::new(LimitedReader { stream, left: limit, limit });
-    let (mut members, mut contents) = (Vec::new(), Vec::new());
+/// Opens the images of `split` in a compressed tar archive that unpacks to at most `limit` bytes.
+fn open_compressed(
+    path: &Path,
+    split: Split,
+    compression: Compression,
+    limit: u64,
+) -> Result<ImageFiles, DataError> {
+    let format = match compression {
+        Compression::Gzip => "tar.gz archive",
+        Compression::Bzip2 => "tar.bz2 archive",
+        Compression::Xz => "tar.xz archive",
+        Compression::Zstandard => "tar.zst archive",
+    };
+    let bad = |error: io::Error| DataError::malformed(format, path, problem(&error));
+    let refused = |problem: String| DataError::malformed(format, path, problem);
+    let open = || {
+        let file = file_io::open(path).map_err(|error| io_error(path, error))?;
+        let length = file.metadata().map_err(|error| io_error(path, error))?.len();
+        // Images are compressed already: what unpacks to more than deflate could is no dataset.
+        let room = length.saturating_mul(MAX_DEFLATE_RATIO).saturating_add(1 << 20);
+        let limit = limit.min(room);
+        let stream = compression.unpack(file);
+        Ok::<_, DataError>(Archive::new(LimitedReader { stream, left: limit, limit }))
+    };
+    let mut archive = open()?;
+    let (mut members, mut files, mut records) = (Vec::new(), Vec::new(), PaxRecords::Valid);
     for entry in archive.entries().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
-        let name = file_name(&entry)
-            .map_err(|problem| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem))?;
-        let Some(name) = name else { continue };
+        records = records.max(check_pax(&mut entry).map_err(refused)?);
+        let Some(name) = file_name(&entry).map_err(refused)? else { continue };
         let size = entry.size();
-        members.push(FileEntry { shard: 0, path: name.into_bytes(), number: contents.len() });
+        members.push(FileEntry { shard: 0, path: name.into_bytes(), number: files.len() });
         let kept = size <= MAX_DECODED_BYTES;
         // Grows as it is read, so that a wrong size costs no memory.
         let mut content = Vec::new();
@@ -224,11 +257,82 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ImageFil
             return Err(bad(io::ErrorKind::UnexpectedEof.into()));
         }
         content.shrink_to_fit();
-        contents.push(kept.then_some(content));
+        files.push(kept.then_some(content));
     }
-    // Reading to the end makes gzip verify its checksum.
+    // Reading to the end verifies the checksums.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(bad)?;
-    ImageFiles::open(path, Box::new(TarContents(contents)), members, split)
+    if records == PaxRecords::Suspect {
+        check_raw_pax(open()?).map_err(refused)?;
+    }
+    ImageFiles::open(path, Box::new(TarContents { format, files }), members, split)
+}
+
+/// Whether the library read an entry's extended header (pax) to its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PaxRecords {
+    Valid,
+    /// It met a record that is malformed, or that has a line break in its value.
+    Suspect,
+}
+
+/// Checks an entry's pax records: the library ignores those that it does not understand, and would
+/// read the file under another name or with another length.
+fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
+    let Some(records) = entry.pax_extensions().map_err(|error| problem(&error))? else {
+        return Ok(PaxRecords::Valid);
+    };
+    let mut state = PaxRecords::Valid;
+    for record in records {
+        let Ok(record) = record else {
+            state = PaxRecords::Suspect;
+            continue;
+        };
+        match record.key() {
+            Ok("size") if !record.value().is_ok_and(|size| size.parse::<u64>().is_ok()) => {
+                return Err("damaged: a length in its extended headers (pax) is no number".into());
+            }
+            Ok(key) if key.starts_with("GNU.sparse.") => {
+                return Err("it holds a sparse file: repack it without --sparse".into());
+            }
+            _ => {}
+        }
+    }
+    Ok(state)
+}
+
+/// Checks all pax records of an archive by their lengths (POSIX.1-2001, pax), which the library
+/// splits at line breaks instead.
+fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), String> {
+    for entry in archive.entries().map_err(|error| problem(&error))?.raw(true) {
+        let mut entry = entry.map_err(|error| problem(&error))?;
+        let kind = entry.header().entry_type();
+        if !kind.is_pax_local_extensions() && !kind.is_pax_global_extensions() {
+            continue;
+        }
+        let mut records = Vec::new();
+        let limit = &mut entry.by_ref().take(MAX_DECODED_BYTES);
+        limit.read_to_end(&mut records).map_err(|error| problem(&error))?;
+        if !are_pax_records(&records) {
+            return Err("damaged: its extended headers (pax) are malformed".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether these are records `LENGTH KEY=VALUE\n`.
+fn are_pax_records(mut records: &[u8]) -> bool {
+    while !records.is_empty() {
+        let length = records.iter().position(|&byte| byte == b' ').and_then(|space| {
+            let length: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
+            let record = records.get(space + 1..length)?;
+            (record.contains(&b'=') && record.ends_with(b"\n")).then_some(length)
+        });
+        match length {
+            Some(length) => records = &records[length..],
+            None => return false,
+        }
+    }
+    true
 }
 
 /// A stream that returns an error when it exceeds a limit.
@@ -246,7 +350,7 @@ impl<R: Read> Read for LimitedReader<R> {
             None => {
                 let mib = self.limit >> 20;
                 let problem = format!(
-                    "it unpacks to more than {mib} MiB: gunzip it, since a plain .tar may have \
+                    "it unpacks to more than {mib} MiB: unpack it, since a plain .tar may have \
                      any length"
                 );
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
@@ -282,6 +386,11 @@ fn problem(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "truncated: it ends early".to_owned(),
         io::ErrorKind::FileTooLarge => one_line(error),
+        io::ErrorKind::OutOfMemory => {
+            "its window is too large to be unpacked in memory: unpack it, or compress it at a \
+             lower level"
+                .to_owned()
+        }
         _ => format!("damaged: {}", one_line(error)),
     }
 }
@@ -321,11 +430,11 @@ impl TarFiles {
 
 impl FileStore for TarContents {
     fn format(&self) -> &'static str {
-        GZIPPED_FORMAT_NAME
+        self.format
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {
-        match self.0.get(number) {
+        match self.files.get(number) {
             Some(Some(content)) => Ok(content.clone()),
             Some(None) => Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20)),
             None => Err("it is no longer in memory".to_owned()),
@@ -333,25 +442,25 @@ impl FileStore for TarContents {
     }
 
     fn read_start(&self, number: usize) -> Result<Vec<u8>, String> {
-        let content = self.0.get(number).and_then(Option::as_ref);
+        let content = self.files.get(number).and_then(Option::as_ref);
         let start = content.map(|content| content[..content.len().min(START_BYTES)].to_vec());
         start.ok_or_else(|| "it is not in memory".to_owned())
     }
 
     fn drop_cache(&mut self) {
-        self.0 = Vec::new();
+        self.files = Vec::new();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::{Compression, write::GzEncoder};
+    use flate2::write::GzEncoder;
     use std::io::Write;
 
     #[test]
     fn gzipped_archives_are_unpacked_within_a_limit() {
-        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         for (name, size) in [("a.pgm", 20u64), ("b.pgm", 3 << 20)] {
             let mut header = tar::Header::new_gnu();
             header.set_size(size);
@@ -360,9 +469,9 @@ mod tests {
         let bytes = builder.into_inner().unwrap().finish().unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes).unwrap();
-        assert!(open_gzipped_within(file.path(), Split::Train, 4 << 20).is_ok());
-        let error =
-            open_gzipped_within(file.path(), Split::Train, 2 << 20).err().unwrap().to_string();
-        assert!(error.contains("it unpacks to more than 2 MiB: gunzip it"), "{error}");
+        let open = |limit| open_compressed(file.path(), Split::Train, Compression::Gzip, limit);
+        assert!(open(4 << 20).is_ok());
+        let error = open(2 << 20).err().unwrap().to_string();
+        assert!(error.contains("it unpacks to more than 2 MiB: unpack it"), "{error}");
     }
 }

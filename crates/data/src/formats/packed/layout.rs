@@ -53,6 +53,9 @@ pub(crate) struct Footer {
     pub fingerprint: String,
     /// Bytes of all names.
     pub name_bytes: u64,
+    /// CRC-32C of the names and their offsets; files from before it was written have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names_checksum: Option<u32>,
 }
 
 impl RecordLayout {
@@ -151,13 +154,16 @@ impl Footer {
             .saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
     }
 
+    /// Bytes of the names and their offsets.
+    pub fn names_len(&self) -> u64 {
+        (8 * (u64::from(self.images) + 1)).saturating_add(self.name_bytes)
+    }
+
     fn is_valid(&self, length: u64) -> bool {
-        let names = 8 * (u64::from(self.images) + 1);
         self.preprocess.validate().is_ok()
             && self.images > 0
             && self.labeled != self.class_names.is_empty()
-            && self.names_at().checked_add(names).and_then(|at| at.checked_add(self.name_bytes))
-                == Some(length)
+            && self.names_at().checked_add(self.names_len()) == Some(length)
     }
 }
 

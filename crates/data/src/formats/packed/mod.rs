@@ -6,11 +6,12 @@
 //! records  one per image, of equal length: pixels [H, W, C], SHA-256 of the encoded image, source
 //!          index, label, attributes (f32), CRC-32C of all that
 //! names    offsets (u64, one more than images) into the bytes that follow them
-//! footer   JSON: shape, columns, classes, fingerprint; its length, CRC-32C, "DCGANEND"
+//! footer   JSON: shape, columns, classes, fingerprint, CRC-32C of the names; its length, CRC-32C,
+//!          "DCGANEND"
 //! ```
 //!
 //! All numbers are little-endian. A file without a footer is unfinished;
-//! [`prepare`](crate::prepare) resumes it. Opening reads head and footer alone; each record is
+//! [`prepare`](crate::prepare) resumes it. Opening reads head, names and footer; each record is
 //! checked when it is read.
 
 pub(crate) mod layout;
