@@ -3,7 +3,7 @@
 //! the user reads after the message: `message: hint`.
 
 use crate::environment::DATASETS_VARIABLE;
-use data::{DataError, FetchError};
+use data::{DataError, FetchError, ForeignFormat};
 use eval::EvalError;
 use nn::NnError;
 use runs::ArtifactError;
@@ -69,6 +69,11 @@ pub fn data(error: &DataError) -> Option<String> {
             built_in()
         ),
         DataError::NotFound { fetched: Some(path), .. } => format!("it is at {path:?}"),
+        DataError::NotFound { spec, .. } if spec.starts_with("~") => {
+            "the shell replaces ~ only where a word starts with it and is not quoted, so write \
+             $HOME"
+                .to_owned()
+        }
         DataError::NotFound { spec, fetchable: true, .. } => {
             format!("get it with dcgan data fetch {spec}")
         }
@@ -94,6 +99,15 @@ pub fn data(error: &DataError) -> Option<String> {
             format!("to train on them, name the folder itself, {:?}", path.join(folder))
         }
         DataError::HeldOutOnly { .. } => "to train on them, unpack it and name that folder".into(),
+        DataError::Foreign { format, .. } => foreign(*format).to_owned(),
+        DataError::Url { spec } => match spec.split("://").next().unwrap_or_default() {
+            "hf" => "get it first with huggingface-cli download --repo-type dataset NAME \
+                     --local-dir FOLDER"
+                .to_owned(),
+            "file" => "leave out file://".to_owned(),
+            "http" | "https" | "ftp" => format!("get it first with curl -LO {spec:?}"),
+            _ => "copy it to this machine first".to_owned(),
+        },
         DataError::SingleImage { .. } => "name the folder that it is in".to_owned(),
         DataError::UnknownContents { .. } => {
             let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
@@ -108,6 +122,43 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
         _ => return None,
     })
+}
+
+/// The way from a format that is not read to one that is.
+fn foreign(format: ForeignFormat) -> &'static str {
+    match format {
+        ForeignFormat::Parquet | ForeignFormat::Arrow => {
+            "save its images as files first (Python: row[\"image\"].save(...) for each row of \
+             datasets.load_dataset(...))"
+        }
+        ForeignFormat::Npy | ForeignFormat::Npz => {
+            "save its images as files first (Python: PIL.Image.fromarray(a).save(...) for each a)"
+        }
+        ForeignFormat::Hdf5 => {
+            "save its images as files first (Python: h5py reads them, PIL.Image.fromarray(a) \
+             .save(...) writes them)"
+        }
+        ForeignFormat::TfRecord | ForeignFormat::RecordIo | ForeignFormat::Beton => {
+            "save its images as files first, with the library that wrote it"
+        }
+        ForeignFormat::Pickle => {
+            "save its images as files first; CIFAR has a binary version too (dcgan data fetch \
+             cifar-10)"
+        }
+        ForeignFormat::PyTorch | ForeignFormat::Safetensors => {
+            "it holds no images; weights are read by dcgan import"
+        }
+        ForeignFormat::SevenZip => "unpack it with 7z x, and name the folder",
+        ForeignFormat::Rar => "unpack it with unrar x, and name the folder",
+        ForeignFormat::Video => "save its frames as files first (ffmpeg -i FILE frames/%06d.png)",
+        ForeignFormat::Sqlite => "save its images as files first",
+        ForeignFormat::Pdf | ForeignFormat::Svg | ForeignFormat::Heif => {
+            "convert it to PNG or JPEG first"
+        }
+        ForeignFormat::WebPage => "fetch it again, and open its address in a browser to see why",
+        ForeignFormat::LfsPointer => "get the file with git lfs pull",
+        _ => "save its images as files first",
+    }
 }
 
 /// Hints for downloads.
@@ -336,6 +387,27 @@ mod tests {
             "no device: use --device cpu"
         );
         assert_eq!(compose("no device", None), "no device");
+    }
+
+    #[test]
+    fn formats_that_are_not_read_have_a_way_out() {
+        let line = |error: DataError| compose(&error, data(&error));
+        let foreign = |format| line(DataError::Foreign { path: "set/x".into(), format });
+        for (format, hint) in [
+            (ForeignFormat::Video, "ffmpeg"),
+            (ForeignFormat::LfsPointer, "git lfs pull"),
+            (ForeignFormat::PyTorch, "dcgan import"),
+            (ForeignFormat::SevenZip, "7z x"),
+        ] {
+            let text = foreign(format);
+            assert!(text.contains("set/x") && text.contains(hint), "{text}");
+            assert!(text.contains(&format.to_string()), "{text}");
+        }
+        let parse = |spec: &str| line(data::DataSpec::parse(spec).unwrap_err());
+        assert!(parse("~/photos").contains("$HOME"));
+        assert!(parse("https://host/set.zip").contains("curl -LO \"https://host/set.zip\""));
+        assert!(parse("hf://datasets/me/cats").contains("huggingface-cli download"));
+        assert!(parse("s3://bucket/cats").contains("copy it to this machine"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::foreign::ForeignFormat;
 use crate::layout_report::LayoutNote;
 
 /// Why data could not be opened, decoded or batched.
@@ -53,6 +54,12 @@ pub enum DataError {
     /// A file is a single image where a dataset is wanted.
     #[error("{path:?} is a single image, not a dataset")]
     SingleImage { path: PathBuf },
+    /// A file has a known format that is not read.
+    #[error("{path:?} is {format}, which is not read")]
+    Foreign { path: PathBuf, format: ForeignFormat },
+    /// The dataset spec is an address.
+    #[error("{spec:?} is an address, and data are read from files alone")]
+    Url { spec: String },
     /// A file has no known format.
     #[error("{path:?} has no known dataset format")]
     UnknownContents { path: PathBuf },

@@ -48,8 +48,8 @@ impl DataSpec {
     /// Parses `text`. The path must exist; its contents are not read.
     ///
     /// # Errors
-    /// Returns [`DataError::EmptySpec`], [`DataError::UnknownFormat`], or [`DataError::NotFound`]
-    /// with the most similar built-in name.
+    /// Returns [`DataError::EmptySpec`], [`DataError::Url`], [`DataError::UnknownFormat`], or
+    /// [`DataError::NotFound`] with the most similar built-in name.
     pub fn parse(text: &str) -> Result<Self, DataError> {
         if text.is_empty() {
             return Err(DataError::EmptySpec);
@@ -57,6 +57,9 @@ impl DataSpec {
         let at = |location| Ok(Self { text: text.to_owned(), location });
         if let Some(set) = builtin::find(text) {
             return at(DataLocation::BuiltIn(set));
+        }
+        if text.contains("://") && !Path::new(text).exists() {
+            return Err(DataError::Url { spec: text.to_owned() });
         }
         let (format, path) = split_prefix(text)?;
         let path = match unescape(&path).filter(|_| !path.exists()) {

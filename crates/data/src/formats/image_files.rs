@@ -11,8 +11,12 @@ use super::labels::ClassLabels;
 use super::layout::{Layout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
 use crate::error::DataError;
+use crate::foreign::ForeignFormat;
 use crate::layout_report::LayoutReport;
 use crate::source::{EncodedStore, Split};
+
+/// Files that are looked at where none is an image, to name the format of what is there.
+const MAX_FOREIGN: usize = 1000;
 
 /// The images of one split; each is read when it is loaded.
 pub(super) struct ImageFiles {
@@ -72,7 +76,18 @@ impl ImageFiles {
             files: &files,
             read: &|index| store.read(entries[index].number),
         };
-        let layout = arrange(listing, split)?;
+        let layout = arrange(listing, split).map_err(|error| match error {
+            DataError::NoImages { ref notes, .. } if notes.is_empty() => {
+                let foreign = |entry: &FileEntry| {
+                    let start = store.read_start(entry.number).ok()?;
+                    let path = root.join(entry.shown());
+                    let format = ForeignFormat::of(&start, &path)?;
+                    Some(DataError::Foreign { path, format })
+                };
+                entries.iter().take(MAX_FOREIGN).find_map(foreign).unwrap_or(error)
+            }
+            other => other,
+        })?;
         let Layout { folder, images, classes, hashed_labels, attributes, table, report } = layout;
         let images: Vec<ImageFile> = images
             .into_iter()

@@ -34,6 +34,8 @@ mod page {
 
 /// The flag of a node whose value has its own pages.
 const BIG: u16 = 1;
+/// The flag of a node that is a named database.
+const SUB_DATABASE: u16 = 2;
 
 /// One of the two meta pages.
 struct MetaPage {
@@ -146,7 +148,10 @@ impl TreeChecker<'_> {
                     .try_for_each(|at| self.check(child(&bytes, at).map_err(&bad)?, depth + 1))
             }
             page::LEAF if nodes.len() >= 1 => {
-                nodes.into_iter().try_for_each(|at| self.leaf(&bytes, at).map_err(&bad))
+                nodes.into_iter().try_for_each(|at| match node(&bytes, at) {
+                    Ok((key, SUB_DATABASE)) => Err(named_database(&bytes[at + 8..at + 8 + key])),
+                    _ => self.leaf(&bytes, at).map_err(&bad),
+                })
             }
             _ => Err(bad("it is not a page of a tree, or an empty one")),
         }
@@ -174,6 +179,14 @@ impl TreeChecker<'_> {
             _ => Err("an entry is not a plain value"),
         }
     }
+}
+
+fn named_database(key: &[u8]) -> String {
+    format!(
+        "it has named databases, such as {:?}, and only images of the main one are read: copy \
+         their entries into the main database of another file",
+        String::from_utf8_lossy(key)
+    )
 }
 
 /// The page below an entry of a branch.

@@ -6,6 +6,7 @@
 
 pub(crate) mod celeba;
 pub(crate) mod cifar;
+mod compression;
 mod file_kind;
 pub(crate) mod file_store;
 mod folder;
@@ -37,6 +38,7 @@ use walkdir::WalkDir;
 
 use crate::decode;
 use crate::error::DataError;
+use crate::foreign::ForeignFormat;
 use crate::source::{Source, Split};
 
 /// All formats. Where several detect a path with the same confidence, the first one wins.
@@ -133,11 +135,21 @@ pub(crate) fn find(name: &str) -> Option<&'static Format> {
 /// has no images of its own. Returns the format and the path of the dataset.
 pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataError> {
     let candidate = Candidate::new(path)?;
+    let refuse_foreign = |start: &[u8], path: &Path| match ForeignFormat::of(start, path) {
+        Some(format) => Err(DataError::Foreign { path: path.to_owned(), format }),
+        None => Ok(()),
+    };
+    candidate.start.as_ref().map_or(Ok(()), |start| refuse_foreign(start, path))?;
     match (best_format(&candidate)?, candidate.start) {
         (Some((_, format)), _) if *format != FOLDER => Ok((format, path.to_owned())),
         (Some((_, format)), _) => match datasets_inside(path, MAX_DEPTH).as_slice() {
             [] => Ok((format, path.to_owned())),
-            [(format, inside)] => Ok((format, inside.clone())),
+            [(format, inside)] => {
+                if inside.is_file() {
+                    refuse_foreign(&read_start(inside)?, inside)?;
+                }
+                Ok((format, inside.clone()))
+            }
             several => {
                 let name = |(_, found): &(_, PathBuf)| {
                     let name: &Path = found.strip_prefix(path).unwrap_or(found);
@@ -171,6 +183,10 @@ fn best_format(
     Ok(best)
 }
 
+/// The extensions of archives, and of compressed ones.
+const ARCHIVE_EXTENSIONS: &[&str] =
+    &["zip", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst"];
+
 /// How many folders deep a dataset is looked for in a folder without images: torchvision puts MNIST
 /// into `MNIST/raw`.
 const MAX_DEPTH: usize = 3;
@@ -193,7 +209,7 @@ fn datasets_inside(folder: &Path, depth: usize) -> Vec<(&'static Format, PathBuf
     for path in paths {
         let best = Candidate::new(&path).and_then(|candidate| best_format(&candidate));
         let is_dir = path.is_dir();
-        let is_archive = || has_extension(&path, &["zip", "tar", "tgz", "gz"]);
+        let is_archive = || has_extension(&path, ARCHIVE_EXTENSIONS);
         match best {
             Ok(Some((confidence, format)))
                 if confidence > Confidence::Possible

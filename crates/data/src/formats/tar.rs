@@ -460,7 +460,8 @@ mod tests {
 
     #[test]
     fn gzipped_archives_are_unpacked_within_a_limit() {
-        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut builder =
+            tar::Builder::new(GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         for (name, size) in [("a.pgm", 20u64), ("b.pgm", 3 << 20)] {
             let mut header = tar::Header::new_gnu();
             header.set_size(size);

@@ -4,11 +4,14 @@
 mod common;
 
 mod archives;
+mod containers;
+mod decode;
 mod emoji;
 mod faces;
 mod fashion;
 mod flip;
 mod folder;
+mod foreign;
 mod formats;
 mod idx;
 mod layout;
