@@ -4,6 +4,7 @@
 //! inside the dataset; the others are attributes. Every image has one row, and every row an image.
 
 use std::collections::HashMap;
+use std::iter;
 use std::path::Path;
 
 use super::file_store::clean_path;
@@ -78,14 +79,12 @@ impl CsvTable {
 
     /// Removes a column other than that of the paths.
     pub fn remove_column(&mut self, column: usize) {
-        let without = |record: &csv::StringRecord| -> csv::StringRecord {
+        for record in iter::once(&mut self.heads).chain(&mut self.rows) {
             let cells = record.iter().enumerate().filter(|(k, _)| *k != column);
             let mut left: csv::StringRecord = cells.map(|(_, cell)| cell).collect();
             left.set_position(record.position().cloned());
-            left
-        };
-        self.heads = without(&self.heads);
-        self.rows = self.rows.iter().map(without).collect();
+            *record = left;
+        }
         self.file -= usize::from(column < self.file);
     }
 
@@ -242,8 +241,8 @@ fn others(count: usize) -> String {
 
 /// The first cell that is no number, if most of them are numbers (or yes and no).
 fn odd_cell(cells: &[&str]) -> Option<usize> {
-    let is_word = |cell: &&str| !cell.is_empty() && !is_number(cell);
-    let words = cells.iter().filter(|cell| is_word(cell)).count();
-    let numbers = cells.iter().filter(|cell| is_number(cell)).count();
-    cells.iter().position(|cell| is_word(&cell)).filter(|_| numbers > words)
+    let is_word = |cell: &str| !cell.is_empty() && !is_number(cell);
+    let words = cells.iter().filter(|&&cell| is_word(cell)).count();
+    let numbers = cells.iter().filter(|&&cell| is_number(cell)).count();
+    cells.iter().position(|&cell| is_word(cell)).filter(|_| numbers > words)
 }
