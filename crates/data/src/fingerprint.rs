@@ -12,7 +12,8 @@ pub(crate) struct FingerprintHasher(Sha256);
 impl FingerprintHasher {
     pub fn new(preprocess: &Preprocess, columns: &[Attribute]) -> Self {
         // The prefix separates this hash from the others of this crate, and carries a version.
-        let mut hash = Sha256::new_with_prefix(b"dcgan dataset 1\0");
+        // It never changes: every checkpoint and packed file holds a fingerprint.
+        let mut hash = Sha256::new_with_prefix(b"dcgan data set 1\0");
         preprocess.hash_into(&mut hash);
         attributes::hash_into(columns, &mut hash);
         Self(hash)
