@@ -215,6 +215,22 @@ fn top_level_help_lists_every_command_under_its_task() {
     assert!(help.contains("\nTrain:\n  train         Train a generator"), "{help}");
 }
 
+#[test]
+fn help_of_data_lists_formats_and_datasets() {
+    let help_of = |name: &str| {
+        let (_, mut command) = all_commands().into_iter().find(|(own, _)| own == name).unwrap();
+        command.render_help().to_string()
+    };
+    let help = help_of("data");
+    for (name, about) in data::formats() {
+        assert!(help.contains(&format!("  {name}:")), "{name}: {about}\n{help}");
+    }
+    let help = help_of("data fetch");
+    for set in data::remote_sets() {
+        assert!(help.contains(set.name), "{}\n{help}", set.name);
+    }
+}
+
 /// The commands in the `sh` blocks of a Markdown file, without comments, with continued lines
 /// joined.
 fn commands_of(markdown: &str) -> Vec<String> {
