@@ -63,7 +63,7 @@ fn no_link_beside_an_output_is_followed() {
     let victim = victim(&dir);
     dir.train(&["--steps", "1", "--out", "run"]);
     symlink(&victim, dir.path("set.dcgan.part")).unwrap();
-    let prepare = ["data", "prepare", "pictures", "--image", "16", "--out", "set.dcgan"];
+    let prepare = ["data", "prepare", "photos", "--image", "16", "--out", "set.dcgan"];
     dir.refused(1, &prepare, &["set.dcgan.part", "symbolic link"]);
     fs::create_dir(dir.path("drawn")).unwrap();
     symlink(&victim, dir.path("drawn/.lock")).unwrap();
@@ -71,7 +71,7 @@ fn no_link_beside_an_output_is_followed() {
     dir.refused(1, &[&sample[..], &["--out", "drawn"]].concat(), &["drawn", "symbolic link"]);
     fs::create_dir(dir.path("faces")).unwrap();
     symlink(&victim, dir.path("faces/.lock")).unwrap();
-    dir.refused(1, &["data", "faces", "pictures", "--out", "faces"], &["faces", "link"]);
+    dir.refused(1, &["data", "faces", "photos", "--out", "faces"], &["faces", "link"]);
     unchanged(&dir);
     // A link as the output itself, even one to nothing, counts as a file; --force replaces it.
     for (name, target) in [("a.png", "victim"), ("b.png", "nothing")] {
@@ -90,11 +90,11 @@ fn no_link_beside_an_output_is_followed() {
 fn a_second_split_leaves_the_files_of_the_first() {
     let dir = TestDir::new();
     let before: Vec<_> =
-        files(&dir.path("pictures")).iter().map(|f| fs::read(f).unwrap()).collect();
-    let split = ["data", "split", "pictures", "--out", "divided"];
+        files(&dir.path("photos")).iter().map(|f| fs::read(f).unwrap()).collect();
+    let split = ["data", "split", "photos", "--out", "divided"];
     dir.ok(&split);
     dir.refused(1, &split, &["divided", "empty"]);
-    let after: Vec<_> = files(&dir.path("pictures")).iter().map(|f| fs::read(f).unwrap()).collect();
+    let after: Vec<_> = files(&dir.path("photos")).iter().map(|f| fs::read(f).unwrap()).collect();
     assert!(before == after);
     assert!(!dir.path("divided/.lock").exists());
 }
@@ -104,9 +104,9 @@ fn a_second_split_leaves_the_files_of_the_first() {
 fn a_name_with_backslashes_stays_in_its_folder() {
     let dir = TestDir::new();
     let name = "a\\..\\..\\..\\up.png";
-    fs::copy(dir.path("pictures/000.png"), dir.path("pictures").join(name)).unwrap();
+    fs::copy(dir.path("photos/000.png"), dir.path("photos").join(name)).unwrap();
     fs::create_dir(dir.path("out")).unwrap();
-    dir.ok(&["data", "split", "pictures", "--out", "out/a"]);
+    dir.ok(&["data", "split", "photos", "--out", "out/a"]);
     let found = ["train", "test"].map(|split| dir.path("out/a").join(split).join(name).is_file());
     assert_eq!(found.iter().filter(|found| **found).count(), 1);
     assert!(!dir.path("up.png").exists() && !dir.path("out/up.png").exists());
@@ -142,7 +142,7 @@ fn special_files_are_refused() {
         &["reproduce", "f.png", "--checkpoint", "run"],
         &["invert", "--checkpoint", "run", "f.png", "--grid", "g.png"],
         &["export", "--checkpoint", "f", "--out", "exported"],
-        &["eval", "--real", "pictures", "--fake", "f"],
+        &["eval", "--real", "photos", "--fake", "f"],
         &["import", "--recipe", "f.toml", "--generator", "f.safetensors", "--out", "imported"],
         &["import", "--recipe", "small", "--generator", "f.safetensors", "--out", "imported"],
     ];
@@ -211,7 +211,7 @@ fn an_interrupted_command_leaves_no_temporary_file() {
         let left = files(&dir.path(&out));
         assert!(left.iter().all(|f| f.extension().is_some_and(|e| e == "png")), "{left:?}");
     }
-    let dedup = ["dedup", "pictures", "--epochs", "100000", "--device", "cpu", "--out", "clean"];
+    let dedup = ["dedup", "photos", "--epochs", "100000", "--device", "cpu", "--out", "clean"];
     let child = dir.command(&dedup).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
     signal(&child, "INT");
@@ -248,8 +248,8 @@ fn lost_output_is_a_failure_and_a_closed_pipe_is_none() {
     let dir = TestDir::new();
     dir.train(&["--steps", "1", "--out", "run"]);
     let commands: &[&[&str]] = &[
-        &["data", "info", "pictures"],
-        &["data", "info", "pictures", "--json"],
+        &["data", "info", "photos"],
+        &["data", "info", "photos", "--json"],
         &["data", "list"],
         &["recipes"],
         &["recipes", "small"],
@@ -260,7 +260,7 @@ fn lost_output_is_a_failure_and_a_closed_pipe_is_none() {
         &["--version"],
         &["train", "--help"],
         &["sample", "--checkpoint", "run", "--count", "1", "--grid", "g.png", "--force"],
-        &["train", "--data", "pictures", "--image", "16", "--dry-run"],
+        &["train", "--data", "photos", "--image", "16", "--dry-run"],
     ];
     for args in commands {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -291,7 +291,7 @@ fn a_limit_on_the_size_of_files_is_an_error() {
     let limited = |args: &[&str]| Ended::of(after(&dir, "ulimit -f 8", args).output().unwrap());
     let sample = ["sample", "--checkpoint", "run", "--count", "500", "--grid", "g.png"];
     limited(&sample).refused(1, &["cannot write", "g.png"]);
-    let prepare = ["data", "prepare", "pictures", "--image", "64", "--out", "set.dcgan"];
+    let prepare = ["data", "prepare", "photos", "--image", "64", "--out", "set.dcgan"];
     limited(&prepare).refused(1, &["cannot write", "set.dcgan"]);
     limited(&TestDir::training(&["--steps", "9", "--out", "new"])).refused(1, &["cannot write"]);
     let left = files(&dir.path(""));
@@ -306,7 +306,7 @@ fn refused_threads_are_an_error() {
     // The superuser has no limit, so another user runs a copy that he can read.
     let program = dir.path("dcgan");
     fs::copy(env!("CARGO_BIN_EXE_dcgan"), &program).unwrap();
-    for path in [dir.path(""), dir.path("run"), dir.path("run/samples"), dir.path("pictures")] {
+    for path in [dir.path(""), dir.path("run"), dir.path("run/samples"), dir.path("photos")] {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     }
     let limited = |limit: u32, args: &[&str]| {
@@ -329,15 +329,15 @@ fn refused_threads_are_an_error() {
         &["info", "run"],
         &["devices"],
         &["data", "list"],
-        &["data", "info", "pictures"],
-        &["data", "prepare", "pictures", "--image", "16", "--out", "set.dcgan", "--force"],
-        &["data", "split", "pictures", "--out", "divided"],
-        &["data", "faces", "pictures", "--out", "faces"],
-        &["data", "preview", "pictures", "--image", "16", "--grid", "p.png", "--force"],
+        &["data", "info", "photos"],
+        &["data", "prepare", "photos", "--image", "16", "--out", "set.dcgan", "--force"],
+        &["data", "split", "photos", "--out", "divided"],
+        &["data", "faces", "photos", "--out", "faces"],
+        &["data", "preview", "photos", "--image", "16", "--grid", "p.png", "--force"],
         &[
             "train",
             "--data",
-            "pictures",
+            "photos",
             "--image",
             "16",
             "--width",
@@ -351,7 +351,7 @@ fn refused_threads_are_an_error() {
             "--runs-dir",
             "more",
         ],
-        &["train", "--data", "pictures", "--image", "16", "--dry-run"],
+        &["train", "--data", "photos", "--image", "16", "--dry-run"],
         &["train", "--resume", "run", "--steps", "2", "--threads", "1", "--dry-run"],
         &[
             "sample",
@@ -369,7 +369,7 @@ fn refused_threads_are_an_error() {
         &[
             "eval",
             "--real",
-            "pictures",
+            "photos",
             "--checkpoint",
             "run",
             "--features",
@@ -378,7 +378,7 @@ fn refused_threads_are_an_error() {
             "cpu",
         ],
         &["filters", "--checkpoint", "run", "--device", "cpu", "--grid", "f.png", "--force"],
-        &["dedup", "pictures", "--epochs", "1", "--device", "cpu"],
+        &["dedup", "photos", "--epochs", "1", "--device", "cpu"],
         &["toy", "ring", "--steps", "10", "--device", "cpu"],
         &["toy", "saddle", "--steps", "10"],
         &["export", "--checkpoint", "run", "--out", "exported", "--force"],

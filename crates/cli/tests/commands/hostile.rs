@@ -147,10 +147,10 @@ fn names_of_files_reach_the_terminal_as_text() {
     let name = EVIL.replace('/', "");
     let set = format!("set{name}");
     fs::create_dir(dir.path(&set)).unwrap();
-    for (k, file) in files(&dir.path("pictures")).iter().enumerate() {
+    for (k, file) in files(&dir.path("photos")).iter().enumerate() {
         fs::copy(file, dir.path(&set).join(format!("{k}{name}.png"))).unwrap();
     }
-    fs::copy(dir.path("pictures/000.png"), dir.path(&set).join("same.png")).unwrap();
+    fs::copy(dir.path("photos/000.png"), dir.path(&set).join("same.png")).unwrap();
     harmless(&dir.ok(&["data", "info", &set]));
     harmless(&dir.ok(&["dedup", &set, "--epochs", "1", "--device", "cpu", "--out", "kept.txt"]));
     let list = fs::read_to_string(dir.path("kept.txt")).unwrap();
@@ -190,7 +190,7 @@ fn names_of_files_reach_the_terminal_as_text() {
     harmless(&printed);
     fs::write(dir.path("again.toml"), &printed.out).unwrap();
     assert_eq!(dir.ok(&["recipes", "again.toml"]).out, printed.out, "it is a recipe");
-    harmless(&dir.ok(&["train", "--recipe", &file, "--data", "pictures", "--dry-run"]));
+    harmless(&dir.ok(&["train", "--recipe", &file, "--data", "photos", "--dry-run"]));
     fs::write(dir.path(&file), recipe.replace("red", "\u{1b}")).unwrap();
     harmless(&dir.run(&["recipes", &file]));
     // A tar header whose checksum is no number.
