@@ -1,8 +1,10 @@
-"""Builds this dataset (images, attributes.csv, SHA256SUMS) from the npm package `emoji-datasource-google`.
+"""Builds this dataset (images, attributes.csv, SHA256SUMS) from the npm package
+`emoji-datasource-google`.
 
     python3 build.py PACKAGE [OUT]
 
-PACKAGE is the unpacked package, the folder with emoji.json and img/google/64; OUT is this folder by default.
+PACKAGE is the unpacked package, the folder with emoji.json and img/google/64; OUT is this folder by
+default.
 """
 
 import hashlib
@@ -39,7 +41,8 @@ CHRISTMAS = {"1F385": "1F9D1-1F384", "1F936": "1F9D1-1F384"}
 # Words of the names that give the gender.
 FEMALE = {"WOMAN", "GIRL", "PRINCESS", "MOTHER"}
 MALE = {"MAN", "BOY", "PRINCE", "FATHER"}
-SKIN = {"1F3FB": "light", "1F3FC": "medium-light", "1F3FD": "medium", "1F3FE": "medium-dark", "1F3FF": "dark"}
+SKIN = {"1F3FB": "light", "1F3FC": "medium-light", "1F3FD": "medium", "1F3FE": "medium-dark",
+        "1F3FF": "dark"}
 HAIR = {"1F9B0": "red", "1F9B1": "curly", "1F9B2": "bald", "1F9B3": "white", "1F471": "blond"}
 SIGNS = {"2640": "female", "2642": "male"}
 JOINERS = {"200D", "FE0F", "27A1", *SIGNS}
@@ -64,27 +67,31 @@ def read_rows(entries):
         if entry["subcategory"] in CLASSES:
             for form in [entry, *dict(sorted(entry.get("skin_variations", {}).items())).values()]:
                 if form["has_img_google"]:
-                    row = {"image": form["image"], "emoji": form["unified"], "base": base_of(form["unified"])}
-                    rows.append(row | {"name": entry["name"], "class": CLASSES[entry["subcategory"]]})
+                    row = {"image": form["image"], "emoji": form["unified"],
+                           "base": base_of(form["unified"])}
+                    rows.append(row | {"name": entry["name"],
+                                       "class": CLASSES[entry["subcategory"]]})
     return rows
 
 
 def test_bases(rows):
-    """The tenth (at least one) of each class's base emoji that comes first in the order of their SHA-256: a choice that is
-    arbitrary and independent of the other classes."""
+    """The tenth (at least one) of each class's base emoji that comes first in the order of their
+    SHA-256: a choice that is arbitrary and independent of the other classes."""
     classes = {}
     for row in rows:
         if classes.setdefault(row["base"], row["class"]) != row["class"]:
             sys.exit(f"the variants of {row['base']} are in two classes")
     tests = set()
     for name in CLASSES.values():
-        bases = sorted((base for base in classes if classes[base] == name), key=lambda base: digest(base.encode()))
+        bases = sorted((base for base in classes if classes[base] == name),
+                       key=lambda base: digest(base.encode()))
         tests |= set(bases[: max((len(bases) + 5) // 10, 1)])
     return tests
 
 
 def without_gender(name):
-    """`WOMAN: RED HAIR` as `red hair`, `DEAF MAN` as `deaf`; None for a name without such a word, or with nothing else."""
+    """`WOMAN: RED HAIR` as `red hair`, `DEAF MAN` as `deaf`; None for a name without such a word,
+    or with nothing else."""
     words = name.removesuffix(" FACING RIGHT").replace(":", " ").split()
     kept = [word for word in words if word not in {"WOMAN", "WOMEN", "MAN", "MEN", "PERSON"}]
     return " ".join(kept).lower() if 0 < len(kept) < len(words) else None
@@ -92,7 +99,8 @@ def without_gender(name):
 
 def role_of(base, rows):
     """The name of the base emoji's woman, man or person without that word, else its own name."""
-    plain = [row["name"] for row in rows if row["base"] == base and first(SKIN, row["emoji"], None) is None]
+    plain = [row["name"]
+             for row in rows if row["base"] == base and first(SKIN, row["emoji"], None) is None]
     without = next(filter(None, map(without_gender, plain)), None)
     own = (row for row in rows if row["emoji"].replace("-200D", "").replace("-FE0F", "") == base)
     of_base = (row for row in rows if row["base"] == base)
@@ -100,8 +108,8 @@ def role_of(base, rows):
 
 
 def gender_of(row, signed):
-    """By the emoji's sign, else by its name. An emoji without a sign whose relatives have one is neutral, though some still
-    have older names (`MAN WITH TURBAN`)."""
+    """By the emoji's sign, else by its name. An emoji without a sign whose relatives have one is
+    neutral, though some still have older names (`MAN WITH TURBAN`)."""
     words = set(row["name"].replace(":", " ").split())
     sign = first(SIGNS, row["emoji"], None)
     if sign or row["base"] in signed:
@@ -130,7 +138,8 @@ def main(package, out):
         sums[file] = digest(image)
         emoji, name, base = row["emoji"], row["name"], row["base"]
         facing = "right" if name.endswith(" FACING RIGHT") else ""
-        fields = [file, emoji, name.lower(), base, first(SKIN, emoji, "default"), gender_of(row, signed)]
+        fields = [file, emoji, name.lower(), base, first(SKIN, emoji, "default"),
+                  gender_of(row, signed)]
         fields += [roles[base], first(HAIR, emoji, ""), facing, split]
         if any(mark in field for field in fields for mark in ',"\n'):
             sys.exit(f"{file}: a field would need quotes in CSV: {fields}")

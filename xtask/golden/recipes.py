@@ -22,8 +22,8 @@ N, H, W, C (F64; images F32). "train" is a pass with batch statistics, which upd
 ones and does one power iteration of spectral norm; "eval" follows and normalizes by the running
 ones. Dropout is off in both: its masks are not compared.
 
-PyTorch's order where the source has another: units of a matrix next to a reshape or a flatten are in
-the order C, H, W, TensorFlow's and Keras' H, W, C notwithstanding (a renaming of units); the
+PyTorch's order where the source has another: units of a matrix next to a reshape or a flatten are
+in the order C, H, W, TensorFlow's and Keras' H, W, C notwithstanding (a renaming of units); the
 flattened vector of newmu-mnist's D, to which the condition is appended, is in the order H, W, C,
 Theano's C, H, W notwithstanding. Theano's kernels are those of a true convolution: both sides have
 them flipped.

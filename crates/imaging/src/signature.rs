@@ -1,4 +1,4 @@
-//! The signature in image files that this program draws or generates: by it, they are told from
+//! The signature in image files that this program draws or generates: they are distinguished by it from
 //! photographs when a folder is read as a dataset.
 
 /// The program's name, with which a signature starts.

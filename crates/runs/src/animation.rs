@@ -69,8 +69,8 @@ pub(crate) fn gif_sides(
     }
 }
 
-/// Writes a looping GIF with the program's signature, atomically: `palette` is the global one, RGB after RGB, or empty, and
-/// `write_frames` adds the frames.
+/// Writes a looping GIF with the program's signature, atomically: `palette` is the global one, RGB
+/// after RGB, or empty, and `write_frames` adds the frames.
 pub(crate) fn write_gif(
     path: &Path,
     (width, height): (u16, u16),

@@ -2,8 +2,8 @@
 //!
 //! No network is built here: weights are named arrays, images are `[N, H, W, C]` slices in [-1, 1].
 //! One rule holds throughout: a file is complete or absent. Whatever replaces an older file is
-//! written under a temporary name, flushed to the disk and renamed (`write_atomic`), so a full disk or a
-//! kill at any instant leaves the older files as they were.
+//! written under a temporary name, flushed to the disk and renamed (`write_atomic`), so a full disk
+//! or a kill at any instant leaves the older files as they were.
 //!
 //! ```text
 //! runs/0007-paper/

@@ -89,8 +89,7 @@ fn no_link_beside_an_output_is_followed() {
 #[test]
 fn a_second_split_leaves_the_files_of_the_first() {
     let dir = TestDir::new();
-    let before: Vec<_> =
-        files(&dir.path("photos")).iter().map(|f| fs::read(f).unwrap()).collect();
+    let before: Vec<_> = files(&dir.path("photos")).iter().map(|f| fs::read(f).unwrap()).collect();
     let split = ["data", "split", "photos", "--out", "divided"];
     dir.ok(&split);
     dir.refused(1, &split, &["divided", "empty"]);

@@ -2,8 +2,8 @@
 //! and the splits of `list_eval_partition.txt`.
 //!
 //! <https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html>. The lists are in the folder above the
-//! images, or in `Anno` and `Eval` as distributed, or CSV files as on Kaggle; the images may be in a
-//! folder inside the folder, or in `img_align_celeba.zip`, and all of it in one zip archive. The
+//! images, or in `Anno` and `Eval` as distributed, or CSV files as on Kaggle; the images may be in
+//! a folder inside the folder, or in `img_align_celeba.zip`, and all of it in one zip archive. The
 //! training split is partition 0, the test split partition 2.
 
 use std::collections::HashMap;

@@ -55,7 +55,7 @@ pub(super) fn file_kind(name: &str, start: impl FnOnce() -> Option<Vec<u8>>) -> 
     let is = |known: &[&str]| extension.as_deref().is_some_and(|own| known.contains(&own));
     let unread = UNREAD.iter().find(|(_, extensions)| is(extensions)).map(|(format, _)| *format);
     if extension.is_some() && has_image_extension(Path::new(name)) {
-        // A picture that this program drew is a PNG or a GIF.
+        // The images that this program writes are PNG or GIF.
         return match is(&["png", "gif"]) && start().is_some_and(|start| is_signed(&start)) {
             true => FileKind::OwnImage,
             false => FileKind::Image,

@@ -234,8 +234,8 @@ pub(crate) fn record_unary(
     record(out, name, &[parent], |_| smallvec![], move |_, g| smallvec![Some(backward(g))])
 }
 
-/// [`record`] of a bilinear operation: `grad_a` is given the gradient and `b`, `grad_b` the gradient
-/// and `a`.
+/// [`record`] of a bilinear operation: `grad_a` is given the gradient and `b`, `grad_b` the
+/// gradient and `a`.
 pub(crate) fn record_bilinear(
     out: Tensor,
     name: &'static str,

@@ -58,7 +58,12 @@ pub struct CompareArgs {
     real: Option<String>,
     /// Generated images: a checkpoint, a run directory, model:NAME of a built-in model, a dataset,
     /// or noise.
-    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", value_parser = crate::parse::spec(), help_heading = "Data")]
+    #[arg(
+        long,
+        value_name = "CHECKPOINT|RUNDIR|SPEC",
+        value_parser = crate::parse::spec(),
+        help_heading = "Data"
+    )]
     fake: Option<String>,
     /// Checkpoint file, or run directory (its newest valid checkpoint), of the generator; instead
     /// of --fake.

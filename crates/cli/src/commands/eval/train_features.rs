@@ -26,7 +26,13 @@ const CACHED: &str = "features";
 #[command(next_help_heading = "Training")]
 pub struct Args {
     /// Dataset with labels, as for `dcgan train`.
-    #[arg(long, value_name = "SPEC", value_parser = crate::parse::spec(), default_value = "fashion-mnist", help_heading = "Data")]
+    #[arg(
+        long,
+        value_name = "SPEC",
+        value_parser = crate::parse::spec(),
+        default_value = "fashion-mnist",
+        help_heading = "Data"
+    )]
     data: String,
     /// Train on the dataset's binary and categorical attributes instead of its classes.
     #[arg(long, help_heading = "Data")]
