@@ -292,7 +292,7 @@ fn the_paper_s_recipe_is_augmented_only_by_force() {
     };
     dir.ok(&paper(&[]));
     for flags in [&["--augment", "color"][..], &["--flip"]] {
-        dir.refused(2, &paper(flags), &["augment.allow", "images as they are"]);
+        dir.refused(2, &paper(flags), &["augment.allow", "without augmentation"]);
         dir.ok(&paper(&[flags, &["--allow-augment"]].concat()));
     }
 }
