@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
+use super::split_name::split_of;
 use super::{Candidate, Confidence, Format, first_file, has_extension, io, no_split};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::error::DataError;
@@ -186,8 +187,7 @@ fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, D
 
 /// The file at this path; for the test split, the one in the folder of a training file.
 fn of_file(set: &Cifar, file: &Path, split: Split) -> Result<PathBuf, DataError> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    if split == Split::Train || name.contains("test") {
+    if split == Split::Train || split_of(file) == Some(Split::Test) {
         return Ok(file.to_owned());
     }
     let test = file.with_file_name(set.test);

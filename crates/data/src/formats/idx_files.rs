@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::split_name::SplitName;
+use super::split_name::split_of;
 use super::{io, is_gzip, no_split, read_start};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
@@ -147,10 +147,6 @@ fn without_gz(path: &Path) -> PathBuf {
     } else {
         path.to_owned()
     }
-}
-
-fn split_of(path: &Path) -> Option<Split> {
-    SplitName::of(&file_name(path)).map(|name| name.split)
 }
 
 fn file_name(path: &Path) -> String {

@@ -13,6 +13,7 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use parking_lot::Mutex;
 
+use super::split_name::split_of;
 use super::{Confidence, Format, any_shape, io, lmdb, no_split};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
@@ -120,8 +121,7 @@ fn is_database_folder(folder: &Path) -> bool {
 
 fn database_path(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     let file = path.is_file() || path.join(DATA_FILE).is_file();
-    let names_split = path.file_name().is_some_and(|name| name.to_string_lossy().contains("_val"));
-    if file && (split == Split::Train || names_split) {
+    if file && (split == Split::Train || split_of(path) == Some(Split::Test)) {
         return Ok(path.to_owned());
     }
     let folder = if file { path.parent().unwrap_or(path) } else { path };

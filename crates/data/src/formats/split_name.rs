@@ -3,6 +3,8 @@
 //! Names are compared word by word: `training_set`, `train2017`, `trainA` and `TestImages` are
 //! splits, `contest` and `interval` are none.
 
+use std::path::Path;
+
 use crate::source::Split;
 
 const TRAIN_WORDS: &[&str] = &["train", "training", "trainset", "trainval"];
@@ -66,6 +68,12 @@ impl SplitName {
         });
         Some(Self { split, rank, rest: words })
     }
+}
+
+/// The split that the words of a file's name mean, if any.
+pub(super) fn split_of(path: &Path) -> Option<Split> {
+    let name = path.file_name()?.to_string_lossy();
+    SplitName::of(&name).map(|name| name.split)
 }
 
 /// The lower-case words of a name: parts between other characters, of letters or of digits, and

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::mat::{self, ElementType, MatArray};
 use super::planar::{PixelOrder, PlanarPixels, PlanarSource};
+use super::split_name::split_of;
 use super::{Confidence, Format, first_file, no_split};
 use crate::attributes::Attributes;
 use crate::error::DataError;
@@ -90,9 +91,7 @@ fn mat_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     if path.is_dir() {
         return first_file(path, &[wanted]).ok_or_else(|| none(wanted));
     }
-    if split == Split::Train
-        || path.file_name().is_some_and(|name| name.to_string_lossy().contains("test"))
-    {
+    if split == Split::Train || split_of(path) == Some(Split::Test) {
         return Ok(path.to_owned());
     }
     path.parent().and_then(|folder| first_file(folder, &[TEST])).ok_or_else(|| none(TEST))

@@ -14,7 +14,7 @@ use tar::{Archive, Entry};
 use super::compression::Compression;
 use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
 use super::image_files::ImageFiles;
-use super::split_name::SplitName;
+use super::split_name::split_of;
 use super::{
     Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape, has_extension,
     io as io_error, no_split, read_start,
@@ -143,10 +143,7 @@ struct Shards {
 /// The archives of a folder that hold the split, by the words of their names.
 fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
     let all: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_shard(path)).collect();
-    let is_test = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        SplitName::of(&name).is_some_and(|name| name.split == Split::Test)
-    };
+    let is_test = |path: &PathBuf| split_of(path) == Some(Split::Test);
     let (test, train): (Vec<_>, Vec<_>) = all.into_iter().partition(is_test);
     if train.is_empty() && test.is_empty() {
         return Err(DataError::NoImages { path: folder.to_owned(), files: 0, notes: Vec::new() });

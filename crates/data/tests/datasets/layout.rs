@@ -234,6 +234,13 @@ fn words_of_names_are_splits_of_idx_files() {
     assert!(message(of(Split::Test)).contains("has no test split"));
     file("t10k-images-idx3-ubyte", 2);
     assert_eq!((of(Split::Train).unwrap().len(), of(Split::Test).unwrap().len()), (3, 2));
+    // A file that is named belongs to the training split too, unless a word of its name says test.
+    let cifar = copied("cifar10");
+    fs::copy(cifar.path().join("data_batch_1.bin"), cifar.path().join("contest.bin")).unwrap();
+    for (name, wanted) in [("contest.bin", vec![5]), ("test_batch.bin", vec![5])] {
+        let path = cifar.path().join(name);
+        assert_eq!(labels(&open_as("cifar10:", &path, Split::Test, &rgb(32)).unwrap()), wanted);
+    }
 }
 
 #[test]
