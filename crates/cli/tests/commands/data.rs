@@ -624,8 +624,10 @@ fn a_run_may_lie_in_its_own_data() {
     run(place, &resume("5"));
     // Everything that is drawn is known by its signature, wherever it is.
     run(&photos, &["data", "preview", ".", "--image", "16", "--count", "4", "--grid", "p.png"]);
-    run(place, &["sample", "--runs-dir", "photos/runs", "--count", "3", "--out", "photos/mine"]);
-    let gif = fs::read(files(&photos.join("runs"))[0].join("timelapse.gif")).unwrap();
+    let first = files(&photos.join("runs")).into_iter().find(|path| path.is_dir()).unwrap();
+    let checkpoint = first.to_str().unwrap();
+    run(place, &["sample", "--checkpoint", checkpoint, "--count", "3", "--out", "photos/mine"]);
+    let gif = fs::read(first.join("timelapse.gif")).unwrap();
     fs::write(photos.join("t.gif"), gif).unwrap();
     let ended = run(place, &resume("6"));
     assert!(ended.err.contains("5 images that this program wrote are left out"), "{}", ended.err);
