@@ -34,20 +34,8 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 
 /// Runs the generators of golden files.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    let scripts = [
-        "ops",
-        "networks",
-        "layers",
-        "losses",
-        "recipes",
-        "trajectory",
-        "objectives",
-        "metrics",
-        "interpret",
-        "svm",
-    ];
-    scripts
-        .iter()
+    "ops networks layers losses recipes trajectory objectives metrics interpret svm"
+        .split(' ')
         .try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }
 

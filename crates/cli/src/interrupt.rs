@@ -28,9 +28,6 @@ pub fn watch() {
 }
 
 /// Makes the first interrupt set the returned flag instead of ending the program.
-///
-/// # Errors
-/// Returns an error if the system refused the handlers.
 pub fn graceful() -> Result<&'static AtomicBool, CliError> {
     if let Some(error) = UNWATCHED.get() {
         return Err(failure!("cannot watch for Ctrl-C: {error}"));

@@ -6,9 +6,6 @@ use std::thread::available_parallelism;
 
 /// Starts `count` threads, or one per core; only the first call does. Without it rayon starts its
 /// own with the first parallel loop, and panics where the system refuses them.
-///
-/// # Errors
-/// Returns an error if the system refuses the threads.
 pub fn start(count: Option<u32>) -> Result<(), CliError> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {

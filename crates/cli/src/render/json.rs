@@ -4,8 +4,6 @@ use crate::output;
 use data::Dataset;
 use nn::{LayerSummary, ModelSummary, Recipe};
 use serde_json::{Map, Value, json};
-use std::path::Path;
-use tensor::Device;
 use train::monitor::Alert;
 use train::{Event, RunOutcome};
 
@@ -47,26 +45,6 @@ pub fn data(dataset: &Dataset) {
         "fingerprint": dataset.fingerprint(),
         "skipped": skipped,
     }));
-}
-
-pub fn device(device: &Device) {
-    output::json(&json!({ "event": "device", "device": device.to_string() }));
-}
-
-pub fn directory(path: &Path) {
-    output::json(&json!({ "event": "directory", "path": path }));
-}
-
-pub fn dry_run(steps: u64) {
-    output::json(&json!({ "event": "dry_run", "steps": steps }));
-}
-
-pub fn complete(path: &Path, step: u64) {
-    output::json(&json!({ "event": "complete", "path": path, "step": step }));
-}
-
-pub fn hint(text: &str) {
-    output::json(&json!({ "event": "hint", "message": text }));
 }
 
 pub fn warning(text: &str) {

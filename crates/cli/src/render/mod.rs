@@ -9,6 +9,8 @@ use data::{DataError, Dataset, LayoutReport, SkippedImage};
 use eval::Progress;
 use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressStyle};
 use nn::{ModelSummary, Recipe};
+use serde_json::{Value, json};
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -58,48 +60,47 @@ impl Renderer {
         }
     }
 
+    /// Shows a line of text, or a JSON object.
+    fn show(&self, text: impl Display, object: Value) {
+        match self {
+            Self::Text(_) => output::line(text),
+            Self::Json => output::json(&object),
+        }
+    }
+
     /// Shows the device.
     pub fn device(&self, device: &Device) {
-        match self {
-            Self::Text(_) => output::line(format!("Device: {device}")),
-            Self::Json => json::device(device),
-        }
+        let object = json!({ "event": "device", "device": device.to_string() });
+        self.show(format!("Device: {device}"), object);
     }
 
     /// Shows the run directory.
     pub fn directory(&self, path: &Path) {
-        match self {
-            Self::Text(_) => {
-                output::line(format!("Run directory: {}\n", output::name(path.display())))
-            }
-            Self::Json => json::directory(path),
-        }
+        let object = json!({ "event": "directory", "path": path });
+        self.show(format!("Run directory: {}\n", output::name(path.display())), object);
     }
 
     /// Reports the end of a dry run.
     pub fn dry_run(&self, steps: u64) {
-        match self {
-            Self::Text(_) => {
-                output::line(format!("Dry run: would train {steps} steps; nothing was written"))
-            }
-            Self::Json => json::dry_run(steps),
-        }
+        let object = json!({ "event": "dry_run", "steps": steps });
+        self.show(format!("Dry run: would train {steps} steps; nothing was written"), object);
     }
 
     /// Reports that the run was already finished.
     pub fn complete(&self, dir: &Path, step: u64) {
-        match self {
-            Self::Text(_) => text::complete(dir, step),
-            Self::Json => json::complete(dir, step),
-        }
+        let text = format!(
+            "{} has finished all of its {step} steps\nmake it longer with: dcgan train --resume {} \
+             --steps {}",
+            output::name(dir.display()),
+            quoted(dir),
+            step.saturating_mul(2)
+        );
+        self.show(text, json!({ "event": "complete", "path": dir, "step": step }));
     }
 
     /// Shows what to expect and what to try.
     pub fn hint(&self, text: &str) {
-        match self {
-            Self::Text(_) => output::line(text),
-            Self::Json => json::hint(text),
-        }
+        self.show(text, json!({ "event": "hint", "message": text }));
     }
 
     /// Shows a warning.
@@ -168,9 +169,6 @@ pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
 }
 
 /// Runs `work`, which reports how many images it has read, under a progress bar (none with `json`).
-///
-/// # Errors
-/// Returns the error of `work`, or one if the threads that decode cannot be started.
 pub fn count_images<T>(
     json: bool,
     what: &'static str,

@@ -174,15 +174,6 @@ impl TextRenderer {
     }
 }
 
-pub fn complete(dir: &Path, step: u64) {
-    let shown = quoted(dir);
-    output::line(format!("{} has finished all of its {step} steps", output::name(dir.display())));
-    output::line(format!(
-        "make it longer with: dcgan train --resume {shown} --steps {}",
-        step.saturating_mul(2)
-    ));
-}
-
 /// Losses, mean D outputs and speed.
 fn short(row: &MetricsRow) -> String {
     format!(

@@ -1,6 +1,7 @@
 //! Mode coverage: how much of a mixture a generator has found.
 
 use super::Mixture;
+use serde::Serialize;
 
 /// Number of samples of a measurement, as in the literature.
 pub const NUM_SAMPLES: usize = 2500;
@@ -9,7 +10,7 @@ const MAX_STDS: f32 = 3.0;
 
 /// Coverage of the modes of a mixture by samples, as defined by Srivastava et al. (2017, "VEEGAN")
 /// and Lin et al. (2018, "PacGAN").
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Coverage {
     /// Number of modes with at least one sample of high quality: one within 3 standard deviations
     /// of that center, which is its nearest.
@@ -23,6 +24,7 @@ pub struct Coverage {
     /// all modes are equally frequent, ln(modes) when only one is left.
     pub reverse_kl: f64,
     /// Number of samples of high quality of each mode.
+    #[serde(skip)]
     pub histogram: Vec<usize>,
 }
 

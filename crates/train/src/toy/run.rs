@@ -2,6 +2,7 @@
 
 use super::{Coverage, Frame, ToySettings, ToyTrainer};
 use crate::TrainError;
+use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
@@ -20,7 +21,7 @@ pub enum ToyEvent {
 }
 
 /// Metrics of a run at one step.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ToyMeasurement {
     /// The run's seed.
     pub seed: u64,
@@ -31,6 +32,7 @@ pub struct ToyMeasurement {
     /// G's loss in the last step; NaN after the run has diverged.
     pub g_loss: f32,
     /// The coverage of the samples.
+    #[serde(flatten)]
     pub coverage: Coverage,
 }
 

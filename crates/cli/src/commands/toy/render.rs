@@ -187,18 +187,9 @@ fn row(measured: &ToyMeasurement, of: usize) -> String {
 }
 
 fn object(event: &str, measured: &ToyMeasurement) -> Value {
-    let ToyMeasurement { seed, step, d_loss, g_loss, coverage } = measured;
-    json!({
-        "event": event,
-        "seed": seed,
-        "step": step,
-        "d_loss": d_loss,
-        "g_loss": g_loss,
-        "modes": coverage.modes,
-        "fair_modes": coverage.fair_modes,
-        "high_quality": coverage.high_quality,
-        "reverse_kl": coverage.reverse_kl,
-    })
+    let mut object = json!(measured);
+    object["event"] = event.into();
+    object
 }
 
 /// Mean, and standard deviation of a sample (n − 1).
