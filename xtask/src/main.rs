@@ -1,4 +1,4 @@
-//! Developer tasks: benchmarks, golden files, figures, continuous integration.
+//! Developer tasks: benchmarks, fault injection, golden files, figures, continuous integration.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,8 @@ mod bench_data;
 mod bench_kernels;
 mod bench_sample;
 mod bench_step;
+#[cfg(target_os = "linux")]
+mod chaos;
 mod experiments;
 mod figures;
 mod images;
@@ -21,7 +23,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
-    about = "Developer tasks: benchmarks, golden files, figures, continuous integration"
+    about = "Developer tasks: benchmarks, fault injection, golden files, figures, continuous integration"
 )]
 enum Task {
     BenchKernels(bench_kernels::Options),
@@ -32,6 +34,8 @@ enum Task {
     Figures(figures::Options),
     Ablations(ablations::Options),
     Experiments(experiments::Options),
+    #[cfg(target_os = "linux")]
+    Chaos(chaos::Options),
     InjectDuplicates(inject_duplicates::Options),
     Images(images::Options),
     Stack(images::Stack),
@@ -65,6 +69,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         Task::Figures(options) => figures::run(&options),
         Task::Ablations(options) => ablations::run(&options),
         Task::Experiments(options) => experiments::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Chaos(options) => chaos::run(&options),
         Task::InjectDuplicates(options) => inject_duplicates::run(&options),
         Task::Images(options) => images::run(&options),
         Task::Stack(options) => images::stack(&options),

@@ -1,0 +1,171 @@
+//! `chaos`: a campaign of injected faults against the built program. A case is a function of the
+//! seed, its kind and its number, so that a failing one can be run again.
+
+mod bit_flips;
+mod case;
+mod full_disks;
+mod jobs;
+mod kills;
+mod mutations;
+mod signals;
+mod trace;
+
+use case::{Case, Setup};
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use std::error::Error;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+type BoxError = Box<dyn Error>;
+
+/// Kill the program, fill its disk, flip bits of its files, damage its inputs and send it signals,
+/// at random, and check that nothing is lost, nothing false is read and nothing panics. Prints a
+/// table of the cases, and keeps the folder of each that failed. Linux only.
+#[derive(Args)]
+pub struct Options {
+    /// Duration, divided equally among the kinds of faults; at least one case of each is tried.
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    minutes: f64,
+    /// Seed: the same seed gives the same sequence of cases [default: random].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// One kind of faults [default: all].
+    #[arg(long, value_parser = KINDS.map(|kind| kind.0))]
+    kind: Option<String>,
+    /// One case of this kind.
+    #[arg(long, value_name = "N", requires = "kind")]
+    case: Option<u64>,
+    /// The folder in which failing cases are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs/chaos")]
+    dir: PathBuf,
+    /// A built `dcgan`, instead of building one.
+    #[arg(long, value_name = "FILE")]
+    dcgan: Option<PathBuf>,
+}
+
+/// A kind of faults: its name, and the function that tries one case of it.
+type Kind = (&'static str, fn(&mut Case) -> Result<(), BoxError>);
+
+const KINDS: [Kind; 5] = [
+    ("kills", kills::run),
+    ("full-disks", full_disks::run),
+    ("bit-flips", bit_flips::run),
+    ("mutations", mutations::run),
+    ("signals", signals::run),
+];
+
+/// Runs the campaign.
+///
+/// # Errors
+/// Returns an error if the program cannot do the undisturbed work, or if cases failed (with their
+/// number and folder).
+pub fn run(options: &Options) -> Result<(), BoxError> {
+    enter_namespace()?;
+    let kinds = KINDS.into_iter().filter(|kind| options.kind.as_ref().is_none_or(|k| k == kind.0));
+    let program = fs::canonicalize(match &options.dcgan {
+        Some(file) => file.clone(),
+        None => crate::tasks::built_dcgan()?,
+    })?;
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+    println!("seed {seed}");
+    fs::create_dir_all(&options.dir)?;
+    let folder =
+        tempfile::Builder::new().prefix("campaign-").tempdir_in(fs::canonicalize(&options.dir)?)?;
+    let setup = Setup::new(program, folder.path())?;
+    let share = Duration::try_from_secs_f64(60.0 * options.minutes / kinds.clone().count() as f64)?;
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(["kind", "tried", "failed", "seconds"]);
+    table.column_iter_mut().skip(1).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    let mut failed = 0;
+    for kind in kinds {
+        let start = Instant::now();
+        let [tried, bad] = campaign(kind, options.case, seed, start + share, &setup)?;
+        failed += bad;
+        let seconds = format!("{:.0}", start.elapsed().as_secs_f64());
+        table.add_row([kind.0.to_owned(), tried.to_string(), bad.to_string(), seconds]);
+    }
+    println!("{table}");
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(format!("{failed} cases failed, which are kept in {}", folder.keep().display()).into())
+}
+
+/// Tries cases of a kind until `end`, or the one of this number; returns the numbers of cases and
+/// of failures. The folder of a failing case is kept.
+fn campaign(
+    (name, run): Kind,
+    number: Option<u64>,
+    seed: u64,
+    end: Instant,
+    setup: &Setup,
+) -> Result<[u64; 2], BoxError> {
+    let first = number.unwrap_or(0);
+    let (mut tried, mut failed) = (0, 0);
+    while tried == 0 || number.is_none() && Instant::now() < end {
+        let index = first + tried;
+        let mut hasher = DefaultHasher::new();
+        (seed, name, index).hash(&mut hasher);
+        let mut case = Case::new(setup, &format!("{name}-{index}"), index, hasher.finish())?;
+        match run(&mut case) {
+            Ok(()) => fs::remove_dir_all(&case.dir)?,
+            Err(error) => {
+                failed += 1;
+                let again = format!("cargo xtask chaos --seed {seed} --kind {name} --case {index}");
+                println!("{name}/{index}: {error}\n  again: {again}\n  kept: {:?}", case.dir);
+                case.keep(&format!("{error}\n{again}"))?;
+            }
+        }
+        tried += 1;
+    }
+    Ok([tried, failed])
+}
+
+/// Where this user may mount nothing, starts this process again in a user namespace in which he
+/// may, if the system has them.
+fn enter_namespace() -> Result<(), BoxError> {
+    if full_disks::Disk::mount(tempfile::tempdir()?.path()).is_ok() {
+        return Ok(());
+    }
+    let unshare = |program: &Path| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount"]).arg(program);
+        command
+    };
+    let possible = unshare(Path::new("true")).output().is_ok_and(|o| o.status.success());
+    if possible && !nix::unistd::geteuid().is_root() {
+        return Err(unshare(&std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .exec()
+            .into());
+    }
+    println!("nothing can be mounted here: full disks are limits of the file size alone");
+    Ok(())
+}
+
+/// All files below a folder, or the file, by their path in it.
+fn files(root: &Path) -> Result<Vec<(String, PathBuf)>, BoxError> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
+        let path = entry?.into_path();
+        if !path.is_dir() {
+            found.push((path.strip_prefix(root)?.to_string_lossy().into_owned(), path));
+        }
+    }
+    Ok(found)
+}
+
+/// Copies a file, or a folder with all its files, to `to`.
+fn copy(from: &Path, to: &Path) -> Result<(), BoxError> {
+    for (name, path) in files(from)? {
+        let target = mutations::join(to, &name);
+        fs::create_dir_all(target.parent().ok_or("a path without a folder")?)?;
+        fs::copy(path, target)?;
+    }
+    Ok(())
+}
