@@ -20,7 +20,8 @@ fn derivative(x: f32) -> f32 {
 //#if MOMENTS
 // Count, mean and sum of squared deviations of a part of the rows: each thread about its first row,
 // then merged by the formula of Chan, Golub and LeVeque (1979), which keeps the digits of the
-// variance when the mean is large. A workgroup has 16 words of channels and 16 rows at a time.
+// variance when the mean is large. Means are differences to the first row of all, which keeps
+// theirs. A workgroup has 16 words of channels and 16 rows at a time.
 struct Params { rows: u32, words: u32, parts: u32, chunk: u32, blocks: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
@@ -53,7 +54,7 @@ fn main(${BUILTINS}) {
             square += d * d;
             count += 1.0;
         }
-        shared_mean[lane] = first + sum / count;
+        shared_mean[lane] = (first - x[word]) + sum / count;
         shared_square[lane] = max(square - sum * (sum / count), ${WORD}());
     } else {
         shared_mean[lane] = ${WORD}();
@@ -78,16 +79,19 @@ fn main(${BUILTINS}) {
 }
 //#end
 //#if STATISTICS
-// Merges the parts of each channel: mean, biased variance, and the scale and offset that normalize.
+// Merges the parts of each channel: mean, biased variance, and what normalizes: the scale and offset
+// of x - mean, and the part of the mean that rounding took, which is not small next to the standard
+// deviation where |mean| >> std. The offset makes up for it.
 struct Params { channels: u32, rows: u32, parts: u32, chunk: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> means: array<f32>;
 @group(0) @binding(2) var<storage, read> squares: array<f32>;
-@group(0) @binding(3) var<storage, read> gamma: array<f32>;
-@group(0) @binding(4) var<storage, read> beta: array<f32>;
-@group(0) @binding(5) var<storage, read_write> mean_: array<f32>;
-@group(0) @binding(6) var<storage, read_write> variance_: array<f32>;
-@group(0) @binding(7) var<storage, read_write> affine: array<f32>;
+@group(0) @binding(3) var<storage, read> x: array<f32>;
+@group(0) @binding(4) var<storage, read> gamma: array<f32>;
+@group(0) @binding(5) var<storage, read> beta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> mean_: array<f32>;
+@group(0) @binding(7) var<storage, read_write> variance_: array<f32>;
+@group(0) @binding(8) var<storage, read_write> affine: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(${BUILTINS}) {
@@ -107,24 +111,31 @@ fn main(${BUILTINS}) {
     }
     let variance = square / count;
     let scale = gamma[c] / sqrt(variance + params.eps);
-    mean_[c] = mean;
+    let rounded = x[c] + mean;
+    let residual = mean - (rounded - x[c]);
+    mean_[c] = rounded;
     variance_[c] = variance;
     affine[c] = scale;
-    affine[params.channels + c] = beta[c] - mean * scale;
+    affine[params.channels + c] = beta[c] - residual * scale;
+    affine[2u * params.channels + c] = residual;
 }
 //#end
 //#if APPLY
 // activation(x · scale + offset). PAIR: scale and offset are two buffers; BIAS: the offset alone;
-// else one buffer has the scale, then the offset.
+// else activation((x - mean) · scale + offset), with scale and offset in one buffer.
 struct Params { count: u32, words: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
 @group(0) @binding(2) var<storage, read> scale: array<${WORD}>;
+//#if BIAS
+@group(0) @binding(3) var<storage, read_write> result: array<${WORD}>;
+//#else
 //#if PAIR
 @group(0) @binding(3) var<storage, read> offset: array<${WORD}>;
-@group(0) @binding(4) var<storage, read_write> result: array<${WORD}>;
 //#else
-@group(0) @binding(3) var<storage, read_write> result: array<${WORD}>;
+@group(0) @binding(3) var<storage, read> mean: array<${WORD}>;
+//#end
+@group(0) @binding(4) var<storage, read_write> result: array<${WORD}>;
 //#end
 
 @compute @workgroup_size(256)
@@ -140,7 +151,7 @@ fn main(${BUILTINS}) {
 //#if BIAS
     let v = x[i] + scale[c];
 //#else
-    let v = x[i] * scale[c] + scale[params.words + c];
+    let v = (x[i] - mean[c]) * scale[c] + scale[params.words + c];
 //#end
 //#end
 //#if VEC
@@ -151,7 +162,7 @@ fn main(${BUILTINS}) {
 }
 //#end
 //#if GRADIENT_SUMS
-// Σ g and Σ g · (x − mean) of a part of the rows, g = dy · activation'(x · scale + offset).
+// Σ g and Σ g · (x − mean) of a part of the rows, g = dy · activation'((x − mean) · scale + offset).
 struct Params { rows: u32, words: u32, parts: u32, chunk: u32, blocks: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
@@ -181,8 +192,8 @@ fn main(${BUILTINS}) {
         let offset = affine[params.words + word];
         let center = mean[word];
         for (var row = start; row < end; row += 16u) {
-            let v = x[row * params.words + word];
-            let before = v * scale + offset;
+            let centered = x[row * params.words + word] - center;
+            let before = centered * scale + offset;
 //#if VEC
             let slopes = vec4<f32>(derivative(before.x), derivative(before.y),
                 derivative(before.z), derivative(before.w));
@@ -191,7 +202,7 @@ fn main(${BUILTINS}) {
 //#end
             let g = dy[row * params.words + word] * slopes;
             sum += g;
-            weight += g * (v - center);
+            weight += g * centered;
         }
     }
     shared_sum[lane] = sum;
@@ -216,12 +227,11 @@ struct Params { channels: u32, rows: u32, parts: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
 @group(0) @binding(2) var<storage, read> weighted: array<f32>;
-@group(0) @binding(3) var<storage, read> mean: array<f32>;
-@group(0) @binding(4) var<storage, read> variance: array<f32>;
-@group(0) @binding(5) var<storage, read> affine: array<f32>;
-@group(0) @binding(6) var<storage, read_write> dgamma: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dbeta: array<f32>;
-@group(0) @binding(8) var<storage, read_write> linear: array<f32>;
+@group(0) @binding(3) var<storage, read> variance: array<f32>;
+@group(0) @binding(4) var<storage, read> affine: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dgamma: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dbeta: array<f32>;
+@group(0) @binding(7) var<storage, read_write> linear: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(${BUILTINS}) {
@@ -235,6 +245,8 @@ fn main(${BUILTINS}) {
         sum += sums[part * params.channels + c];
         weight += weighted[part * params.channels + c];
     }
+    let residual = affine[2u * params.channels + c];
+    weight -= residual * sum;
     let rstd = 1.0 / sqrt(variance[c] + params.eps);
     let n = f32(params.rows);
     let scale = affine[c];
@@ -242,7 +254,7 @@ fn main(${BUILTINS}) {
     dgamma[c] = weight * rstd;
     dbeta[c] = sum;
     linear[c] = slope;
-    linear[params.channels + c] = -scale * sum / n;
+    linear[params.channels + c] = -scale * sum / n - slope * residual;
 }
 //#end
 //#if GRADIENT
@@ -262,14 +274,14 @@ fn main(${BUILTINS}) {
         return;
     }
     let c = i % params.words;
-    let v = x[i];
-    let before = v * affine[c] + affine[params.words + c];
+    let centered = x[i] - mean[c];
+    let before = centered * affine[c] + affine[params.words + c];
 //#if VEC
     let slopes = vec4<f32>(derivative(before.x), derivative(before.y), derivative(before.z),
         derivative(before.w));
 //#else
     let slopes = derivative(before);
 //#end
-    dx[i] = affine[c] * dy[i] * slopes + linear[c] * (v - mean[c]) + linear[params.words + c];
+    dx[i] = affine[c] * dy[i] * slopes + linear[c] * centered + linear[params.words + c];
 }
 //#end

@@ -183,10 +183,17 @@ def one_hot(rng, count, classes):
 
 
 def classes():
-    case = "semi_supervised"
+    # Logits far from zero: an LSE of 1e4 is rounded to 1e-3.
+    for suffix, mean in [("", 0.0), (".far", 1e4), (".far_negative", -1e4)]:
+        semi_supervised(f"semi_supervised{suffix}", mean)
+        for kind in ["one-hot", "attributes"]:
+            auxiliary(f"auxiliary.{kind}{suffix}", kind, mean)
+
+
+def semi_supervised(case, mean):
     rng = rng_for(case)
-    by = given(case, labeled_logits=normal(rng, (4, 3), 3), real_logits=normal(rng, (5, 3), 3),
-               fake_logits=normal(rng, (6, 3), 3))
+    counts = {"labeled": 4, "real": 5, "fake": 6}
+    by = given(case, **{f"{of}_logits": normal(rng, (n, 3), 3, mean) for of, n in counts.items()})
     labels, gout = one_hot(rng, 4, 3), normal(rng, (5,))
     record(case, one_hot=labels, gout=gout)
     lse = lambda x: torch.logsumexp(x, 1)
@@ -199,18 +206,19 @@ def classes():
          by)
     loss(case, "real_logit", (l_real * double(gout)).sum(), by)
     cases.append({"case": case, "kind": "semi_supervised", "attrs": {}})
-    for kind in ["one-hot", "attributes"]:
-        case = f"auxiliary.{kind}"
-        rng = rng_for(case)
-        by = given(case, logits=normal(rng, (4, 3), 3))
-        targets = (one_hot(rng, 4, 3) if kind == "one-hot"
-                   else rng.randint(2, size=(4, 3)).astype(np.float32))
-        record(case, targets=targets)
-        t = double(targets)
-        value = (F.cross_entropy(by["logits"], t) if kind == "one-hot"
-                 else F.binary_cross_entropy_with_logits(by["logits"], t))
-        loss(case, "value", value, by)
-        cases.append({"case": case, "kind": "auxiliary", "attrs": {"targets": kind}})
+
+
+def auxiliary(case, kind, mean):
+    rng = rng_for(case)
+    by = given(case, logits=normal(rng, (4, 3), 3, mean))
+    targets = (one_hot(rng, 4, 3) if kind == "one-hot"
+               else rng.randint(2, size=(4, 3)).astype(np.float32))
+    record(case, targets=targets)
+    t = double(targets)
+    value = (F.cross_entropy(by["logits"], t) if kind == "one-hot"
+             else F.binary_cross_entropy_with_logits(by["logits"], t))
+    loss(case, "value", value, by)
+    cases.append({"case": case, "kind": "auxiliary", "attrs": {"targets": kind}})
 
 
 # --------------------------------------------------------------------------------------- optimizers

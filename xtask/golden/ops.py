@@ -236,6 +236,12 @@ def reductions():
         eighths = np.round(rng_for(name).uniform(-2, 2, (3, 5)) * 8).astype(np.float32)
         x = np.float32(100) + eighths / 8
         case(name, op, [x], attrs, function)
+        # So far that a sum with the maximum is rounded to 1e-3, and equal values.
+        x = np.float32(-1e4) + (x - 100)
+        x[1] = -1e4
+        case(f"{name}.negative", op, [x], attrs, function)
+    huge = np.array([[3e30, 3e30], [-3e30, 3e30]], dtype=np.float32)
+    case("log_softmax.huge", "log_softmax", [huge], {"axis": 1}, lambda x: torch.log_softmax(x, 1))
 
 
 def matmul():
@@ -504,9 +510,14 @@ def norms():
         ((3, 2, 2, 4), 1e-5, 3e-3, 0.0, leaky),
         ((3, 2, 2, 4), 1e-5, 1.0, 5.0, tanh),
         ((2, 35, 1), 1e-5, 1.0, 0.0, none),
+        # |mean| >> std: a gradient slope * x + constant cancels, and a mean rounded to float32 is
+        # off by 1e-3 of the deviation.
+        ((3, 2, 2, 4), 1e-5, 1.0, 1e4, leaky),
+        ((9, 3), 1e-8, 1.0, -3e4, none),
+        ((3, 5, 16), 1e-5, 0.1, 1e3, tanh),
     ]
     for shape, eps, std, mean, (attrs, activate) in todo:
-        spread = f".std{std}" if std != 1 else f".mean{mean}" if mean else ""
+        spread = (f".std{std}" if std != 1 else "") + (f".mean{mean}" if mean else "")
         name = f"batch_norm.{'x'.join(map(str, shape))}.eps{eps}.{attrs['activation']}{spread}"
         draw = lambda rng: [normal(rng, shape, std, mean), normal(rng, shape[-1:], 0.4, 1.0),
                             normal(rng, shape[-1:], 0.5)]

@@ -78,12 +78,17 @@ impl MinibatchDiscrimination {
 impl Module for MinibatchDiscrimination {
     #[track_caller]
     fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
-        // A sample is at distance 0 from itself.
-        let near = self.distances(x, ctx).neg().exp().sum(&[1], false).add_scalar(-1.0);
+        // Without the sample itself: its e⁰, subtracted from the sum, would take the digits of a
+        // sample far from all others with it.
+        let n = x.shape()[0];
+        let other = |at| f32::from(u8::from(at / n != at % n));
+        let others: Vec<f32> = (0..n * n).map(other).collect();
+        let others = Tensor::from_slice(&others, [n, n, 1]).to_device(&x.device());
+        let near = self.distances(x, ctx).neg().exp().mul(&others).sum(&[1], false);
         let near = match &self.code {
             Some((_, bias)) => near.add(&bias.leaf(ctx.mode.track)),
             None if self.form == MinibatchForm::Mean => {
-                near.scale(1.0 / (x.shape()[0].max(2) - 1) as f32)
+                near.scale(1.0 / (n.max(2) - 1) as f32)
             }
             None => near,
         };

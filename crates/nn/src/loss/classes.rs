@@ -9,8 +9,8 @@ use super::GanLoss;
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 
-/// L_lab = E[LSE(l) − l_y], the class loss of a semi-supervised D: the cross-entropy of the classes
-/// of labeled real images, where `one_hot` is `[N, K]`.
+/// L_lab = E[−log_softmax(l)_y], the class loss of a semi-supervised D: the cross-entropy of the
+/// classes of labeled real images, where `one_hot` is `[N, K]`.
 ///
 /// With `num_labels`, only so many of the images have a label: the rows of the others are zeros and
 /// the mean is over the labeled ones. It is 0 if no image has a label.
@@ -23,16 +23,9 @@ pub fn supervised_class_loss(
     one_hot: &Tensor,
     num_labels: Option<usize>,
 ) -> Tensor {
-    let Some(num_labels) = num_labels else {
-        return auxiliary_classifier(logits, one_hot, ClassTargets::OneHot);
-    };
     require_class_targets(logits, one_hot);
-    let own = logits.mul(one_hot).sum(&[1], false);
-    real_logit(logits)
-        .mul(&one_hot.sum(&[1], false))
-        .sub(&own)
-        .sum_all()
-        .scale(1.0 / num_labels.max(1) as f32)
+    let num_labels = num_labels.unwrap_or(logits.shape()[0]);
+    logits.log_softmax(1).mul(one_hot).sum_all().scale(-1.0 / num_labels.max(1) as f32)
 }
 
 /// The loss of a semi-supervised D on real images: L_lab of [`supervised_class_loss`] plus the real
@@ -92,12 +85,12 @@ pub enum ClassTargets {
 /// Panics if the shapes differ or are not `[N, K]`.
 #[track_caller]
 pub fn auxiliary_classifier(logits: &Tensor, targets: &Tensor, kind: ClassTargets) -> Tensor {
-    require_class_targets(logits, targets);
     match kind {
-        ClassTargets::OneHot => {
-            real_logit(logits).sub(&logits.mul(targets).sum(&[1], false)).mean_all()
+        ClassTargets::OneHot => supervised_class_loss(logits, targets, None),
+        ClassTargets::Attributes => {
+            require_class_targets(logits, targets);
+            logits.bce_with_logits(targets)
         }
-        ClassTargets::Attributes => logits.bce_with_logits(targets),
     }
 }
 

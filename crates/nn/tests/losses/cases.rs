@@ -131,7 +131,7 @@ pub fn features_and_classes(device: &Device) {
             "real features are constants"
         );
     });
-    each("semi_supervised", 1, device, |case| {
+    each("semi_supervised", 3, device, |case| {
         let names = ["labeled_logits", "real_logits", "fake_logits"];
         let [labeled, real, fake] = names.map(|name| case.tensor(name).leaf());
         let by = [(names[0], &labeled), (names[1], &real), (names[2], &fake)];
@@ -148,7 +148,7 @@ pub fn features_and_classes(device: &Device) {
         case.loss("unlabeled", &unlabeled, &by);
         case.loss("real_logit", &loss::real_logit(&real).mul(&case.tensor("gout")).sum_all(), &by);
     });
-    each("auxiliary", 2, device, |case| {
+    each("auxiliary", 6, device, |case| {
         let kind: ClassTargets =
             serde_json::from_value(case.attrs["targets"].clone()).expect("a kind");
         let logits = case.tensor("logits").leaf();

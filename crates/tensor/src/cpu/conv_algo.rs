@@ -9,9 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-/// Names the algorithms whose choice decides the last bits of a result: block lengths, splits of
-/// sums, and which kernel computes which shape. It changes whenever one of them does.
-const TABLE: &str = "winograd-6";
+/// Names the algorithms that decide the last bits of a result: block lengths, splits of sums,
+/// formulas, and which kernel computes which shape. It changes whenever one of them does.
+const TABLE: &str = "winograd-7";
 
 /// A member of the convolution triple.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

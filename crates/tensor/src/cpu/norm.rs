@@ -94,9 +94,18 @@ fn rough_mean(x: &[f32], channels: usize) -> Vec<f32> {
     totals.iter().map(|t| (t / count) as f32).collect()
 }
 
-/// Mean and biased variance of each channel. Sums are taken about a rough mean, so the variance
-/// keeps its digits when the mean is large.
-pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
+/// Mean and biased variance of each channel.
+pub(crate) struct Statistics {
+    pub mean: Vec<f32>,
+    /// What rounding to single precision took from the mean. Where |mean| ≫ std, it is not small
+    /// next to the standard deviation.
+    pub mean_residual: Vec<f32>,
+    pub variance: Vec<f32>,
+}
+
+/// The statistics of `[rows, channels]`. Sums are taken about a rough mean, so the variance keeps
+/// its digits when the mean is large.
+pub(crate) fn statistics(x: &[f32], channels: usize) -> Statistics {
     let rows = x.len() / channels;
     let shift = rough_mean(x, channels);
     let totals = column_totals(rows, channels, |range, width, totals| {
@@ -105,29 +114,32 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     });
     let n = rows as f64;
     let mean = |c: usize| totals[c] / n;
-    let means = (0..channels).map(|c| (f64::from(shift[c]) + mean(c)) as f32).collect();
+    let exact: Vec<f64> = (0..channels).map(|c| f64::from(shift[c]) + mean(c)).collect();
+    let rounded: Vec<f32> = exact.iter().map(|m| *m as f32).collect();
+    let residual = exact.iter().zip(&rounded).map(|(m, r)| (m - f64::from(*r)) as f32).collect();
     // Rounding may give a variance below 0. `max` would turn NaN into 0, so this comparison keeps
     // NaN.
     let variance = |c: usize| match totals[channels + c] / n - mean(c) * mean(c) {
         v if v < 0.0 => 0.0,
         v => v as f32,
     };
-    let variances = (0..channels).map(variance).collect();
-    (means, variances)
+    let variance = (0..channels).map(variance).collect();
+    Statistics { mean: rounded, mean_residual: residual, variance }
 }
 
 multiversion! {
     fn apply_lines<F: Fn(f32) -> f32>(
         x: &[f32],
-        scale: &[f32],
-        offset: &[f32],
+        affine: [&[f32]; 3],
         out: &mut [f32],
         f: &F,
     ) {
+        let [center, scale, offset] = affine;
         let width = scale.len();
         for (out, x) in out.chunks_mut(width).zip(x.chunks(width)) {
-            for (((o, &x), &s), &b) in out.iter_mut().zip(x).zip(scale).zip(offset) {
-                *o = f(x * s + b);
+            let affine = center.iter().zip(scale).zip(offset);
+            for ((o, &x), ((&m, &s), &b)) in out.iter_mut().zip(x).zip(affine) {
+                *o = f((x - m) * s + b);
             }
         }
     }
@@ -196,6 +208,19 @@ macro_rules! with_derivative {
     };
 }
 
+/// `out = activation((x − center) · scale + offset)`, all three per channel.
+pub(crate) fn normalize(x: &[f32], affine: [&[f32]; 3], activation: Activation, out: &mut [f32]) {
+    let channels = affine[0].len();
+    let width = channels * fold(x.len() / channels, channels);
+    let wide = affine.map(|values| repeat(values, width));
+    let wide = [&wide[0][..], &wide[1], &wide[2]];
+    // Whole rows, so that every chunk begins with channel 0.
+    let chunk = (CHUNK / width).max(1) * width;
+    with_activation!(activation, f => par_chunks_mut(out, chunk, |i, out| {
+        apply_lines(&x[i * chunk..i * chunk + out.len()], wide, out, &f);
+    }));
+}
+
 /// `out = activation(x · scale + offset)`, scale and offset per channel.
 pub(crate) fn scale_shift(
     x: &[f32],
@@ -204,14 +229,7 @@ pub(crate) fn scale_shift(
     activation: Activation,
     out: &mut [f32],
 ) {
-    let channels = scale.len();
-    let fold = fold(x.len() / channels, channels);
-    let (scale, offset) = (repeat(scale, channels * fold), repeat(offset, channels * fold));
-    // Whole rows, so that every chunk begins with channel 0.
-    let chunk = (CHUNK / scale.len()).max(1) * scale.len();
-    with_activation!(activation, f => par_chunks_mut(out, chunk, |i, out| {
-        apply_lines(&x[i * chunk..i * chunk + out.len()], &scale, &offset, out, &f);
-    }));
+    normalize(x, [&vec![0.0; scale.len()], scale, offset], activation, out);
 }
 
 multiversion! {
@@ -223,7 +241,7 @@ multiversion! {
         lanes: &mut [f32],
         derivative: &F,
     ) {
-        let [scale, offset, mean] = constants;
+        let [center, scale, offset] = constants;
         let width = scale.len();
         let (first, second) = lanes.split_at_mut(width);
         for (x, dy) in x.chunks(width * BLOCK).zip(dy.chunks(width * BLOCK)) {
@@ -233,9 +251,10 @@ multiversion! {
                 for i in 0..width {
                     // The activation's argument is recomputed from x, so that it need not be
                     // saved.
-                    let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
+                    let centered = x[i] - center[i];
+                    let g = dy[i] * derivative(centered * scale[i] + offset[i]);
                     first[i] += g;
-                    second[i] += g * (x[i] - mean[i]);
+                    second[i] += g * centered;
                 }
             }
             for (t, &l) in totals.iter_mut().zip(first.iter().chain(second.iter())) {
@@ -249,17 +268,19 @@ multiversion! {
     fn gradient_lines<F: Fn(f32) -> f32>(
         x: &[f32],
         dy: &[f32],
-        constants: [&[f32]; 4],
+        constants: [&[f32]; 5],
         out: &mut [f32],
         derivative: &F,
     ) {
-        let [scale, offset, slope, constant] = constants;
+        let [center, scale, offset, slope, constant] = constants;
         let width = scale.len();
         let lines = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
         for ((out, x), dy) in lines.zip(dy.chunks_exact(width)) {
             for i in 0..width {
-                let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
-                out[i] = scale[i] * g + slope[i] * x[i] + constant[i];
+                // Not slope · x + another constant: the two would cancel where |mean| ≫ std.
+                let centered = x[i] - center[i];
+                let g = dy[i] * derivative(centered * scale[i] + offset[i]);
+                out[i] = scale[i] * g + slope[i] * centered + constant[i];
             }
         }
     }
@@ -267,7 +288,7 @@ multiversion! {
 
 /// The per-channel values of the forward pass that the backward pass needs.
 pub(crate) struct Constants<'a> {
-    pub mean: &'a [f32],
+    pub statistics: &'a Statistics,
     /// 1 / √(variance + eps).
     pub rstd: &'a [f32],
     pub gamma: &'a [f32],
@@ -275,11 +296,12 @@ pub(crate) struct Constants<'a> {
 }
 
 impl Constants<'_> {
-    /// Scale and offset that turn x into the activation's argument.
+    /// Scale and offset that turn x − mean into the activation's argument.
     pub(crate) fn affine(&self) -> (Vec<f32>, Vec<f32>) {
         let scale: Vec<f32> = self.gamma.iter().zip(self.rstd).map(|(g, r)| g * r).collect();
+        let residual = &self.statistics.mean_residual;
         let offset =
-            scale.iter().zip(self.mean).zip(self.beta).map(|((s, m), b)| b - m * s).collect();
+            scale.iter().zip(residual).zip(self.beta).map(|((s, r), b)| b - r * s).collect();
         (scale, offset)
     }
 }
@@ -293,33 +315,35 @@ pub(crate) fn backward(
     activation: Activation,
     dx: Option<&mut [f32]>,
 ) -> (Vec<f32>, Vec<f32>) {
-    let channels = constants.mean.len();
+    let Statistics { mean: center, mean_residual, .. } = constants.statistics;
+    let channels = center.len();
     let rows = x.len() / channels;
     let (scale, offset) = constants.affine();
     let totals = column_totals(rows, channels, |range, width, totals| {
         let mut lanes = Buffer::uninit(2 * width);
-        let wide = [&scale, &offset, &constants.mean.to_vec()].map(|v| repeat(v, width));
+        let wide = [center, &scale, &offset].map(|v| repeat(v, width));
         let wide = [&wide[0][..], &wide[1], &wide[2]];
         let (x, dy) = (&x[range.clone()], &dy[range]);
         with_derivative!(activation, f => gradient_sums(x, dy, wide, totals, &mut lanes, &f));
     });
     let (sums, weighted) = totals.split_at(channels);
+    let residual = |c: usize| f64::from(mean_residual[c]);
+    // Σ g · (x − mean), from the sum about the rounded mean.
+    let weighted: Vec<f64> = (0..channels).map(|c| weighted[c] - residual(c) * sums[c]).collect();
     if let Some(dx) = dx {
         let n = rows as f64;
         let mut slope = vec![0f32; channels];
         let mut constant = vec![0f32; channels];
         for c in 0..channels {
-            let (s, r, m) =
-                (f64::from(scale[c]), f64::from(constants.rstd[c]), f64::from(constants.mean[c]));
-            // dx = s · (g − Σg / n − x̂ · Σ(g · x̂) / n) with x̂ = (x − m) · r,
-            // sorted by powers of x: each element then costs two multiply-adds after g.
+            let (s, r) = (f64::from(scale[c]), f64::from(constants.rstd[c]));
+            // dx = s · (g − Σg / n − x̂ · Σ(g · x̂) / n) with x̂ = (x − mean) · r.
             let k = -s * r * r * weighted[c] / n;
             slope[c] = k as f32;
-            constant[c] = (-s * sums[c] / n - k * m) as f32;
+            constant[c] = (-s * sums[c] / n - k * residual(c)) as f32;
         }
         let width = channels * fold(rows, channels);
-        let wide = [&scale, &offset, &slope, &constant].map(|v| repeat(v, width));
-        let wide = [&wide[0][..], &wide[1], &wide[2], &wide[3]];
+        let wide = [center, &scale, &offset, &slope, &constant].map(|v| repeat(v, width));
+        let wide = [&wide[0][..], &wide[1], &wide[2], &wide[3], &wide[4]];
         let chunk = (CHUNK / width).max(1) * width;
         with_derivative!(activation, f => par_chunks_mut(dx, chunk, |i, out| {
             let range = i * chunk..i * chunk + out.len();

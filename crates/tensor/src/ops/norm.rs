@@ -87,21 +87,24 @@ impl Tensor {
         };
         on_device!("batch_norm"; x, gamma, beta;
             cpu => {
-                let (mean, variance) = cpu::statistics(x, channels);
+                let statistics = cpu::statistics(x, channels);
+                let cpu::Statistics { mean, variance, .. } = &statistics;
                 let rstd = |v: &f32| (1.0 / (f64::from(*v) + f64::from(eps)).sqrt()) as f32;
                 let rstd: Vec<f32> = variance.iter().map(rstd).collect();
-                let constants = cpu::Constants { mean: &mean, rstd: &rstd, gamma, beta };
+                let constants =
+                    cpu::Constants { statistics: &statistics, rstd: &rstd, gamma, beta };
                 let (scale, offset) = constants.affine();
                 let mut out = Buffer::uninit(shape.len());
-                cpu::scale_shift(x, &scale, &offset, activation, &mut out);
+                cpu::normalize(x, [mean, &scale, &offset], activation, &mut out);
                 let out = Tensor::from_buffer(out, shape);
-                let [mean_t, variance] =
-                    [&mean, &variance].map(|values| Tensor::from_slice(values, [channels]));
+                let [mean, variance] =
+                    [mean, variance].map(|values| Tensor::from_slice(values, [channels]));
                 let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
                     fused_or_composite(ctx, dy, eps, activation, |x, gamma, beta| {
                         let [x, dy, gamma, beta] =
                             [x, dy, gamma, beta].map(|t| t.on_cpu("batch_norm"));
-                        let constants = cpu::Constants { mean: &mean, rstd: &rstd, gamma, beta };
+                        let constants =
+                            cpu::Constants { statistics: &statistics, rstd: &rstd, gamma, beta };
                         let mut dx = ctx.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
                         let (dgamma, dbeta) =
                             cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
@@ -114,11 +117,11 @@ impl Tensor {
                     })
                 };
                 let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, backward);
-                BatchNorm { output, mean: mean_t, variance }
+                BatchNorm { output, mean, variance }
             },
             gpu => {
                 let statistics = gpu::statistics(x, gamma, beta, eps);
-                let out = gpu::normalize(x, &statistics.affine, activation);
+                let out = gpu::normalize(x, &statistics, activation);
                 let out = Tensor::from_gpu_buffer(out, shape);
                 let [mean, variance] = [&statistics.mean, &statistics.variance]
                     .map(|buffer| Tensor::from_shared(buffer, [channels]));
@@ -215,6 +218,8 @@ fn composite_grads(
 ) -> ParentGrads {
     let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
     let centered = x.sub(&x.mean(&axes, true));
+    // The mean of these is the rounding error of the mean, which matters where |mean| ≫ std.
+    let centered = centered.sub(&centered.mean(&axes, true));
     let rstd = centered.square().mean(&axes, true).add_scalar(eps).sqrt().recip();
     let normal = centered.mul(&rstd);
     let before = normal.mul(gamma).add(beta);

@@ -179,6 +179,8 @@ impl Tensor {
     #[track_caller]
     pub fn log_softmax(&self, axis: usize) -> Tensor {
         self.check_axis("log_softmax", axis);
-        self.sub(&self.log_sum_exp(axis, true))
+        // Not x − LSE(x): an LSE of 10⁴ is rounded to a thousandth.
+        let shifted = self.sub(&self.detach().max(axis, true));
+        shifted.sub(&shifted.exp().sum(&[axis], true).log())
     }
 }

@@ -22,7 +22,7 @@ const WIDE: usize = 16;
 /// Where [`apply`] reads scale and offset.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Affine {
-    /// Both from one buffer.
+    /// Both from one buffer, to be applied to x − mean.
     Fused,
     /// Each from its own buffer.
     Pair,
@@ -124,12 +124,12 @@ impl Partition {
 pub(crate) struct Statistics {
     pub mean: Arc<GpuBuffer>,
     pub variance: Arc<GpuBuffer>,
-    /// `[2, C]`: the scale and the offset that turn x into the activation's argument.
+    /// `[3, C]`: the scale and the offset that turn x − mean into the activation's argument, and
+    /// what rounding took from the mean.
     pub affine: GpuBuffer,
 }
 
-/// Mean and biased variance of each channel, and the scale and offset that these and γ, β apply
-/// to x.
+/// Mean and biased variance of each channel, and what these and γ, β apply to x.
 pub(crate) fn statistics(
     x: &GpuBuffer,
     gamma: &GpuBuffer,
@@ -149,10 +149,10 @@ pub(crate) fn statistics(
         work: x.len() as f64 * 10.0,
     });
     let [mean, variance] = [(); 2].map(|()| GpuBuffer::uninit(gpu, channels));
-    let affine = GpuBuffer::uninit(gpu, 2 * channels);
+    let affine = GpuBuffer::uninit(gpu, 3 * channels);
     gpu.run(&Dispatch {
         spec: Variant::new("STATISTICS", false).spec(),
-        inputs: &[&means, &squares, gamma, beta],
+        inputs: &[&means, &squares, x, gamma, beta],
         outputs: &[&mean, &variance, &affine],
         params: Params::new().sizes([channels, split.rows, split.parts, split.chunk]).floats([eps]),
         groups: (channels as u64).div_ceil(64),
@@ -180,9 +180,14 @@ fn apply(
     out
 }
 
-/// activation(x · scale + offset), by the scale and offset of [`statistics`].
-pub(crate) fn normalize(x: &GpuBuffer, affine: &GpuBuffer, activation: Activation) -> GpuBuffer {
-    apply(x, &[affine], affine.len() / 2, Affine::Fused, activation)
+/// activation((x − mean) · scale + offset), by the [`statistics`] of x.
+pub(crate) fn normalize(
+    x: &GpuBuffer,
+    statistics: &Statistics,
+    activation: Activation,
+) -> GpuBuffer {
+    let Statistics { mean, affine, .. } = statistics;
+    apply(x, &[affine, mean], mean.len(), Affine::Fused, activation)
 }
 
 /// activation(x · scale + offset), per channel.
@@ -227,7 +232,7 @@ pub(crate) fn backward(
     let linear = GpuBuffer::uninit(gpu, 2 * channels);
     gpu.run(&Dispatch {
         spec: Variant::new("GRADIENTS", false).spec(),
-        inputs: &[&sums, &weighted, mean, variance, affine],
+        inputs: &[&sums, &weighted, variance, affine],
         outputs: &[&dgamma, &dbeta, &linear],
         params: Params::new().sizes([channels, split.rows, split.parts]).floats([eps]),
         groups: (channels as u64).div_ceil(64),
