@@ -12,6 +12,8 @@ Writes crates/eval/tests/golden/metrics.safetensors and metrics.json ({"case", "
   features: real [N, D], fake [M, D]; subsets_real, subsets_fake [S, n], the rows that
     torch-fidelity drew. Expected: frechet, kernel (per subset), precision, recall, density,
     coverage with 3 neighbors; memorized, memorized_expected.
+  kernel: real, fake. Expected: kernel of all rows, with no diagonal in the sums and in extended
+    precision.
   scores: logits [N, K]. Expected: inception_score (of attrs.splits parts, in order), deviation.
 """
 
@@ -105,6 +107,15 @@ def scores(case, logits, splits):
     cases.append({"case": case, "kind": "scores", "splits": splits, "expected": expected})
 
 
+def kernel(case, real, fake):
+    tensors[f"{case}/real"], tensors[f"{case}/fake"] = real, fake
+    x, y = real.astype(np.longdouble), fake.astype(np.longdouble)
+    values = lambda a, b: (a @ b.T / a.shape[1] + 1) ** 3
+    within = lambda a: values(a, a)[~np.eye(len(a), dtype=bool)].mean()
+    expected = {"kernel": float(within(x) + within(y) - 2 * values(x, y).mean())}
+    cases.append({"case": case, "kind": "kernel", "expected": expected})
+
+
 def mixed(rng, rows, width, shift, spread=1.0):
     """Features like the output of a ReLU: correlated, nonnegative, many of them 0."""
     basis = rng_for("basis").standard_normal((width, width)) / np.sqrt(width)
@@ -122,6 +133,10 @@ features("far", normal(rng, (80, 8), 0.05, 300.0), normal(rng, (70, 8), 0.05, 30
 # Fewer rows than columns, so that no covariance has full rank.
 rng = rng_for("few")
 features("few", normal(rng, (12, 20)), normal(rng, (14, 20), 1.2), 2, 10)
+# One set far smaller than the features are wide, and the other larger.
+rng = rng_for("smaller")
+features("few real", normal(rng, (6, 40)), normal(rng, (50, 40), 1.2), 0, 0)
+features("few generated", normal(rng, (90, 40)), normal(rng, (9, 40), 0.7, 0.2), 0, 0)
 # Half of the generated samples are nearly real ones.
 rng = rng_for("copies")
 real = mixed(rng, 100, 12, 0.2)
@@ -131,6 +146,13 @@ features("copies", real,
 # A collapsed mode.
 rng = rng_for("collapsed")
 features("collapsed", mixed(rng, 80, 10, 0.3), mixed(rng, 60, 10, 0.3, 0.05), 3, 40)
+
+# One outlier, whose square would take the digits of all other terms with it.
+for scale in [1e3, 1e6, 1e9]:
+    rng = rng_for(f"outlier {scale}")
+    real, fake = mixed(rng, 60, 16, 0.3), mixed(rng, 60, 16, 0.3)
+    real[7] *= scale
+    kernel(f"outlier {scale:.0e}", real.astype(np.float32), fake.astype(np.float32))
 
 rng = rng_for("scores")
 scores("scores", normal(rng, (60, 5), 3.0), 4)

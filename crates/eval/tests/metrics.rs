@@ -117,6 +117,18 @@ fn metrics_equal_torch_fidelity() {
 }
 
 #[test]
+fn outliers_leave_the_kernel_distance_its_digits() {
+    let (golden, cases) = Golden::open();
+    let cases: Vec<&Value> = cases.iter().filter(|case| case["kind"] == "kernel").collect();
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        let name = case["case"].as_str().unwrap();
+        let [real, fake] = ["real", "fake"].map(|of| golden.features(&format!("{name}/{of}")));
+        near(name, kid::mmd(&real, &fake, &Device::Cpu), &case["expected"]["kernel"], 1e-6);
+    }
+}
+
+#[test]
 fn inception_score_equals_torch_fidelity() {
     let (golden, cases) = Golden::open();
     let cases: Vec<&Value> = cases.iter().filter(|case| case["kind"] == "scores").collect();
@@ -308,22 +320,53 @@ fn progress_can_cancel() {
 }
 
 #[test]
-fn few_wide_features_are_projected() {
-    let (real, fake) = (normal(7, 30, 200, 1000.0), normal(8, 40, 200, 1000.5));
-    let [a, b] = frechet::project_to_row_space(&real, &fake).unwrap();
-    assert_eq!([(a.len(), a.width()), (b.len(), b.width())], [(30, 70), (40, 70)]);
-    let statistics = |rows| frechet::GaussianStats::of(rows).unwrap();
-    let full = frechet::Frechet::to(statistics(&real)).distance(&statistics(&fake)).unwrap();
-    let ours = frechet::distance(&real, &fake).unwrap();
-    assert!((ours / full - 1.0).abs() < 1e-5, "{ours} {full}");
-    // As many images as features are not projected.
-    let enough = normal(9, 170, 200, 0.0);
-    let [a, b] = frechet::project_to_row_space(&real, &enough).unwrap();
-    assert!(matches!((a, b), (Cow::Borrowed(a), Cow::Borrowed(b)) if (a, b) == (&real, &enough)));
+fn the_smaller_set_bounds_the_work_of_the_frechet_distance() {
+    // 24 images of 64×64×3: a covariance of the pixels would take 1.2 GiB, and its roots hours.
+    let width = 64 * 64 * 3;
+    let (few, many) = (feature_set(normal(7, 24, width, 0.0)), normal(8, 300, width, 0.5));
+    let many = feature_set(many);
+    let report = |real: &FeatureSet, fake: &FeatureSet| {
+        let options = Options { bootstrap: 100, ..options(&["fid"]) };
+        let report = compare(real, fake, None, &options, &Device::Cpu, Progress::SILENT).unwrap();
+        let found = report.get("frechet").unwrap();
+        (found.value, found.interval.unwrap())
+    };
+    let (value, [low, high]) = report(&few, &many);
+    // |μ₁ − μ₂|² is about D · (0.25 + 1/24 + 1/300), and the traces are D each.
+    let expected = width as f64 * (0.25 + 1.0 / 24.0 + 1.0 / 300.0 + 2.0);
+    assert!(value < expected && value > 0.8 * expected, "{value} {expected}");
+    assert!(low < value && value < high && high - low < 0.2 * value, "{low} {value} {high}");
+    let swapped = report(&many, &few).0;
+    assert!((swapped / value - 1.0).abs() < 1e-9, "{swapped} {value}");
     let broken = Features::new(200, vec![f32::INFINITY; 400]);
-    let error = frechet::distance(&real, &broken).unwrap_err();
+    let error = frechet::distance(&normal(9, 170, 200, 0.0), &broken).unwrap_err();
     assert!(matches!(error, EvalError::NonFiniteFeatures), "{error}");
-    let huge = Features::new(5000, vec![0.0; 5000 * 4999]);
-    let error = frechet::distance(&huge, &Features::new(5000, vec![0.0; 10_000])).unwrap_err();
-    assert!(matches!(error, EvalError::FrechetTooLarge { images: 5001, width: 5000 }), "{error}");
+    let huge = Features::new(4100, vec![0.0; 4100 * 4097]);
+    let error = frechet::distance(&huge, &huge).unwrap_err();
+    assert!(matches!(error, EvalError::FrechetTooLarge { images: 4097, width: 4100 }), "{error}");
+}
+
+/// The distance does not depend on whether covariances are computed from rows or from features.
+#[test]
+fn appended_zeros_do_not_change_the_frechet_distance() {
+    let (real, fake) = (normal(7, 60, 24, 1000.0), normal(8, 30, 24, 1000.5));
+    let padded = |features: &Features| {
+        let row = |i| features.row(i).iter().copied().chain([0.0; 40]);
+        Features::new(64, (0..features.len()).flat_map(row).collect())
+    };
+    let narrow = frechet::distance(&real, &fake).unwrap();
+    let wide = frechet::distance(&padded(&real), &padded(&fake)).unwrap();
+    assert!((wide / narrow - 1.0).abs() < 1e-6, "{wide} {narrow}");
+    // Columns that repeat others, as in gray images of three channels: each distance is three times
+    // as large.
+    let tripled = |features: &Features| {
+        let row = |i| features.row(i).iter().flat_map(|&v| [v; 3]);
+        Features::new(72, (0..features.len()).flat_map(row).collect())
+    };
+    let (real, fake) = (normal(9, 200, 24, 0.0), normal(10, 100, 24, 0.3));
+    let (once, thrice) = (
+        frechet::distance(&real, &fake).unwrap(),
+        frechet::distance(&tripled(&real), &tripled(&fake)).unwrap(),
+    );
+    assert!((thrice / once / 3.0 - 1.0).abs() < 1e-6, "{thrice} {once}");
 }
