@@ -74,11 +74,8 @@ fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
     }
     let pair = Pair::new(real, fake)?;
     let squared = pair.distance(progress)?;
-    let replicates = if pair.rank() > WIDE {
-        options.bootstrap.min(WIDE_REPLICATES)
-    } else {
-        options.bootstrap
-    };
+    let replicates =
+        if pair.rank() > WIDE { options.bootstrap.min(WIDE_REPLICATES) } else { options.bootstrap };
     let interval = pair.bootstrap_interval(squared, replicates, options.seed, progress)?;
     let value = MetricValue::new("frechet", "Fréchet distance", squared, Direction::Lower);
     Ok(MetricReport { values: vec![MetricValue { interval, ..value }], warnings })
@@ -217,8 +214,7 @@ impl<'a> Pair<'a> {
         };
         let members = random_groups(self.first.len(), groups, seed, 0);
         let first = sums(self.first, &members, true)?;
-        let second =
-            sums(self.second, &random_groups(self.second.len(), groups, seed, 1), false)?;
+        let second = sums(self.second, &random_groups(self.second.len(), groups, seed, 1), false)?;
         let done = AtomicUsize::new(0);
         let replicate = |number: usize| {
             progress.report("resampling", done.fetch_add(1, Ordering::Relaxed), replicates)?;
@@ -367,7 +363,8 @@ fn add_product(out: &mut DMatrix<f64>, a: &DMatrix<f64>, b: &DMatrix<f64>) {
 
 /// The indices `0..len` in random groups of nearly equal size.
 fn random_groups(len: usize, groups: usize, seed: u64, salt: u64) -> Vec<Vec<usize>> {
-    let order = data::permutation(seed, u64::MAX - 2 - salt, u32::try_from(len).unwrap_or(u32::MAX));
+    let order =
+        data::permutation(seed, u64::MAX - 2 - salt, u32::try_from(len).unwrap_or(u32::MAX));
     (0..groups)
         .map(|group| {
             let own = &order[len * group / groups..len * (group + 1) / groups];

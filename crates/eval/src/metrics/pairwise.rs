@@ -25,8 +25,9 @@ use tensor::{Device, Tensor};
 
 /// The most approximate distances in memory at a time.
 const MAX_HELD: usize = 1 << 24;
-/// The most rows of the first set in a block.
+/// The most rows of the first set in a block, and the most multiply-adds of one: less than a second.
 const MAX_BLOCK: usize = 512;
+const MAX_WORK: usize = 1 << 34;
 
 /// A neighbor: a row of the second set and the squared distance to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,7 +116,8 @@ impl<'a> PairwiseDistances<'a> {
     ) -> Result<Vec<R>, EvalError> {
         let mut results = Vec::with_capacity(self.a.len());
         let norms_a = squared_norms(&self.centered_a);
-        let block = (MAX_HELD / self.b.len().max(1)).clamp(1, MAX_BLOCK);
+        let held = MAX_HELD / self.b.len().max(1);
+        let block = held.min(MAX_WORK / self.b.values().len().max(1)).clamp(1, MAX_BLOCK);
         for start in (0..self.a.len()).step_by(block) {
             progress.report(task, start, self.a.len())?;
             let count = block.min(self.a.len() - start);
