@@ -1,5 +1,6 @@
 """Ten training steps each with other losses and options than the default (16x16x1, width 4, latent
-4, batch 4), in float64 and in float32.
+4, batch 4), and three of some at width 32 and batch 16, where Winograd's convolutions run; in
+float64 and in float32.
 
 Writes crates/train/tests/golden/objectives.safetensors and objectives.json.
 
@@ -7,10 +8,10 @@ Latents (U(-1, 1)) and the weights that interpolate real and generated images fo
 penalty are not stored: both sides draw them by Philox4x32-10 with seed 0, latents from stream 2,
 weights from stream 6, as a run does.
 
-safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in
-order by every update of D; per case CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*,
-CASE/final_d/* those after ten steps of the float64 run (all F32, counters I64). json, per case:
-"changes", keys of recipe torch; d_loss (real + fake of the last update of D, without penalty) and
+safetensors: real/BATCH/0.. the batches [BATCH, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32,
+used in order by every update of D; per case CASE/g/*, CASE/d/* the initial state dicts,
+CASE/final_g/*, CASE/final_d/* those after all steps of the float64 run (all F32, counters I64).
+json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D, without penalty) and
 g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over the steps and of each
 final tensor max|f32 - f64| / max|f64|, the largest of three float32 runs that differ in the order
 of their sums.
@@ -40,6 +41,11 @@ CLASSES = 3
 KINK_GAP = 1e-5
 
 
+def resize(width, batch, steps, gap=0.0):
+    global WIDTH, BATCH, STEPS, KINK_GAP
+    WIDTH, BATCH, STEPS, KINK_GAP = width, batch, steps, gap
+
+
 class Philox:
     """A stream of crates/tensor/src/rng.rs."""
 
@@ -61,8 +67,8 @@ class Philox:
         blocks = -(-count // 4)
         words = sum((self.words(self.block + i) for i in range(blocks)), [])[:count]
         self.block += blocks
-        high = np.array(words, dtype=np.uint32) >> np.uint32(8)
-        unit = high.astype(np.float32) * np.float32(2.0**-24)
+        bits = np.array(words, dtype=np.uint32) >> np.uint32(8)
+        unit = bits.astype(np.float32) * np.float32(2.0**-24)
         return torch.from_numpy((np.float32(low) + np.float32(high - low) * unit).reshape(shape))
 
 
@@ -219,6 +225,19 @@ def cases():
     ]
 
 
+def wide_cases():
+    """The default objective and two of the others for WIDTH 32 and BATCH 16, all with Adam."""
+    wide = {"generator.width": "32", "discriminator.width": "32", "train.batch": "16"}
+    all_cases = {name: rest for name, *rest in cases()}
+    _, make, _, usual = all_cases["minimax"]
+    standard = all_cases["auxiliary"][2]
+    keys, *hinge = all_cases["hinge"]
+    critic_keys, make_critic, critic_losses, _ = all_cases["wasserstein"]
+    critic_keys = {key: value for key, value in critic_keys.items() if "optimizer" not in key}
+    return [("wide-torch", wide, make, standard, usual), ("wide-hinge", keys | wide, *hinge),
+            ("wide-wasserstein", critic_keys | wide, make_critic, critic_losses, usual)]
+
+
 def initialize(net, rng):
     """Scales weights so that signals keep their variance and every term of a loss matters."""
     for name, value in net.state_dict().items():
@@ -288,9 +307,9 @@ class Run:
         """Images and their classes."""
         number = next(self.batches)
         batch = images(number).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        images = torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2)
-        images = images.contiguous(memory_format=self.layout)
-        return images, (number + torch.arange(BATCH)) % CLASSES
+        batch = torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2)
+        batch = batch.contiguous(memory_format=self.layout)
+        return batch, (number + torch.arange(BATCH)) % CLASSES
 
     def draw(self):
         return self.latents.uniform(-1, 1, BATCH, LATENT).to(self.dtype)[:, :, None, None]
@@ -402,30 +421,37 @@ def narrow(arrays):
 def main():
     # oneDNN's switch warns about TF32 on hardware without it.
     warnings.filterwarnings("ignore")
-    tensors, infos = {f"real/{i}": images(i) for i in range(2 * STEPS)}, []
-    for case in cases():
-        name, keys, *_ = case
-        for seed in itertools.count():
-            gaps = []
-            exact = run(case, seed, torch.float64, gaps=gaps)
-            if min(gaps) > KINK_GAP:
-                break
-        runs = [run(case, seed, torch.float32), run(case, seed, torch.float32, torch.channels_last)]
-        with torch.backends.mkldnn.flags(enabled=False):
-            runs.append(run(case, seed, torch.float32))
-        found = drift(runs, exact)
-        d_drift, g_drift = found["d_loss"], found["g_loss"]
-        print(f"{name}: seed {seed}, losses drift by {d_drift:.1e} and {g_drift:.1e}, "
-              f"weights by {max(found['final'].values()):.1e}")
-        for letter, net in zip("gd", networks(case, seed)):
-            tensors |= {f"{name}/{letter}/{key}": value
-                        for key, value in state(net, np.float32).items()}
-        tensors |= {f"{name}/final_{key}": value for key, value in narrow(exact[1]).items()}
-        d_loss, g_loss = exact[0].T.tolist()
-        infos.append({"case": name, "changes": list(keys.items()), "d_loss": d_loss,
-                      "g_loss": g_loss, "drift": found})
+    tensors, infos = {}, []
+    for sizes, chosen in [((4, 4, 10, KINK_GAP), cases()), ((32, 16, 3, 4e-6), wide_cases())]:
+        resize(*sizes)
+        tensors |= {f"real/{BATCH}/{i}": images(i) for i in range(2 * STEPS)}
+        for case in chosen:
+            add(case, tensors, infos)
     write_tensors(OUT + ".safetensors", tensors)
     write_json(OUT + ".json", infos)
+
+
+def add(case, tensors, infos):
+    name, keys, *_ = case
+    for seed in itertools.count():
+        gaps = []
+        exact = run(case, seed, torch.float64, gaps=gaps)
+        if min(gaps) > KINK_GAP:
+            break
+    runs = [run(case, seed, torch.float32), run(case, seed, torch.float32, torch.channels_last)]
+    with torch.backends.mkldnn.flags(enabled=False):
+        runs.append(run(case, seed, torch.float32))
+    found = drift(runs, exact)
+    d_drift, g_drift = found["d_loss"], found["g_loss"]
+    print(f"{name}: seed {seed}, losses drift by {d_drift:.1e} and {g_drift:.1e}, "
+          f"weights by {max(found['final'].values()):.1e}")
+    for letter, net in zip("gd", networks(case, seed)):
+        tensors |= {f"{name}/{letter}/{key}": value
+                    for key, value in state(net, np.float32).items()}
+    tensors |= {f"{name}/final_{key}": value for key, value in narrow(exact[1]).items()}
+    d_loss, g_loss = exact[0].T.tolist()
+    infos.append({"case": name, "changes": list(keys.items()), "d_loss": d_loss,
+                  "g_loss": g_loss, "drift": found})
 
 
 if __name__ == "__main__":

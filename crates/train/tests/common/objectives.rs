@@ -1,18 +1,21 @@
-//! Recipes other than the default one, ten steps each compared with PyTorch (generator:
-//! `xtask/golden/objectives.py`, whose docstring describes the files). The tolerance is three times
+//! Recipes other than the default one, ten steps each compared with PyTorch, and three steps of
+//! three recipes wide enough for Winograd's convolutions (generator: `xtask/golden/objectives.py`,
+//! whose docstring describes the files). The tolerance is three times
 //! PyTorch's own float32 drift, and a millionth, since the drift of so small a network may be small
 //! by luck.
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
 
 use data::{Batch, Cursor};
 use nn::{Recipe, StateDict};
 use runs::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use tensor::{Device, HostTensor, TensorData};
 use train::{RealBatch, Settings, Trainer};
 
-const BATCH: usize = 4;
 const LEAST: f64 = 1e-6;
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -76,19 +79,19 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
     trainer
 }
 
-fn batch(file: &SafeTensors<'_>, number: usize) -> Batch {
-    let view = file.tensor(&format!("real/{number}")).unwrap();
+fn batch(file: &SafeTensors<'_>, size: usize, number: usize) -> Batch {
+    let view = file.tensor(&format!("real/{size}/{number}")).unwrap();
     let images = view.data().iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
     let cursor = Cursor { batch: number as u64, ..Cursor::new(0) };
-    Batch { images, labels: None, indices: (0..BATCH).collect(), cursor, epoch_end: false }
+    Batch { images, labels: None, indices: (0..size).collect(), cursor, epoch_end: false }
 }
 
 /// Image i of batch n is of class (n + i) mod K.
-fn one_hot_labels(number: usize, classes: usize) -> Vec<f32> {
+fn one_hot_labels(size: usize, number: usize, classes: usize) -> Vec<f32> {
     let row = |i: usize| {
         (0..classes).map(move |class| f32::from(u8::from(class == (number + i) % classes)))
     };
-    (0..BATCH).flat_map(row).collect()
+    (0..size).flat_map(row).collect()
 }
 
 /// # Panics
@@ -99,19 +102,22 @@ pub fn losses_follow_pytorch(device: &Device) {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let cases: Vec<Value> =
         serde_json::from_slice(&std::fs::read(dir.join("objectives.json")).unwrap()).unwrap();
-    assert!(cases.len() >= 13);
+    let is_wide = |case: &&Value| case["case"].as_str().unwrap().starts_with("wide-");
+    assert!(cases.len() >= 16 && cases.iter().filter(is_wide).count() == 3);
     for case in &cases {
         let name = case["case"].as_str().unwrap();
         let recipe = recipe(case);
-        let (count, classes) = (recipe.train.batches_per_step(), recipe.condition_size());
+        let (size, count) = (recipe.train.batch, recipe.train.batches_per_step());
+        let classes = recipe.condition_size();
         let mut trainer = trainer(name, recipe, &file, device);
-        for step in 0..10 {
+        for step in 0..case["d_loss"].as_array().unwrap().len() {
             let numbers = step * count..(step + 1) * count;
-            let batches: Vec<_> = numbers.clone().map(|number| batch(&file, number)).collect();
+            let batches: Vec<_> =
+                numbers.clone().map(|number| batch(&file, size, number)).collect();
             let given: Vec<_> = (numbers.zip(&batches))
                 .map(|(number, batch)| RealBatch {
                     batch,
-                    condition: (classes > 0).then(|| one_hot_labels(number, classes)),
+                    condition: (classes > 0).then(|| one_hot_labels(size, number, classes)),
                 })
                 .collect();
             let losses = trainer.train_step(&given).wait().unwrap();
@@ -155,4 +161,65 @@ fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, dr
             other => panic!("{name}: {part}/{key}: {other:?}"),
         }
     }
+}
+
+/// Prints, for each game of the runs in `folder`, our drift from float64 and PyTorch's: medians
+/// over the seeds, and the ratios.
+pub fn print_drift(folder: &Path) {
+    let bytes = std::fs::read(folder.join("drift.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(folder.join("drift.json")).unwrap()).unwrap();
+    let mut games: BTreeMap<&str, Vec<[f64; 3]>> = BTreeMap::new();
+    for case in &cases {
+        let (ours, theirs) = (drift(case, &file), case["drift"].as_f64().unwrap());
+        let game = case["game"].as_str().unwrap();
+        games.entry(game).or_default().push([ours, theirs, ours / theirs]);
+    }
+    for (game, runs) in games {
+        let [ours, theirs, ratios] = [0, 1, 2].map(|i| {
+            let mut values: Vec<f64> = runs.iter().map(|run| run[i]).collect();
+            values.sort_by(f64::total_cmp);
+            values
+        });
+        let median = |v: &[f64]| (v[(v.len() - 1) / 2] + v[v.len() / 2]) / 2.0;
+        println!(
+            "{game}: drift {:.2e}, PyTorch's {:.2e}, ratio {:.2} ({:.2} to {:.2})",
+            median(&ours),
+            median(&theirs),
+            median(&ratios),
+            ratios[0],
+            ratios[ratios.len() - 1]
+        );
+    }
+}
+
+/// |weights − float64's| / |float64's|, the norms over all weights of both networks.
+fn drift(case: &Value, file: &SafeTensors<'_>) -> f64 {
+    let (name, recipe) = (case["case"].as_str().unwrap(), recipe(case));
+    let (size, count) = (recipe.train.batch, recipe.train.batches_per_step());
+    let mut trainer = trainer(name, recipe, file, &Device::Cpu);
+    for step in 0..case["steps"].as_u64().unwrap() as usize {
+        let batches: Vec<_> =
+            (step * count..(step + 1) * count).map(|number| batch(file, size, number)).collect();
+        let given: Vec<_> =
+            batches.iter().map(|batch| RealBatch { batch, condition: None }).collect();
+        trainer.train_step(&given).wait().unwrap();
+    }
+    let (g, d) = trainer.networks();
+    let (mut off, mut all) = (0.0, 0.0);
+    for (part, state) in [("g", g.state_dict()), ("d", d.state_dict())] {
+        for (key, reference) in strip_prefix(file, &format!("{name}/final_{part}/")) {
+            let is_weight = [".weight", ".weight_orig", ".bias"].iter().any(|w| key.ends_with(w));
+            if let (true, TensorData::F32(data), TensorData::F32(reference)) =
+                (is_weight, &state[&key].data, &reference.data)
+            {
+                for (a, b) in data.iter().zip(reference) {
+                    off += (f64::from(*a) - f64::from(*b)).powi(2);
+                    all += f64::from(*b).powi(2);
+                }
+            }
+        }
+    }
+    (off / all).sqrt()
 }
