@@ -1,10 +1,11 @@
 //! Kills (SIGKILL) at any time and at any system call that changes files. The job, called again,
 //! ends like an undisturbed one, and what a reader finds between is complete.
 
-use super::BoxError;
 use super::case::Case;
 use super::jobs::{Job, contents, has_checkpoint};
+use super::{BoxError, files};
 use nix::sys::signal::{Signal, kill};
+use std::fs;
 
 pub fn run(case: &mut Case) -> Result<(), BoxError> {
     let job = case.job();
@@ -29,6 +30,12 @@ pub fn run(case: &mut Case) -> Result<(), BoxError> {
             }
         }
         readable(case, job)?;
+    }
+    if !job.trains() {
+        // A killed process cannot remove it, and without a lock no other one knows that it is dead.
+        for (_, path) in files(&case.work)?.iter().filter(|(name, _)| name.ends_with(".tmp")) {
+            fs::remove_file(path)?;
+        }
     }
     job.finish(case)
 }

@@ -37,7 +37,8 @@ pub struct Input {
 pub fn run(case: &mut Case) -> Result<(), BoxError> {
     let inputs = &case.setup.inputs;
     // Now and then one is read as it is.
-    let whole = (case.index % 4 == 0).then(|| inputs.get(usize::try_from(case.index / 4).ok()?));
+    let whole =
+        case.index.is_multiple_of(4).then(|| inputs.get(usize::try_from(case.index / 4).ok()?));
     let whole = whole.flatten();
     let input = whole.unwrap_or_else(|| &inputs[case.rng.usize(..inputs.len())]);
     let folder = case.dir.join("input");
