@@ -298,7 +298,7 @@ fn celeba_as_kaggle_has_it() {
     }
     let inner: Vec<(&[u8], &[u8])> = files[3..]
         .iter()
-        .map(|(name, content)| (name["img_align_celeba/".len()..].as_bytes(), &content[..]))
+        .map(|(name, content)| (&name.as_bytes()["img_align_celeba/".len()..], &content[..]))
         .collect();
     write(place.path(), "tv/img_align_celeba.zip", &zip(&inner));
     write(place.path(), "outer/README.txt", b"about");
