@@ -87,9 +87,7 @@ impl Module for MinibatchDiscrimination {
         let near = self.distances(x, ctx).neg().exp().mul(&others).sum(&[1], false);
         let near = match &self.code {
             Some((_, bias)) => near.add(&bias.leaf(ctx.mode.track)),
-            None if self.form == MinibatchForm::Mean => {
-                near.scale(1.0 / (n.max(2) - 1) as f32)
-            }
+            None if self.form == MinibatchForm::Mean => near.scale(1.0 / (n.max(2) - 1) as f32),
             None => near,
         };
         activation.apply(&concat(&[x, &near], 1))

@@ -105,8 +105,12 @@ fn png_texts_roundtrip() {
     {
         let path = dir.path().join(name);
         save_png(&path, &image).unwrap();
-        assert_eq!(read_png(&path).unwrap(), (image, Default::default()));
+        let (read, texts) = read_png(&path).unwrap();
+        assert_eq!((read, texts.len()), (image, 1));
+        assert!(imaging::is_signed(&fs::read(&path).unwrap()), "{texts:?}");
     }
+    save_png_with(&path, &image, &[]).unwrap();
+    assert!(!imaging::is_signed(&fs::read(&path).unwrap()));
     let error = save_png(&path, &DynamicImage::new_luma16(1, 1)).unwrap_err();
     assert_error!(error, &path, ArtifactError::Encode { reason, .. } if reason.contains("L16"));
     let bytes = fs::read(&path).unwrap();
@@ -121,6 +125,7 @@ fn animation_shows_every_frame() {
     let images: Vec<DynamicImage> =
         (0..3u8).map(|i| GrayImage::from_pixel(4, 2, Luma([i * 100])).into()).collect();
     animation::write(&path, &images, 7).unwrap();
+    assert!(imaging::is_signed(&fs::read(&path).unwrap()));
     let shown = frames(&path);
     assert_eq!(
         shown.iter().map(|(delay, pixels)| (*delay, pixels[0])).collect::<Vec<_>>(),
