@@ -79,9 +79,9 @@ fn main(${BUILTINS}) {
 }
 //#end
 //#if STATISTICS
-// Merges the parts of each channel: mean, biased variance, and what normalizes: the scale and offset
-// of x - mean, and the part of the mean that rounding took, which is not small next to the standard
-// deviation where |mean| >> std. The offset makes up for it.
+// Merges the parts of each channel: mean, biased variance, and what normalizes: the scale and
+// offset of x - mean, and the part of the mean that rounding took, which is not small next to the
+// standard deviation where |mean| >> std. The offset makes up for it.
 struct Params { channels: u32, rows: u32, parts: u32, chunk: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> means: array<f32>;
@@ -162,7 +162,8 @@ fn main(${BUILTINS}) {
 }
 //#end
 //#if GRADIENT_SUMS
-// Σ g and Σ g · (x − mean) of a part of the rows, g = dy · activation'((x − mean) · scale + offset).
+// Σ g and Σ g · (x − mean) of a part of the rows, g = dy · activation'((x − mean) · scale +
+// offset).
 struct Params { rows: u32, words: u32, parts: u32, chunk: u32, blocks: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;

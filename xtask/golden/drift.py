@@ -1,5 +1,6 @@
 """How far training in float32 drifts from float64: runs of three games in PyTorch, with which the
-ignored test of crates/train/tests/drift.rs compares this program's. Not a generator of golden files.
+ignored test of crates/train/tests/drift.rs compares this program's. Not a generator of golden
+files.
 
 Usage: drift.py FOLDER SEEDS STEPS. The games are those of objectives.py that are wide enough for
 Winograd's convolutions: the default losses, hinge with spectral norm, and Wasserstein with gradient

@@ -11,10 +11,10 @@ weights from stream 6, as a run does.
 safetensors: real/BATCH/0.. the batches [BATCH, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32,
 used in order by every update of D; per case CASE/g/*, CASE/d/* the initial state dicts,
 CASE/final_g/*, CASE/final_d/* those after all steps of the float64 run (all F32, counters I64).
-json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D, without penalty) and
-g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over the steps and of each
-final tensor max|f32 - f64| / max|f64|, the largest of three float32 runs that differ in the order
-of their sums.
+json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D,
+without penalty) and g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over
+the steps and of each final tensor max|f32 - f64| / max|f64|, the largest of three float32 runs that
+differ in the order of their sums.
 """
 
 import itertools

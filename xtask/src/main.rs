@@ -23,7 +23,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
-    about = "Developer tasks: benchmarks, fault injection, golden files, figures, continuous integration"
+    about = "Developer tasks: benchmarks, faults, golden files, figures, continuous integration"
 )]
 enum Task {
     BenchKernels(bench_kernels::Options),

@@ -1,5 +1,5 @@
-//! The signature in image files that this program draws or generates: they are distinguished by it from
-//! photographs when a folder is read as a dataset.
+//! The signature in image files that this program draws or generates: they are distinguished by it
+//! from photographs when a folder is read as a dataset.
 
 /// The program's name, with which a signature starts.
 pub const SOFTWARE: &str = "dcgan";

@@ -55,7 +55,8 @@ impl Job {
         Ok(())
     }
 
-    /// Does the work to its end; the output is then that of an undisturbed job, without a file more.
+    /// Does the work to its end; the output is then that of an undisturbed job, without a file
+    /// more.
     pub fn finish(&self, case: &mut Case) -> Result<(), BoxError> {
         let args = self.args(&case.work);
         case.run("", &args)?.code(&[0])?;
@@ -112,7 +113,7 @@ fn without_times(rows: &[u8]) -> Result<Vec<u8>, BoxError> {
 
 /// Does all jobs without a disturbance, in the folders `whole` and `older` of the campaign.
 pub fn undisturbed(setup: &mut Setup) -> Result<(), BoxError> {
-    for (folder, factor) in [("pictures", 3), ("others", 5)] {
+    for (folder, factor) in [("photos", 3), ("others", 5)] {
         fs::create_dir(setup.dir.join(folder))?;
         for k in 0..16u8 {
             let pixels = (0..192u8).map(|i| (i ^ (16 * k)).wrapping_mul(factor));
@@ -121,7 +122,7 @@ pub fn undisturbed(setup: &mut Setup) -> Result<(), BoxError> {
         }
     }
     let text = |path: &Path| path.display().to_string();
-    let [pictures, others] = ["pictures", "others"].map(|name| text(&setup.dir.join(name)));
+    let [photos, others] = ["photos", "others"].map(|name| text(&setup.dir.join(name)));
     let run = setup.whole("train").join(OUT);
     let earlier = text(&run.join("checkpoints").join(EARLIER));
     let run = text(&run);
@@ -132,8 +133,8 @@ pub fn undisturbed(setup: &mut Setup) -> Result<(), BoxError> {
         "export --force",
     ];
     let lines = [
-        ("train", format!("train --data {pictures} {TRAIN}"), None),
-        ("prepare", format!("{prepare} {pictures}"), Some(format!("{prepare} {others}"))),
+        ("train", format!("train --data {photos} {TRAIN}"), None),
+        ("prepare", format!("{prepare} {photos}"), Some(format!("{prepare} {others}"))),
         (
             "sample",
             format!("{sample} --checkpoint {run}"),

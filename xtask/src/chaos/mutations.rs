@@ -53,10 +53,11 @@ pub fn run(case: &mut Case) -> Result<(), BoxError> {
         }
         fs::write(&damaged, bytes)?;
     }
-    let picture = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "tga"];
-    let is_picture = copied.extension().is_some_and(|e| picture.iter().any(|p| e == *p));
+    let extensions =
+        ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "tga"];
+    let is_image = copied.extension().is_some_and(|e| extensions.iter().any(|p| e == *p));
     let command = &input.commands[case.rng.usize(..input.commands.len())];
-    let data = command.starts_with("data ") && is_picture;
+    let data = command.starts_with("data ") && is_image;
     let path = if data { &folder } else { &copied }.display().to_string();
     let args: Vec<String> = command
         .split(' ')

@@ -1,6 +1,6 @@
 //! GIF files: the first frame on its canvas, as Pillow shows it. Where the frame leaves some of the
-//! canvas free, that is transparent if the frame has a transparent color, else of the first color of
-//! its palette; a frame that reaches beyond the canvas enlarges it.
+//! canvas free, that is transparent if the frame has a transparent color, else of the first color
+//! of its palette; a frame that reaches beyond the canvas enlarges it.
 
 use std::num::NonZeroU64;
 

@@ -1,7 +1,8 @@
 //! Decodes image files within limits, since they come from anywhere.
 //!
-//! Pixels are those of Pillow, or the file is named as bad: `tests/datasets/decode.rs` holds every format
-//! and feature against it. Where the libraries misread a kind of file, a module here reads it.
+//! Pixels are those of Pillow, or the file is named as bad: `tests/datasets/decode.rs` holds every
+//! format and feature against it. Where the libraries misread a kind of file, a module here reads
+//! it.
 
 mod bmp;
 mod gif;

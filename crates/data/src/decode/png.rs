@@ -1,4 +1,5 @@
-//! What the PNG decoder does not read: a file without its end, and EXIF metadata outside the header.
+//! What the PNG decoder does not read: a file without its end, and EXIF metadata outside the
+//! header.
 
 use std::borrow::Cow;
 

@@ -5,9 +5,10 @@
 //! d² = |μ₁ − μ₂|² + tr(Σ₁) + tr(Σ₂) − 2 tr((Σ₁^½ Σ₂ Σ₁^½)^½)
 //! ```
 //!
-//! The last term is Σ √λ over the eigenvalues λ of Tᵀ Σ₂ T for any factor T of Σ₁ = T Tᵀ, as many as
-//! the rank of Σ₁. So the smaller set bounds the work: where it has fewer images than the features are
-//! wide, as with pixels, T is given by its images, and no covariance of the features is computed.
+//! The last term is Σ √λ over the eigenvalues λ of Tᵀ Σ₂ T for any factor T of Σ₁ = T Tᵀ, as many
+//! as the rank of Σ₁. So the smaller set bounds the work: where it has fewer images than the
+//! features are wide, as with pixels, T is given by its images, and no covariance of the features
+//! is computed.
 //!
 //! With Inception features this value is FID (Fréchet inception distance). With any other features
 //! it has another scale and must not be compared with published values.

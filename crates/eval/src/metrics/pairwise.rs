@@ -25,7 +25,8 @@ use tensor::{Device, Tensor};
 
 /// The most approximate distances in memory at a time.
 const MAX_HELD: usize = 1 << 24;
-/// The most rows of the first set in a block, and the most multiply-adds of one: less than a second.
+/// The most rows of the first set in a block, and the most multiply-adds of one: less than a
+/// second.
 const MAX_BLOCK: usize = 512;
 const MAX_WORK: usize = 1 << 34;
 
