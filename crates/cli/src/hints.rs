@@ -149,6 +149,7 @@ fn foreign(format: ForeignFormat) -> &'static str {
             "it holds no images; weights are read by dcgan import"
         }
         ForeignFormat::SevenZip => "unpack it with 7z x, and name the folder",
+        ForeignFormat::Compressed => "unpack it, or compress it with gzip, bzip2, xz or zstd",
         ForeignFormat::Rar => "unpack it with unrar x, and name the folder",
         ForeignFormat::Video => "save its frames as files first (ffmpeg -i FILE frames/%06d.png)",
         ForeignFormat::Sqlite => "save its images as files first",

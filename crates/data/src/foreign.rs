@@ -33,6 +33,8 @@ pub enum ForeignFormat {
     SevenZip,
     /// A RAR archive.
     Rar,
+    /// A file compressed by a program that is not read: lz4, lzip, lzma, compress.
+    Compressed,
     /// A video.
     Video,
     /// An SQLite database.
@@ -65,6 +67,7 @@ impl fmt::Display for ForeignFormat {
             Self::Safetensors => "a safetensors file of weights",
             Self::SevenZip => "a 7-Zip archive",
             Self::Rar => "a RAR archive",
+            Self::Compressed => "a compressed file (lz4, lzip, lzma or compress)",
             Self::Video => "a video",
             Self::Sqlite => "an SQLite database",
             Self::Pdf => "a PDF document",
@@ -101,6 +104,10 @@ impl ForeignFormat {
             (0, &[0x0A, 0x23, 0xD7, 0xCE], Self::RecordIo),
             (0, b"7z\xBC\xAF\x27\x1C", Self::SevenZip),
             (0, b"Rar!\x1A\x07", Self::Rar),
+            (0, &[0x04, 0x22, 0x4D, 0x18], Self::Compressed),
+            (0, b"LZIP\x01", Self::Compressed),
+            (0, &[0x5D, 0, 0, 0x80, 0, 0xFF], Self::Compressed),
+            (0, &[0x1F, 0x9D], Self::Compressed),
             (0, b"SQLite format 3\0", Self::Sqlite),
             (0, b"%PDF-", Self::Pdf),
             (0, b"version https://git-lfs.github.com/spec/", Self::LfsPointer),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
@@ -37,7 +38,7 @@ impl Compression {
     /// The content of a file. The checksums of all parts are verified.
     pub fn unpack(self, file: File) -> Box<dyn Read> {
         let packed = BufReader::with_capacity(1 << 16, file);
-        match self {
+        let content: Box<dyn Read> = match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
             Self::Bzip2 => Box::new(MultiBzDecoder::new(packed)),
             Self::Xz => Box::new(XzReader::new_mem_limit(packed, true, (MAX_WINDOW >> 10) as u32)),
@@ -46,7 +47,18 @@ impl Compression {
                 decoder.set_max_window_size(MAX_WINDOW);
                 Box::new(ZstandardFrames { packed, decoder, open: false })
             }
-        }
+        };
+        Box::new(Guarded(content))
+    }
+}
+
+/// A decoder is third-party code on untrusted files: a panic in one is a defect of the file.
+struct Guarded(Box<dyn Read>);
+
+impl Read for Guarded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        catch_unwind(AssertUnwindSafe(|| self.0.read(buffer)))
+            .unwrap_or_else(|_| Err(invalid("the decoder panicked")))
     }
 }
 
