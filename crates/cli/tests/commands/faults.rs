@@ -404,3 +404,18 @@ fn refused_threads_are_an_error() {
     eprintln!("{refused} refused, {fine} fine");
     assert!(refused > 10 && fine > 10);
 }
+
+/// A power cut may leave zeros in place of the rows.
+#[test]
+fn lost_rows_of_metrics_are_reported() {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "3", "--log-every", "1", "--out", "run"]);
+    let metrics = dir.path("run/metrics.jsonl");
+    let length = fs::metadata(&metrics).unwrap().len() as usize;
+    fs::write(&metrics, vec![0; length]).unwrap();
+    let ended = dir.ok(&["train", "--resume", "run", "--steps", "5"]);
+    for part in ["warning: ", "metrics.jsonl", "line 1", "lost"] {
+        assert!(ended.err.contains(part), "{part} is not in {}", ended.err);
+    }
+    assert_eq!(logged_steps(&dir.path("run")), [4, 5]);
+}

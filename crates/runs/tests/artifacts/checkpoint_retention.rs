@@ -148,3 +148,36 @@ fn newer_schema_is_not_skipped() {
     let error = latest_valid(dir.path()).unwrap_err();
     assert_error!(error, &newer, ArtifactError::NewerSchema { found: 9, .. });
 }
+
+/// The only checkpoint may be replaced between the listing and the reading.
+#[test]
+fn a_checkpoint_that_is_being_replaced_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = RetentionPolicy { last: 1, best: None };
+    save_and_prune(dir.path(), &sample(0), keep).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for step in 1..=400 {
+                save_and_prune(dir.path(), &sample(step), keep).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        let mut reads = 0;
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            let found = latest_valid(dir.path()).unwrap();
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+            reads += 1;
+        }
+        assert!(reads > 0);
+    });
+    // A link to nothing is there and damaged, not replaced.
+    #[cfg(unix)]
+    {
+        let link = dir.path().join(file_name(500));
+        std::os::unix::fs::symlink("nothing", &link).unwrap();
+        let found = latest_valid(dir.path()).unwrap();
+        assert_eq!(found.checkpoint, sample(400));
+        assert!(matches!(&found.skipped[..], [(path, _)] if *path == link));
+    }
+}

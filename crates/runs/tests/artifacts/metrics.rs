@@ -126,3 +126,36 @@ fn garbage_between_rows_names_its_line() {
     MetricsWriter::resume(&path, 1).unwrap();
     assert_eq!(steps(&path), [1]);
 }
+
+/// A file system may fill a file with zeros in a power cut.
+#[test]
+fn damage_that_is_no_torn_row_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metrics.jsonl");
+    let line = |step| serde_json::to_string(&row(step)).unwrap() + "\n";
+    let rows = line(1) + &line(2);
+    let cases = [
+        (String::new(), "\0".repeat(500), 1),
+        (rows.clone(), "\0".repeat(500), 3),
+        (rows.clone(), "\0\n\0\n".to_owned(), 3),
+        (rows.clone(), line(3)[..20].to_owned() + &"\0".repeat(9), 3),
+        (rows.clone(), "<html>".to_owned(), 3),
+    ];
+    for (kept, damage, number) in cases {
+        let text = kept.clone() + &damage;
+        fs::write(&path, &text).unwrap();
+        let error = read(&path).unwrap_err();
+        assert_error!(error, &path, ArtifactError::Metrics { line, .. } if *line == number);
+        let writer = MetricsWriter::resume(&path, 2).unwrap();
+        let found = matches!(writer.damage(),
+            Some(ArtifactError::Metrics { line, .. }) if *line == number);
+        assert!(found, "{text:?}: {:?}", writer.damage());
+        assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+    }
+    // A torn row, and the rows of later steps, are no damage.
+    for end in [line(3), line(3)[..20].to_owned(), line(3) + &line(4)[..1], String::new()] {
+        fs::write(&path, rows.clone() + &end).unwrap();
+        assert!(MetricsWriter::resume(&path, 2).unwrap().damage().is_none(), "{end:?}");
+        assert_eq!(steps(&path), [1, 2]);
+    }
+}
