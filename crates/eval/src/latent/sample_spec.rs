@@ -359,7 +359,9 @@ impl SampleSpec {
         let image = |i: usize| images(i).ok_or_else(|| missing(i));
         let mut out = Vec::with_capacity(self.num_cells() * len);
         if self.cells.is_empty() {
-            (0..self.images()).try_for_each(|i| Ok::<_, EvalError>(out.extend(image(i)?)))?;
+            for i in 0..self.images() {
+                out.extend(image(i)?);
+            }
         }
         for cell in &self.cells {
             match cell {
