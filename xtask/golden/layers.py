@@ -296,7 +296,7 @@ def attention():
         channels, narrow = shape[3], max(shape[3] // 8, 1)
         params = {"l.f.weight": (narrow, channels, 1, 1), "l.g.weight": (narrow, channels, 1, 1)}
         params |= {"l.h.weight": (channels, channels, 1, 1), "l.gamma": (1,)}
-        case(name, "attention", {}, shape, plain, params)
+        case(name, "self_attention", {"channels": channels}, shape, plain, params)
 
 
 def conditions():

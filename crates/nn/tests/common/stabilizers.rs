@@ -5,7 +5,7 @@
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
     ConcatCondition, Conv2d, ConvTranspose2d, Embed, InstanceNorm, LayerConfig, LayerNorm, Linear,
-    Maxout, ProjectionHead, Reshape, VirtualBatchNorm, Window,
+    Maxout, ProjectionHead, Reshape, SelfAttention, VirtualBatchNorm, Window,
 };
 use nn::{Activation, ForwardCtx, Layer, Mode, Network, StateDict};
 use serde_json::Value;
@@ -73,6 +73,8 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, sample: &
         }
         "instance_norm" => Layer::from(InstanceNorm::new(sample[sample.len() - 1], eps(attrs))),
         "layer_norm" => Layer::from(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
+        // Recipes refuse it with less than 8 channels.
+        "self_attention" => Layer::from(SelfAttention::new(number(attrs, "channels"))),
         "concat" => Layer::from(ConcatCondition),
         "embed" => Layer::from(Embed::new(number(attrs, "inputs"), number(attrs, "features"))),
         "projection" => {
