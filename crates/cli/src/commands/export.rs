@@ -2,7 +2,7 @@
 
 use super::{CheckpointArgs, ForceArg};
 use crate::error::CliError;
-use crate::output;
+use crate::{output, threads};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Writes the state dicts.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    threads::start(None)?;
     let (checkpoint, _) = args.checkpoint.open()?;
     if let Some(file) = &args.generator {
         super::require_folder("--generator", file)?;

@@ -3,7 +3,7 @@
 use super::train::with_default;
 use crate::error::CliError;
 use crate::parse::count;
-use crate::{output, parse, render};
+use crate::{output, parse, render, threads};
 use runs::{Checkpoint, RunDir, checkpoint, checkpoint_retention};
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,7 @@ struct ShapeArgs {
 
 /// Makes a run directory with one checkpoint of step 0.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    threads::start(None)?;
     let bundle = match (&args.folder, &args.generator) {
         (Some(folder), _) if args.recipe == AUTHORS => authors(folder)?,
         (Some(_), _) => {
