@@ -228,7 +228,8 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     if !there.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    Pending::create(there, OsStr::new(".dcgan-probe")).map(drop)
+    // On Linux it never has a name, so that a kill cannot leave it behind.
+    tempfile::tempfile_in(there).map(drop)
 }
 
 /// The folder of a file; `.` for a bare name.
