@@ -203,7 +203,7 @@ fn an_interrupted_command_leaves_no_temporary_file() {
         let sample = ["sample", "--checkpoint", "run", "--count", "100000", "--out", &out];
         let child =
             dir.command(&sample).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_for(|| dir.path(&out).join(format!("{:05}.png", 70 + 17 * k)).exists());
+        wait_for(|| dir.path(&out).join(format!("{:05}.png", 3 + 4 * k)).exists());
         signal(&child, name);
         let ended = Ended::of(child.wait_with_output().unwrap());
         assert_eq!(ended.code, Some(130), "{}", ended.err);
