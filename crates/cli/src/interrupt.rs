@@ -27,6 +27,11 @@ pub fn watch() {
     }
 }
 
+/// Whether an interrupt has set the flag of [`graceful`].
+pub fn is_stopping() -> bool {
+    STOP.load(Ordering::SeqCst)
+}
+
 /// Makes the first interrupt set the returned flag instead of ending the program.
 pub fn graceful() -> Result<&'static AtomicBool, CliError> {
     if let Some(error) = UNWATCHED.get() {

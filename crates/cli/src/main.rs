@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::finish(usage::report(&error)),
     };
+    render::watch_silence();
     let code = run(&cli.command).unwrap_or_else(|error| {
         output::error(&error);
         error.exit_code()

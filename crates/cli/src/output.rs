@@ -11,6 +11,20 @@ use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When something was last printed.
+static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// The time since something was last printed, or since this was first asked.
+pub fn silence() -> Duration {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now).elapsed()
+}
+
+fn printed() {
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+}
 
 /// Whether output was lost.
 static LOST: AtomicBool = AtomicBool::new(false);
@@ -23,6 +37,11 @@ pub fn line(text: impl Display) {
 /// Prints `warning: …` on standard error.
 pub fn warning(text: impl Display) {
     message(format!("warning: {}", one_line(text)));
+}
+
+/// Prints `progress: …` on standard error.
+pub fn progress(text: impl Display) {
+    message(format!("progress: {}", one_line(text)));
 }
 
 /// Prints `error: …` on standard error.
@@ -71,6 +90,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 /// Takes the result of a write to standard output: the first failure is reported, except that of a
 /// closed pipe.
 pub fn written(result: io::Result<()>) {
+    printed();
     if let Err(lost) = result
         && lost.kind() != ErrorKind::BrokenPipe
         && !LOST.swap(true, Ordering::Relaxed)
@@ -88,6 +108,7 @@ pub fn finish(code: ExitCode) -> ExitCode {
 
 /// Prints on standard error, whose own failure cannot be reported anywhere.
 fn message(text: impl Display) {
+    printed();
     let _ = writeln!(stderr(), "{text}");
 }
 

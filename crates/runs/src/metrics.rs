@@ -14,7 +14,7 @@
 //! assert_eq!(metrics::read(&path).unwrap(), [row(1), row(2)]);
 //! ```
 
-use crate::ArtifactError;
+use crate::{ArtifactError, write_atomic};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -139,6 +139,30 @@ impl MetricsWriter {
             .map_err(|error| ArtifactError::write(&self.path)(error.into()))?;
         line.push(b'\n');
         self.put(&line).map_err(ArtifactError::write(&self.path))
+    }
+
+    /// Changes the last row, if there is one. The file is replaced as a whole, so that it has the old
+    /// row or the new one, whatever happens.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read or written.
+    pub fn change_last(
+        &mut self,
+        change: impl FnOnce(&mut MetricsRow),
+    ) -> Result<(), ArtifactError> {
+        let mut bytes = std::fs::read(&self.path).map_err(ArtifactError::read(&self.path))?;
+        let end = bytes.trim_ascii_end().len();
+        let start = bytes[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let lines = bytes[..start].iter().filter(|&&byte| byte == b'\n').count();
+        let bad = |error| bad_line(&self.path, lines, error);
+        let Some(mut row) = parse_line(&bytes[start..end]).map_err(bad)? else { return Ok(()) };
+        change(&mut row);
+        bytes.truncate(start);
+        bytes.extend(serde_json::to_vec(&row).map_err(bad)?);
+        bytes.push(b'\n');
+        write_atomic(&self.path, |file| file.write_all(&bytes))?;
+        *self = Self::resume(&self.path, row.step)?;
+        Ok(())
     }
 
     /// Flushes all rows to the disk (fsync). Must be called before each checkpoint.

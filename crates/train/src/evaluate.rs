@@ -4,6 +4,7 @@
 use crate::TrainError;
 use runs::Checkpoint;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 /// How often a run is evaluated, and by what. `config.toml` records it; the loop itself only uses
 /// `every`.
@@ -36,8 +37,20 @@ pub struct EvalResult {
     pub by: String,
 }
 
-/// Evaluates the generator of a checkpoint.
-pub type EvalFn<'a> = dyn FnMut(&Checkpoint) -> Result<EvalResult, TrainError> + 'a;
+/// Evaluates the generator of a checkpoint; `None` if the evaluation was cancelled.
+pub type EvalFn<'a> = dyn FnMut(&Checkpoint) -> Result<Option<EvalResult>, TrainError> + 'a;
+
+/// The value of a metrics row that names the features of an evaluation.
+pub(crate) const FEATURES: &str = "eval/by";
+
+impl EvalResult {
+    /// Adds its values to those of a metrics row.
+    pub(crate) fn extend(&self, row: &mut Map<String, Value>) {
+        row.extend(self.metrics.iter().map(|(name, value)| (name.clone(), (*value).into())));
+        // Metrics are only comparable with those of the same features.
+        row.insert(FEATURES.to_owned(), self.features.clone().into());
+    }
+}
 
 /// The score of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,12 +9,15 @@ mod numerics_env;
 mod settings;
 
 use data::{Dataset, Split};
-use runs::{RunDir, checkpoint_retention, metrics};
+use runs::{Checkpoint, RunDir, checkpoint_retention, metrics};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensor::{Device, set_conv_algorithm, set_isa};
-use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
+use train::{
+    EvalConfig, EvalResult, Event, Sampler, Settings, TrainError, Trainer, latents, run,
+    run_with_eval,
+};
 
 /// A run on `count` images in `data`, with an EMA.
 fn settings(data: &Path, count: u32, steps: u64) -> Settings {
@@ -59,6 +62,66 @@ fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
         )
         .unwrap();
     }
+}
+
+/// An evaluation that is cancelled in the middle of a run, and one at its end.
+#[test]
+fn a_resumed_run_makes_up_for_a_cancelled_evaluation() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(&dir.path().join("data"), 14, 6);
+    settings.log_every = 3;
+    settings.eval =
+        Some(EvalConfig { every: 2, metrics: Vec::new(), count: 10, features: String::new() });
+    let data = open(&settings);
+    // The second of three evaluations is the best.
+    let result = |checkpoint: &Checkpoint| EvalResult {
+        metrics: vec![("eval/x".to_owned(), checkpoint.meta.step as f64)],
+        features: "test".to_owned(),
+        score: (checkpoint.meta.step as f64 - 4.0).abs(),
+        value: 1.0,
+        by: "x".to_owned(),
+    };
+    let train = |name: &str, cancelled: &[u64]| {
+        let mut run_dir = RunDir::create_at(&dir.path().join(name)).unwrap();
+        let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
+        let mut cancelled = cancelled.to_vec();
+        loop {
+            let stop = AtomicBool::new(false);
+            let mut eval = |checkpoint: &Checkpoint| {
+                if cancelled.first() != Some(&checkpoint.meta.step) {
+                    return Ok(Some(result(checkpoint)));
+                }
+                cancelled.remove(0);
+                stop.store(true, Ordering::Relaxed);
+                Ok(None)
+            };
+            let outcome =
+                run_with_eval(&mut trainer, &data, &run_dir, &stop, &mut |_| (), Some(&mut eval))
+                    .unwrap();
+            if outcome.finished {
+                assert!(cancelled.is_empty());
+                let mut rows = metrics::read(&run_dir.metrics()).unwrap();
+                for row in &mut rows {
+                    (row.seconds, row.images_per_second) = (0.0, 0.0);
+                }
+                let best = outcome.best.clone().unwrap();
+                assert!(run_dir.checkpoints().join("step-00000004.safetensors").exists());
+                return (rows, best, outcome.last, std::fs::read(outcome.checkpoint).unwrap());
+            }
+            assert!(outcome.images.is_empty());
+            drop(run_dir);
+            run_dir = RunDir::open(&dir.path().join(name)).unwrap();
+            run_dir.lock().unwrap();
+            let latest = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap();
+            trainer = Trainer::resume(&latest.checkpoint, &Device::Cpu).unwrap();
+        }
+    };
+    let whole = train("whole", &[]);
+    assert_eq!(whole.0.iter().map(|row| row.step).collect::<Vec<_>>(), [2, 3, 4, 6]);
+    assert_eq!(whole.0[2].extra["eval/x"], 4.0);
+    assert!(train("middle", &[4]) == whole, "cancelled in the middle");
+    assert!(train("end", &[6]) == whole, "cancelled at the end");
+    assert!(train("twice", &[2, 2, 6, 6]) == whole, "cancelled again when resumed");
 }
 
 #[test]

@@ -245,7 +245,7 @@ pub fn open_dataset(
 ) -> Result<Dataset, CliError> {
     let open =
         |progress: &dyn Fn(data::ScanProgress)| Dataset::open(spec, split, preprocess, progress);
-    let dataset = render::count_images(json, "reading images", open)?;
+    let dataset = render::count_images("reading images", open)?;
     if !json {
         render::warn_left_out(dataset.report());
     }

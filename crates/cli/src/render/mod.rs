@@ -1,18 +1,17 @@
 //! Output of a training run as text (`text`) or JSON lines (`json`), progress bars and tables.
 
 mod json;
+mod progress;
 mod text;
 
-use crate::error::CliError;
-use crate::{output, threads};
-use data::{DataError, Dataset, LayoutReport, SkippedImage};
-use eval::Progress;
-use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressStyle};
+use crate::output;
+use data::{Dataset, LayoutReport, SkippedImage};
+use indicatif::FormattedDuration;
 use nn::{ModelSummary, Recipe};
+pub use progress::{byte_counter, count_images, counter, watch_silence, with_progress};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::LazyLock;
 use std::time::Duration;
 use tensor::Device;
 use text::TextRenderer;
@@ -41,14 +40,6 @@ impl Renderer {
                 output::line(format!("Recipe {name}: {about}\n\n{plan}"));
             }
             Self::Json => json::plan(recipe, plan),
-        }
-    }
-
-    /// A progress bar for opening a dataset, hidden with JSON.
-    pub fn opening(&self) -> ProgressBar {
-        match self {
-            Self::Text(_) => counter(0, "reading images"),
-            Self::Json => ProgressBar::hidden(),
         }
     }
 
@@ -147,43 +138,6 @@ pub fn clock(seconds: f64) -> FormattedDuration {
     FormattedDuration(Duration::try_from_secs_f64(seconds.round()).unwrap_or_default())
 }
 
-/// A progress bar that counts items; hidden if standard error is not a terminal.
-pub fn counter(total: u64, what: &'static str) -> ProgressBar {
-    bar(total, "{msg} {wide_bar} {pos}/{len}").with_message(what)
-}
-
-/// Runs `work` under a progress bar, which is hidden with `json` or if standard error is not a
-/// terminal.
-pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
-    let bar = if json { ProgressBar::hidden() } else { bar(0, "{msg} {wide_bar} {pos}/{len}") };
-    let result = work(Progress(&|what, done, total| {
-        if bar.message() != what {
-            bar.set_message(what.to_owned());
-        }
-        bar.set_length(total);
-        bar.set_position(done);
-        true
-    }));
-    bar.finish_and_clear();
-    result
-}
-
-/// Runs `work`, which reports how many images it has read, under a progress bar (none with `json`).
-pub fn count_images<T>(
-    json: bool,
-    what: &'static str,
-    work: impl FnOnce(&dyn Fn(data::ScanProgress)) -> Result<T, DataError>,
-) -> Result<T, CliError> {
-    threads::start(None)?;
-    let bar = if json { ProgressBar::hidden() } else { counter(0, what) };
-    let result = work(&|progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-    });
-    bar.finish_and_clear();
-    Ok(result?)
-}
-
 /// Warns about images that cannot be decoded: the first few by name, then the number of the others.
 pub fn warn_skipped(skipped: &[SkippedImage]) {
     const NAMED: usize = 5;
@@ -197,22 +151,6 @@ pub fn warn_skipped(skipped: &[SkippedImage]) {
 /// Warns about files that are left out of a dataset.
 pub fn warn_left_out(report: Option<&LayoutReport>) {
     report.into_iter().flat_map(|report| &report.notes).for_each(output::warning);
-}
-
-/// A progress bar that counts bytes.
-pub fn byte_counter(total: u64) -> ProgressBar {
-    bar(total, "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}")
-}
-
-/// All bars: one that starts while another is shown (an evaluation during training) goes below it.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
-
-fn bar(total: u64, template: &str) -> ProgressBar {
-    let bar = BARS.add(ProgressBar::new(total));
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 #[cfg(test)]

@@ -1,19 +1,18 @@
 //! A training run as text: a progress bar on a terminal, else a line per logged step.
 
-use super::{bar, clock, warn_skipped};
+use super::progress::bar;
+use super::{clock, warn_skipped};
 use crate::output;
 use data::Dataset;
 use indicatif::ProgressBar;
 use runs::{MetricsRow, checkpoint_retention};
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 use train::{Event, RunOutcome};
 
 /// The state of the text output.
 pub struct TextRenderer {
-    /// The progress bar, while the run trains on a terminal.
+    /// The progress bar, while the run trains.
     bar: Option<ProgressBar>,
     batch: usize,
     steps: u64,
@@ -55,17 +54,11 @@ impl TextRenderer {
         match event {
             Event::Started { step, steps, .. } => {
                 self.steps = *steps;
-                if stderr().is_terminal() {
-                    let bar = bar(*steps, "{wide_bar} {pos}/{len}  {msg}  ETA {eta}")
-                        .with_position(*step);
-                    // Steps of earlier sessions must not count in this session's speed.
-                    bar.reset_eta();
-                    // The bar panics where no thread can be started.
-                    if thread::Builder::new().spawn(|| ()).is_ok() {
-                        bar.enable_steady_tick(Duration::from_secs(1));
-                    }
-                    self.bar = Some(bar);
-                }
+                let bar = bar(*steps, "training", "{wide_bar} {pos}/{len}  {msg}  ETA {eta}")
+                    .with_position(*step);
+                // Steps of earlier sessions must not count in this session's speed.
+                bar.reset_eta();
+                self.bar = Some(bar);
             }
             Event::Stepped { step } => {
                 if let Some(bar) = &self.bar {
@@ -73,8 +66,8 @@ impl TextRenderer {
                 }
             }
             Event::Logged(row) => match &self.bar {
-                Some(bar) => bar.set_message(short(row)),
-                None => output::line(self.log_line(row)),
+                Some(bar) if stderr().is_terminal() => bar.set_message(short(row)),
+                _ => output::line(self.log_line(row)),
             },
             Event::Sampled { step, path } if !self.first_grid_shown => {
                 self.first_grid_shown = true;

@@ -84,9 +84,12 @@ impl TestDir {
 }
 
 impl Ended {
+    /// Without the progress lines of a slow machine.
     pub fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        let err = text(output.stderr);
+        let err = err.split_inclusive('\n').filter(|line| !line.starts_with("progress: "));
+        Self { code: output.status.code(), out: text(output.stdout), err: err.collect() }
     }
 
     #[track_caller]

@@ -67,7 +67,8 @@ pub fn run(
 
 /// [`run`] that evaluates the generator at the steps that the settings name, and keeps the best
 /// checkpoint in addition to the newest ones. The evaluation must depend only on the checkpoint;
-/// otherwise a resumed run differs from an uninterrupted one.
+/// otherwise a resumed run differs from an uninterrupted one. It may be cancelled once `stop` is
+/// set: the run then ends, and makes up for the evaluation when it is resumed.
 ///
 /// # Errors
 /// Returns the errors of [`run`], and those of `eval`.
@@ -180,6 +181,8 @@ struct TrainLoop<'c, 'a> {
     pending: VecDeque<PendingMetrics>,
     stopped_by: Option<Alert>,
     last_score: Option<CheckpointScore>,
+    /// Whether the evaluation of the newest step was cancelled.
+    lacks_evaluation: bool,
 }
 
 impl<'c, 'a> TrainLoop<'c, 'a> {
@@ -220,7 +223,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         {
             context.trainer.monitor_mut().set_reference(real);
         }
-        Ok(Self {
+        let mut training = Self {
             context,
             settings,
             loader,
@@ -230,7 +233,29 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             pending: VecDeque::new(),
             stopped_by: None,
             last_score: None,
-        })
+            lacks_evaluation: false,
+        };
+        if training.evaluates_step() && training.writer.lacks_evaluation(step)? {
+            training.catch_up_evaluation()?;
+        }
+        Ok(training)
+    }
+
+    /// Evaluates the step from which the run resumes, where that was cancelled.
+    fn catch_up_evaluation(&mut self) -> Result<(), TrainError> {
+        let RunContext { trainer, emit, eval: Some(eval), .. } = &mut *self.context else {
+            return Ok(());
+        };
+        let Some((result, score)) = self.writer.evaluate(trainer, *eval, *emit)? else {
+            self.lacks_evaluation = true;
+            return Ok(());
+        };
+        self.writer.add_evaluation(&result)?;
+        if trainer.best() == Some(&score) {
+            self.writer.save(trainer, *emit)?;
+        }
+        self.last_score = Some(score);
+        Ok(())
     }
 
     fn step(&self) -> u64 {
@@ -266,14 +291,20 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         Ok(epoch_end)
     }
 
+    /// Whether the generator is evaluated after this step.
+    fn evaluates_step(&self) -> bool {
+        let (step, steps) = (self.step(), self.settings.steps);
+        let eval = self.settings.eval.as_ref().filter(|_| self.context.eval.is_some());
+        eval.is_some_and(|eval| step > 0 && (step.is_multiple_of(eval.every) || step == steps))
+    }
+
     /// The outputs that are due after the step that was just trained.
     fn due(&self, epoch_end: bool) -> Due {
         let (settings, step) = (&self.settings, self.step());
         let is_last = step == settings.steps;
         let batches = step * settings.recipe.train.batches_per_step() as u64;
         let epoch = epoch_end.then(|| batches / self.loader.batches_per_epoch());
-        let eval = settings.eval.as_ref().filter(|_| self.context.eval.is_some());
-        let evaluates = eval.is_some_and(|eval| step.is_multiple_of(eval.every) || is_last);
+        let evaluates = self.evaluates_step();
         Due {
             logs: settings.logs_step(step) || evaluates,
             samples: step.is_multiple_of(settings.sample_every)
@@ -326,16 +357,14 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         }
         let RunContext { trainer, emit, eval, .. } = &mut *self.context;
         let evaluated = match eval {
-            Some(eval) if due.evaluates => Some(self.writer.evaluate(trainer, *eval, *emit)?),
+            Some(eval) if due.evaluates => self.writer.evaluate(trainer, *eval, *emit)?,
             _ => None,
         };
+        self.lacks_evaluation = due.evaluates && evaluated.is_none();
         if let Some(metrics) = metrics.filter(|_| due.logs) {
             let mut extra = trainer.monitor_mut().metrics(&metrics);
             if let Some((result, _)) = &evaluated {
-                let values = result.metrics.iter();
-                extra.extend(values.map(|(name, value)| (name.clone(), (*value).into())));
-                // Metrics are only comparable with those of the same features.
-                extra.insert("eval/by".to_owned(), result.features.clone().into());
+                result.extend(&mut extra);
             }
             let row = self.clock.row(step, metrics, self.settings.recipe.train.batch, extra);
             self.writer.log(&row)?;
@@ -362,7 +391,8 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         let step = self.step();
         let RunContext { trainer, emit, .. } = self.context;
         let checkpoint = self.writer.final_checkpoint(trainer, *emit)?;
-        let finished = step >= self.settings.steps;
+        // A resumed run makes up for the evaluation.
+        let finished = step >= self.settings.steps && !self.lacks_evaluation;
         Ok(RunOutcome {
             step,
             finished,

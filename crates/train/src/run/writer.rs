@@ -1,6 +1,6 @@
 //! The files that a run writes: metrics, sample grids, checkpoints, and the plots at its end.
 
-use crate::evaluate::{CheckpointScore, EvalFn, EvalResult};
+use crate::evaluate::{CheckpointScore, EvalFn, EvalResult, FEATURES};
 use crate::monitor::SampleStats;
 use crate::{Event, Settings, StepMetrics, TrainError, Trainer};
 use runs::{
@@ -90,15 +90,28 @@ impl<'a> RunWriter<'a> {
         Ok((path, SampleStats::of(&images)))
     }
 
-    /// Evaluates the generator, and records the checkpoint if it is the best so far.
+    /// Whether the evaluation of step `step`, where one is due, was cancelled: the row of the step
+    /// has none.
+    pub fn lacks_evaluation(&self, step: u64) -> Result<bool, TrainError> {
+        let last = metrics::read(&self.dir.metrics())?.pop();
+        Ok(last.is_some_and(|row| row.step == step && !row.extra.contains_key(FEATURES)))
+    }
+
+    /// Adds the values of an evaluation to the last row of metrics.
+    pub fn add_evaluation(&mut self, result: &EvalResult) -> Result<(), TrainError> {
+        Ok(self.metrics.change_last(|row| result.extend(&mut row.extra))?)
+    }
+
+    /// Evaluates the generator, and records the checkpoint if it is the best so far. Returns `None`
+    /// if the evaluation was cancelled.
     pub fn evaluate(
         &mut self,
         trainer: &mut Trainer,
         eval: &mut EvalFn<'_>,
         emit: &mut dyn FnMut(Event),
-    ) -> Result<(EvalResult, CheckpointScore), TrainError> {
+    ) -> Result<Option<(EvalResult, CheckpointScore)>, TrainError> {
         let step = trainer.steps_done();
-        let result = eval(&trainer.checkpoint(&self.dataset)?)?;
+        let Some(result) = eval(&trainer.checkpoint(&self.dataset)?)? else { return Ok(None) };
         let (score, by) = (result.score, result.by.clone());
         let score = CheckpointScore { step, score, value: Some(result.value), by };
         if let Some(before) = trainer.best().filter(|best| best.by != score.by) {
@@ -116,7 +129,7 @@ impl<'a> RunWriter<'a> {
             result.metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.board.scalars(step, &scalars)?;
         emit(Event::Evaluated { step, result: result.clone(), best });
-        Ok((result, score))
+        Ok(Some((result, score)))
     }
 
     /// Saves a checkpoint.

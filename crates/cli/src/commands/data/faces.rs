@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(args.spec.get())?;
     let options =
         FaceOptions { min_size: args.min_size, min_score: args.min_score, margin: args.margin };
-    let found = count_images(false, "looking for faces", |progress| {
+    let found = count_images("looking for faces", |progress| {
         extract_faces(&spec, &args.out, options, args.detector.as_deref(), progress)
     })?;
     warn_skipped(&found.bad);

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let text = args.spec.get();
     let preprocess = args.preprocess.of_recipe(args.recipe.as_deref(), &DataSpec::parse(text)?)?;
     let PrepareSummary { images, resumed, skipped, bytes, report, .. } =
-        count_images(false, "preparing images", |progress| {
+        count_images("preparing images", |progress| {
             prepare(text, args.split, &preprocess, &args.out, args.force.force, progress)
         })?;
     warn_left_out(report.as_ref());

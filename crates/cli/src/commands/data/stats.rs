@@ -46,9 +46,8 @@ fn report_split(
     json: bool,
     prepared: Option<Preprocess>,
 ) -> Result<(), CliError> {
-    let stats = count_images(json, "reading images", |progress| {
-        DatasetStats::compute(spec, split, progress)
-    })?;
+    let stats =
+        count_images("reading images", |progress| DatasetStats::compute(spec, split, progress))?;
     let report = SplitReport::new(spec, split, stats, prepared);
     report::print(&report, json);
     if !json {

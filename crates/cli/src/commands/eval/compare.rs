@@ -14,7 +14,6 @@ use crate::{cache, output};
 use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use data::{DataSpec, Dataset, Preprocess, Split};
-use eval::EvalError;
 use eval::feature_network::{DiscriminatorExtractor, FeatureExtractor, FeatureNetwork};
 use eval::image_sheet::{FrameColor, ImageSheet};
 use eval::metrics::pairwise::PairwiseDistances;
@@ -22,6 +21,7 @@ use eval::metrics::{
     self, ConditionSampling, Direction, FeatureSet, ImageSource, METRICS, Metric, MetricValue,
     Needs, Options, Subsets, TrainNeighborIndex, compare,
 };
+use eval::{EvalError, Progress};
 use nn::Recipe;
 use runs::grid;
 use serde::Serialize;
@@ -161,7 +161,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         seed,
     };
     let cache = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
-    let (result, sheet) = with_progress(json, |progress| {
+    let (result, sheet) = with_progress(|progress| {
         let cached = |source: &ImageSource<'_>, what| {
             source.cached_features(&extractor, cache.as_deref(), what, progress)
         };
@@ -178,7 +178,10 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         let fake = fake_source.cached_features(&extractor, None, what, progress)?;
         let result = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
         let sheet = match &args.grid {
-            Some(_) => Some(sheet([&real_source, &fake_source], [&real, &fake], &device)?),
+            Some(_) => {
+                let sources = [&real_source, &fake_source];
+                Some(sheet(sources, [&real, &fake], &device, progress)?)
+            }
             None => None,
         };
         Ok::<_, EvalError>((result, sheet))
@@ -214,6 +217,7 @@ fn sheet(
     [real_source, fake_source]: [&ImageSource<'_>; 2],
     [real, fake]: [&FeatureSet; 2],
     device: &Device,
+    progress: Progress<'_>,
 ) -> Result<ImageSheet, EvalError> {
     let columns = COLUMNS.min(real_source.len()).min(fake_source.len());
     let generated = fake_source.images(0, columns)?;
@@ -221,7 +225,7 @@ fn sheet(
     let shape = [generated.shape()[1], generated.shape()[2], generated.shape()[3]];
     let first = fake.features.select(&(0..columns).collect::<Vec<_>>());
     let distances = PairwiseDistances::new(&first, &real.features, device);
-    let nearest = distances.nearest(1, eval::Progress::SILENT)?;
+    let nearest = distances.nearest(1, progress)?;
     let mut sheet = ImageSheet::framed(shape, columns);
     for index in eval::images::evenly_spaced(real_source.len(), columns) {
         sheet.add(&real_source.images(index, 1)?.to_vec(), None);
@@ -318,7 +322,7 @@ pub fn extractor(
         other => match other.strip_prefix("d:") {
             Some(path) => {
                 let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
-                let discriminator = with_progress(json, |progress| {
+                let discriminator = with_progress(|progress| {
                     DiscriminatorExtractor::new(&checkpoint, train, device, progress)
                 })?;
                 FeatureExtractor::Discriminator(Box::new(discriminator))

@@ -16,6 +16,9 @@ use eval::{EvalError, Progress};
 use runs::Checkpoint;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 use tensor::Device;
 use train::{EvalConfig, EvalResult, Sampler, Settings, TrainError};
 
@@ -30,11 +33,13 @@ pub struct Evaluator {
     count: usize,
     seed: u64,
     device: Device,
-    json: bool,
 }
 
 /// Images on which each metric is tried before a run begins.
 const DRY_RUN_IMAGES: usize = 64;
+
+/// How often an evaluation looks whether the run was stopped.
+const STOP_CHECK: Duration = Duration::from_millis(50);
 
 impl Evaluator {
     /// Computes the features of a run's real images; trains the feature network if there is none
@@ -70,7 +75,7 @@ impl Evaluator {
         let (seed, count) = (settings.seed, evaluate.count);
         let options =
             Options { metrics, neighbors: 3, subsets: Subsets::default(), bootstrap: 0, seed };
-        let (real, training) = render::with_progress(json, |progress| {
+        let (real, training) = render::with_progress(|progress| {
             let features = |count, what| {
                 ImageSource::from_dataset(&train, count, seed).cached_features(
                     &extractor,
@@ -90,17 +95,8 @@ impl Evaluator {
                 };
             Ok::<_, EvalError>((real, training))
         })?;
-        let evaluator = Self {
-            train,
-            extractor,
-            real,
-            training,
-            options,
-            count,
-            seed,
-            device: device.clone(),
-            json,
-        };
+        let evaluator =
+            Self { train, extractor, real, training, options, count, seed, device: device.clone() };
         evaluator
             .dry_run()
             .map_err(|error| failure!("--eval-every: the run could not be evaluated: {error}"))?;
@@ -125,12 +121,33 @@ impl Evaluator {
         .map(drop)
     }
 
-    /// Evaluates the generator of a checkpoint.
-    pub fn measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, TrainError> {
-        self.try_measure(checkpoint).map_err(|error| match error {
-            EvalError::Train(error) => *error,
-            other => TrainError::Eval(Box::new(other)),
-        })
+    /// Evaluates the generator of a checkpoint, on a thread that is abandoned when `stop` is set:
+    /// parts of some metrics take longer than a user waits for an interrupt to be obeyed. Returns
+    /// `None` then.
+    pub fn measure(
+        self: &Arc<Self>,
+        checkpoint: &Checkpoint,
+        stop: &AtomicBool,
+    ) -> Result<Option<EvalResult>, TrainError> {
+        let (evaluator, copy) = (Arc::clone(self), checkpoint.clone());
+        let (send, receive) = mpsc::channel();
+        let work = move || drop(send.send(evaluator.try_measure(&copy)));
+        let Ok(thread) = std::thread::Builder::new().spawn(work) else {
+            return measured(self.try_measure(checkpoint));
+        };
+        while !stop.load(Ordering::Relaxed) {
+            match receive.recv_timeout(STOP_CHECK) {
+                Ok(result) => return measured(result),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Err(panic) = thread.join() {
+                        std::panic::resume_unwind(panic);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn try_measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, EvalError> {
@@ -142,7 +159,7 @@ impl Evaluator {
             ConditionSampling::FromRealSet,
             &self.train,
         )?;
-        let report = render::with_progress(self.json, |progress| {
+        let report = render::with_progress(|progress| {
             let fake = source.cached_features(
                 &self.extractor,
                 None,
@@ -175,5 +192,15 @@ impl Evaluator {
             by: first.map_or_else(String::new, |metric| format!("{} ({features})", metric.name)),
             features,
         })
+    }
+}
+
+/// `None` for an evaluation that was cancelled.
+fn measured(result: Result<EvalResult, EvalError>) -> Result<Option<EvalResult>, TrainError> {
+    match result {
+        Ok(result) => Ok(Some(result)),
+        Err(EvalError::Stopped) => Ok(None),
+        Err(EvalError::Train(error)) => Err(*error),
+        Err(other) => Err(TrainError::Eval(Box::new(other))),
     }
 }

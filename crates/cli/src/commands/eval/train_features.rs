@@ -141,7 +141,7 @@ fn train_network(
 ) -> Result<FeatureNetwork, CliError> {
     let targets = if attributes { Targets::attributes(train)? } else { Targets::classes(train)? };
     let splits = splits(spec, Arc::clone(train), json)?;
-    Ok(with_progress(json, |progress| {
+    Ok(with_progress(|progress| {
         feature_network::train(&splits, targets, options, device, progress)
     })?)
 }

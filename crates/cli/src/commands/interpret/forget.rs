@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         controls: args.controls as usize,
         seed: args.seed.seed,
     };
-    let (regions, result) = render::with_progress(json, |progress| {
+    let (regions, result) = render::with_progress(|progress| {
         let inputs = (&latents, condition.as_ref());
         let regions = regions(args, &generator, inputs, scorer, progress)?;
         let result = forget::forget(&generator, inputs, &regions, options, scorer, progress)?;

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let device = args.device.open()?;
-    let report = render::with_progress(args.output.json, |progress| {
+    let report = render::with_progress(|progress| {
         let dataset = Arc::new(open(args, &recipe, progress)?);
         let options = Options {
             maps: args.maps as usize,

@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let options =
         InvertOptions { optimizer: args.inversion.descent(), features: args.feature_weight };
     let condition_rows = conditions.tensor();
-    let found = with_progress(args.files.json, |progress| {
+    let found = with_progress(|progress| {
         invert(
             &opened.sampler,
             discriminator.as_ref(),

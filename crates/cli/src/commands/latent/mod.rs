@@ -83,7 +83,7 @@ impl FileArgs {
     ) -> Result<Vec<f32>, CliError> {
         let (latents, conditions) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
-        let images = with_progress(self.json, |progress| {
+        let images = with_progress(|progress| {
             opened.sampler.sample(&latents, conditions.as_ref(), opened.batch, |done| {
                 // Ctrl-C ends the program: nothing is written before all images are drawn.
                 let _ = progress.report(what, done, total);

@@ -63,9 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         ));
     }
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
-    let drawn = with_progress(args.output.json, |progress| {
-        reproduce(&origin, &old, &sampler, BATCH, progress)
-    })?;
+    let drawn = with_progress(|progress| reproduce(&origin, &old, &sampler, BATCH, progress))?;
     if let Some(path) = &args.out {
         let batch = origin.batch.unwrap_or(BATCH);
         let new =

@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         prior: args.discriminator_weight.unwrap_or(default),
     };
     let condition_rows = conditions.tensor();
-    let found = with_progress(args.files.json, |progress| {
+    let found = with_progress(|progress| {
         restore(
             &opened.sampler,
             discriminator.as_ref(),

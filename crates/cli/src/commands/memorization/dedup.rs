@@ -81,8 +81,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let options = Options { training: autoencoder, radius: args.radius };
     let dataset = open_dataset(args.spec.get(), args.split, &preprocess, args.output.json)?;
     let originals = originals(args, &spec, &dataset)?;
-    let found =
-        with_progress(args.output.json, |progress| dedup(&dataset, options, &device, progress))?;
+    let found = with_progress(|progress| dedup(&dataset, options, &device, progress))?;
     report::print(&DedupReport::new(args, &dataset, &found), args.output.json);
     write(args, &dataset, originals.as_ref(), &found)
 }
@@ -256,7 +255,7 @@ fn write(
             // A folder with the final name is complete.
             let folder = NewFolder::create(out).map_err(cannot_make(out))?;
             match originals {
-                Some(originals) => write_images(json, originals, &kept, &folder)?,
+                Some(originals) => write_images(originals, &kept, &folder)?,
                 None => data::select(dataset, &kept, folder.path())?,
             }
             folder.finish().map_err(cannot_make(out))?;
@@ -286,12 +285,7 @@ fn write(
 }
 
 /// Writes these images as PNG, each in the folder of its class.
-fn write_images(
-    json: bool,
-    originals: &Dataset,
-    kept: &[usize],
-    out: &NewFolder,
-) -> Result<(), CliError> {
+fn write_images(originals: &Dataset, kept: &[usize], out: &NewFolder) -> Result<(), CliError> {
     let [h, w, c] = originals.shape();
     // The name of a class may be any text, such as T-shirt/top or `..`.
     let classes = file_io::file_names(originals.class_names());
@@ -299,7 +293,7 @@ fn write_images(
         let class = originals.label(index).and_then(|i| classes.get(i as usize));
         class.map_or_else(|| Ok(out.path().to_owned()), |class| out.subfolder(class))
     };
-    with_progress(json, |progress| {
+    with_progress(|progress| {
         for (done, &index) in kept.iter().enumerate() {
             let folder = folder_of(index).map_err(cannot_make(out.path()))?;
             let values = load_images(originals, &[index])?.to_vec();

@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     sheet.check_size(args.count as usize * (1 + kinds * args.neighbors as usize))?;
     let dataset = open_for_recipe(&spec, Split::Train, sampler.recipe(), json)?;
     let count = args.count as usize;
-    let samples = with_progress(json, |progress| {
+    let samples = with_progress(|progress| {
         let latents = latents(sampler.recipe(), args.seed, count);
         let conditions = train::generator_condition(sampler.recipe())
             .map(|_| sampler.recipe().example_conditions(count));
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => None,
     };
     drop(checkpoint);
-    let found = with_progress(json, |progress| {
+    let found = with_progress(|progress| {
         let wanted = args.neighbors as usize;
         let search = |representation: &dyn Representation, what: &str| {
             nearest(representation, &samples, &dataset, wanted, what, progress)

@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let dataset = open_for_recipe(&args.data, args.split, features.recipe(), json)?;
     let count = args.count.map_or(usize::MAX, |count| count as usize);
     let indices = evenly_spaced(dataset.len(), count);
-    let (values, seconds) = with_progress(json, |progress| {
+    let (values, seconds) = with_progress(|progress| {
         features.set_bn_statistics(args.bn_d, &dataset, progress)?;
         let began = Instant::now();
         let values = extract(&features, &dataset, &indices, "features", progress)?;

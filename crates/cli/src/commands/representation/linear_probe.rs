@@ -155,7 +155,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let inputs = inputs(args)?;
     let mut probes = Vec::new();
     for &choice in &args.representations {
-        let probe = with_progress(json, |progress| probe(args, &inputs, choice, progress))?;
+        let probe = with_progress(|progress| probe(args, &inputs, choice, progress))?;
         // Each result as soon as it is there: a probe may take minutes.
         if json {
             output::json(&value(&probe)?);
@@ -276,7 +276,7 @@ fn probe(
 
 /// Trains the discriminator's architecture on the labels alone.
 fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<BaselineReport, CliError> {
-    let result = with_progress(args.output.json, |progress| {
+    let result = with_progress(|progress| {
         supervised(
             inputs.trained.recipe(),
             (&inputs.train, &inputs.test),

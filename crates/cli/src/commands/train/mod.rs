@@ -11,12 +11,12 @@ use super::device::DeviceArgs;
 use super::eval::Evaluator;
 use super::flags::{JsonArg, ThreadsArg};
 use super::monitor::MonitorArgs;
-use super::preprocess::PreprocessArgs;
+use super::preprocess::{PreprocessArgs, open_dataset};
 use super::runs::RunsDirArg;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
 use crate::interrupt;
 use crate::parse::{self, MAX_STEPS, count, steps};
-use crate::render::{Renderer, warn_left_out};
+use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
 use ::train::{EvalFn, Event, Trainer};
 use data::{DataError, Dataset, Preprocess, Split};
@@ -181,23 +181,14 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Opens the dataset under a progress bar; its summary is printed later, below the networks.
+/// Opens the dataset; its summary is printed later, below the networks.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
     render: &Renderer,
 ) -> Result<Arc<Dataset>, CliError> {
-    let bar = render.opening();
-    let dataset = Dataset::open(spec, Split::Train, preprocess, &|progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-    });
-    bar.finish_and_clear();
-    let dataset = dataset?;
-    if let Renderer::Text(_) = render {
-        warn_left_out(dataset.report());
-    }
-    Ok(Arc::new(dataset))
+    let json = matches!(render, Renderer::Json);
+    Ok(Arc::new(open_dataset(spec, Split::Train, preprocess, json)?))
 }
 
 /// Whole batches per epoch, at least 1.
@@ -228,12 +219,13 @@ fn evaluator(
     trainer: &Trainer,
     dataset: &Arc<Dataset>,
     render: &Renderer,
-) -> Result<Option<Evaluator>, CliError> {
+) -> Result<Option<Arc<Evaluator>>, CliError> {
     let (settings, json) = (trainer.settings(), matches!(render, Renderer::Json));
     settings
         .eval
         .as_ref()
         .map(|evaluate| Evaluator::new(evaluate, settings, dataset, trainer.device(), json))
+        .map(|evaluator| evaluator.map(Arc::new))
         .transpose()
 }
 
@@ -241,7 +233,7 @@ fn evaluator(
 fn run_training(
     mut trainer: Trainer,
     dataset: &Arc<Dataset>,
-    evaluator: Option<&Evaluator>,
+    evaluator: Option<&Arc<Evaluator>>,
     dir: &RunDir,
     mut render: Renderer,
 ) -> Result<ExitCode, CliError> {
@@ -249,7 +241,7 @@ fn run_training(
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful()?;
-    let mut measure = evaluator.map(|e| |checkpoint: &Checkpoint| e.measure(checkpoint));
+    let mut measure = evaluator.map(|e| |checkpoint: &Checkpoint| e.measure(checkpoint, stop));
     let measure = measure.as_mut().map(|measure| measure as &mut EvalFn<'_>);
     let outcome = ::train::run_with_eval(
         &mut trainer,
