@@ -509,3 +509,33 @@ fn an_evaluated_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
         &["--eval-every 3 differs from this run's 2"],
     );
 }
+
+/// The eigenvalues of this evaluation take seconds, in which nothing looks at the flag.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_cancels_an_evaluation() {
+    use crate::common::{pictures, signal};
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let dir = TestDir::new();
+    pictures(&dir.path("many"), 2200);
+    let args = "train --data many --image 32 --channels 3 --width 2 --batch 8 --steps 2 --device cpu \
+                --out run --eval-every 1 --eval-features pixels --eval-metrics fid \
+                --eval-count 2200";
+    let mut child = dir
+        .command(&args.split(' ').collect::<Vec<_>>())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let found =
+        lines.find(|line| line.as_ref().unwrap().starts_with("progress: comparing covariances"));
+    assert!(found.is_some(), "no progress line");
+    signal(&child, "INT");
+    let last = lines.last().unwrap().unwrap();
+    assert!(last.starts_with("finishing the step"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(rows(&dir.path("run")).last().unwrap().get("eval/by"), None);
+    assert!(dir.path("run/checkpoints/step-00000001.safetensors").exists());
+}

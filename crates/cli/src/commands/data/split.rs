@@ -31,9 +31,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let options =
         SplitOptions { test: args.test, seed: args.seed, group_by: args.group_by.clone() };
-    let SplitCounts { train, test } = count_images("splitting", |progress| {
-        split(&args.input, &args.out, &options, progress)
-    })?;
+    let SplitCounts { train, test } =
+        count_images("splitting", |progress| split(&args.input, &args.out, &options, progress))?;
     let out = output::name(args.out.display());
     output::line(format!("{train} training and {test} test images in {out}"));
     output::line(format!(
