@@ -14,6 +14,7 @@ mod experiments;
 mod figures;
 mod images;
 mod inject_duplicates;
+mod memory;
 mod pytorch_baseline;
 mod tasks;
 
@@ -37,6 +38,7 @@ enum Task {
     #[cfg(target_os = "linux")]
     Chaos(chaos::Options),
     InjectDuplicates(inject_duplicates::Options),
+    Memory(memory::Options),
     Images(images::Options),
     Stack(images::Stack),
     Ci(tasks::Ci),
@@ -72,6 +74,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         #[cfg(target_os = "linux")]
         Task::Chaos(options) => chaos::run(&options),
         Task::InjectDuplicates(options) => inject_duplicates::run(&options),
+        Task::Memory(options) => memory::run(&options),
         Task::Images(options) => images::run(&options),
         Task::Stack(options) => images::stack(&options),
         Task::Ci(_) => tasks::ci(),

@@ -7,6 +7,7 @@ use nn::NnError;
 use runs::ArtifactError;
 use std::fmt::Display;
 use std::process::ExitCode;
+use tensor::OutOfMemory;
 use tensor::gpu::GpuError;
 use train::TrainError;
 
@@ -53,6 +54,9 @@ pub enum CliError {
     /// A device.
     #[error("{}", hints::compose(.0, hints::gpu(.0)))]
     Gpu(#[from] GpuError),
+    /// The memory of the computer, or what its limits leave, does not suffice.
+    #[error("{}", hints::compose(.0, Some(hints::OUT_OF_MEMORY.to_owned())))]
+    OutOfMemory(OutOfMemory),
     /// A metric or an experiment.
     #[error("{}", hints::compose(.0, hints::eval(.0)))]
     Eval(#[from] EvalError),

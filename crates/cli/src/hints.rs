@@ -22,6 +22,11 @@ pub fn compose(message: impl Display, hint: Option<String>) -> String {
     }
 }
 
+/// The hint where a tensor finds no memory.
+pub const OUT_OF_MEMORY: &str = "choose a smaller --batch, fewer or smaller images, or narrower \
+                                 networks (--width), or raise the limit of memory (ulimit -v, the \
+                                 container's)";
+
 /// Hints for devices that cannot be opened, run out of memory or fail.
 pub fn gpu(error: &GpuError) -> Option<String> {
     Some(match error {

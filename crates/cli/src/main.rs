@@ -10,7 +10,7 @@ mod commands;
 mod environment;
 mod hints;
 mod interrupt;
-mod memory_estimate;
+mod memory;
 mod output;
 mod parse;
 mod render;
@@ -44,10 +44,12 @@ fn main() -> ExitCode {
         Err(error) => return output::finish(usage::report(&error)),
     };
     render::watch_silence();
-    let code = run(&cli.command).unwrap_or_else(|error| {
-        output::error(&error);
-        error.exit_code()
-    });
+    let code = tensor::catch_out_of_memory(|| run(&cli.command))
+        .unwrap_or_else(|error| Err(error::CliError::OutOfMemory(error)))
+        .unwrap_or_else(|error| {
+            output::error(&error);
+            error.exit_code()
+        });
     output::finish(code)
 }
 

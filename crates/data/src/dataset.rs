@@ -201,6 +201,12 @@ impl Dataset {
         &self.skipped
     }
 
+    /// Bytes of the images in memory: of all of them, or 0.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.pixels.as_ref().map_or(0, |pixels| pixels.len() as u64)
+    }
+
     /// Whether all images are in memory.
     pub fn is_cached(&self) -> bool {
         self.pixels.is_some()

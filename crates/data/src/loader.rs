@@ -103,14 +103,12 @@ impl Loader {
         if cursor.batch >= per_epoch {
             return Err(DataError::Cursor { batch: cursor.batch, batches: per_epoch });
         }
-        let prefetch = prefetch.max(1);
-        let count =
-            if dataset.is_cached() { 1 } else { rayon::current_num_threads().min(prefetch) };
-        let waiting = (prefetch / count).max(1);
+        let [count, waiting] = Self::workers(dataset.is_cached(), prefetch);
         let read_ahead = cursor
             .buffer
             .filter(|_| !dataset.is_cached())
             .map(|buffer| ReadAhead::new(cursor, buffer, batch_size, per_epoch));
+        let dataset_is_cached = dataset.is_cached();
         let shared = Arc::new(LoaderState {
             dataset,
             batch: batch_size,
@@ -118,9 +116,8 @@ impl Loader {
             start: cursor,
             orders: Mutex::default(),
             spare: Mutex::default(),
-            // All that can be alive at once: in the channels, in preparation, and in use. With
-            // fewer, a buffer would be dropped only to be allocated again.
-            spare_limit: (waiting + 1) * count + 1,
+            // With fewer, a buffer would be dropped only to be allocated again.
+            spare_limit: Self::max_batches(dataset_is_cached, prefetch),
             read_ahead,
             stop: AtomicBool::new(false),
         });
@@ -138,6 +135,21 @@ impl Loader {
             loader.receivers.push(receiver);
         }
         Ok(loader)
+    }
+
+    /// The number of threads, and of the batches that wait for each of them.
+    fn workers(is_cached: bool, prefetch: usize) -> [usize; 2] {
+        let prefetch = prefetch.max(1);
+        let count = if is_cached { 1 } else { rayon::current_num_threads().min(prefetch) };
+        [count, (prefetch / count).max(1)]
+    }
+
+    /// The most batches that are in memory at a time, with one in use: in the channels, in
+    /// preparation, and that one.
+    #[must_use]
+    pub fn max_batches(is_cached: bool, prefetch: usize) -> usize {
+        let [count, waiting] = Self::workers(is_cached, prefetch);
+        (waiting + 1) * count + 1
     }
 
     /// Returns the next batch, once it is ready.

@@ -90,7 +90,7 @@ fn the_plan_reads_as_two_aligned_tables() {
     assert!(lines.contains(&"Discriminator: image 28x28x1 -> one logit (real or generated)"));
     assert!(
         text.ends_with("GFLOP")
-            && text.contains("parameters; a training step on 128 images takes about"),
+            && text.contains("parameters; a training step on 128 images takes "),
         "{text}"
     );
     // Numbers are right-aligned in one column.

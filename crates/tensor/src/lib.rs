@@ -36,7 +36,10 @@ mod storage;
 mod tensor;
 
 pub use self::tensor::{PendingRead, Tensor, autograd, read_async};
-pub use cpu::buffer::{MemoryStats, memory_stats, reset_peak_memory_stats};
+pub use cpu::buffer::{
+    MemoryStats, OutOfMemory, catch_out_of_memory, fake_tensor_mode, memory_stats,
+    reset_peak_memory_stats,
+};
 pub use cpu::conv_algo::{ConvAlgorithm, ConvAlgorithmError, numerics_version, set_conv_algorithm};
 pub use cpu::isa::{Isa, IsaError, isa, set_isa};
 pub use cpu::peak::{fma_peak, fma_rate};

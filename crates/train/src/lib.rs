@@ -36,6 +36,7 @@ mod evaluate;
 mod event;
 mod fixed_latents;
 mod import_export;
+mod memory_estimate;
 pub mod monitor;
 mod rng_streams;
 mod run;
@@ -49,6 +50,7 @@ pub use error::TrainError;
 pub use evaluate::{CheckpointScore, EvalConfig, EvalFn, EvalResult};
 pub use event::Event;
 pub use import_export::{export, export_generator, import, import_newmu_svhn};
+pub use memory_estimate::estimate_memory;
 pub use run::{RunOutcome, run, run_with_eval};
 pub use sampler::{
     BatchNormMode, Sampler, generator_condition, latents, load_discriminator, load_generator,

@@ -156,6 +156,10 @@ impl Trainer {
         self.state.train_step_on(&[batch], z.clone(), logs)
     }
 
+    pub(crate) fn state(&self) -> &TrainState {
+        &self.state
+    }
+
     /// The failures that the run has shown so far.
     pub fn monitor(&self) -> &TrainingMonitor {
         &self.monitor

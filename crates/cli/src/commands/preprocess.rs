@@ -243,8 +243,20 @@ pub fn open_dataset(
     preprocess: &Preprocess,
     json: bool,
 ) -> Result<Dataset, CliError> {
-    let open =
-        |progress: &dyn Fn(data::ScanProgress)| Dataset::open(spec, split, preprocess, progress);
+    open_dataset_within(spec, split, preprocess, data::CACHE_BYTES, json)
+}
+
+/// [`open_dataset`] with another limit, in bytes, on the memory for decoded images.
+pub fn open_dataset_within(
+    spec: &str,
+    split: Split,
+    preprocess: &Preprocess,
+    cache_bytes: u64,
+    json: bool,
+) -> Result<Dataset, CliError> {
+    let open = |progress: &dyn Fn(data::ScanProgress)| {
+        Dataset::open_within(spec, split, preprocess, cache_bytes, progress)
+    };
     let dataset = render::count_images("reading images", open)?;
     if !json {
         render::warn_left_out(dataset.report());

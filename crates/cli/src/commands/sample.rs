@@ -5,8 +5,8 @@ use super::generator::{
     ConditionArgs, GeneratorArgs, LatentInput, LoadedGenerator, command_line, read,
 };
 use crate::error::CliError;
-use crate::output;
 use crate::parse::count;
+use crate::{memory, output};
 use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
 use file_io::LockFile;
 use runs::{GridOptions, grid, write_state_dict};
@@ -94,6 +94,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
     if args.grid.is_some() {
         options.size(order.len(), [height, width])?;
+    }
+    if args.grid.is_some() || raw.is_some() {
+        // The values, and for a grid its pixels.
+        let values = (order.len() * generator.sampler.shape().iter().product::<usize>()) as u64;
+        let pixels = values * (options.scale as u64).pow(2) * u64::from(args.grid.is_some());
+        memory::check(&format!("{} images", order.len()), 4 * values + pixels, "lower --count")?;
     }
     let _lock = folder.map(|folder| lock(folder, order.len(), args.force.force)).transpose()?;
     let drawing = SampleSpec::plain(vec![source.block(&order)], table, options);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use train::monitor::Alert;
 use train::{Event, RunOutcome};
 
-pub fn plan(recipe: &Recipe, plan: &ModelSummary) {
+pub fn plan(recipe: &Recipe, plan: &ModelSummary, memory: u64) {
     let rows = |rows: &[LayerSummary]| -> Vec<Value> {
         let layer = |row: &LayerSummary| {
             let LayerSummary { name, kind, output, parameters, .. } = row;
@@ -22,7 +22,7 @@ pub fn plan(recipe: &Recipe, plan: &ModelSummary) {
         "image": plan.image,
         "batch": plan.batch,
         "parameters": plan.parameters,
-        "memory_bytes": plan.memory_bytes,
+        "memory_bytes": memory,
         "flops_per_step": plan.flops_per_step,
         "generator": rows(&plan.generator),
         "discriminator": rows(&plan.discriminator),

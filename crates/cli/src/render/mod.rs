@@ -6,7 +6,7 @@ mod text;
 
 use crate::output;
 use data::{Dataset, LayoutReport, SkippedImage};
-use indicatif::FormattedDuration;
+use indicatif::{FormattedDuration, HumanBytes};
 use nn::{ModelSummary, Recipe};
 pub use progress::{byte_counter, count_images, counter, watch_silence, with_progress};
 use serde_json::{Value, json};
@@ -32,14 +32,17 @@ impl Renderer {
         if json { Self::Json } else { Self::Text(TextRenderer::new()) }
     }
 
-    /// Shows the layers of both networks.
-    pub fn plan(&self, recipe: &Recipe, plan: &ModelSummary) {
+    /// Shows the layers of both networks, and the memory that a run takes, in bytes.
+    pub fn plan(&self, recipe: &Recipe, plan: &ModelSummary, memory: u64) {
         match self {
             Self::Text(_) => {
                 let [name, about] = [&recipe.name, &recipe.description].map(output::name);
-                output::line(format!("Recipe {name}: {about}\n\n{plan}"));
+                let memory = HumanBytes(memory);
+                output::line(format!(
+                    "Recipe {name}: {about}\n\n{plan}; the run takes about {memory} of memory"
+                ));
             }
-            Self::Json => json::plan(recipe, plan),
+            Self::Json => json::plan(recipe, plan, memory),
         }
     }
 

@@ -180,7 +180,7 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
         return;
     }
     let parts =
-        ["on 40 images takes about 45.49 GiB", "GiB are available", "smaller --batch, --width"];
+        ["training on 40 images a step takes 4", "GiB are available", "smaller --batch, --width"];
     dir.refused(1, &huge, &parts);
     assert!(!dir.path("run").exists());
     let ended = dir.ok(&[&huge[..], &["--dry-run", "--json"]].concat());
@@ -188,6 +188,33 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
     let message = ended.event("warning")["message"].as_str().unwrap().to_owned();
     assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     assert_eq!(ended.event("dry_run")["steps"], 25);
+}
+
+/// A limit of address space: what does not fit is refused before it begins, and an allocation that
+/// fails all the same ends the command with one line, not with an abort.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_address_space_is_an_error_with_a_way_out() {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "1", "--out", "run"]);
+    let limited = |kib: u32, args: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        let script = format!("ulimit -v {kib}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_dcgan")]).args(args);
+        crate::common::Ended::of(command.current_dir(dir.path("")).output().unwrap())
+    };
+    let train = ["train", "--data", "photos", "--image", "128", "--batch", "40", "--out", "large"];
+    limited(1_500_000, &train).refused(1, &["address space (ulimit -v)", "smaller --batch"]);
+    assert!(!dir.path("large").exists());
+    let drawn = ["--count", "65536", "--batch", "65536", "--out", "drawn"];
+    let sample = [&["sample", "--model", "fashion", "--class", "Sneaker"], &drawn[..]].concat();
+    limited(1_500_000, &sample).refused(1, &["no memory for a tensor of", "--batch", "ulimit -v"]);
+    let grid = ["sample", "--checkpoint", "run", "--count", "900000", "--columns", "1000"];
+    let file = [&grid[..], &["--out", "x.safetensors"]].concat();
+    limited(1_500_000, &file).refused(1, &["900000 images take", "lower --count"]);
+    // With the limit raised, it is the same command.
+    limited(4_000_000, &TestDir::training(&["--steps", "1", "--out", "small"]));
+    assert!(dir.path("small/checkpoints").is_dir());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Activations: ReLU, leaky ReLU, tanh, sigmoid. Fused with a bias or normalization before them.
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::module::{Layer, Module};
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
@@ -51,14 +51,8 @@ fn plan(activation: Activation, input: &LayerInput<'_>) -> Result<LayerPlan, Str
         Activation::Tanh => "Tanh".into(),
         Activation::Sigmoid => "Sigmoid".into(),
     };
-    // The derivative of a leaky ReLU is a function of its input, that of the others of the output.
-    let memory = match activation {
-        Activation::None => ActivationMemory::default(),
-        Activation::LeakyRelu(_) => ActivationMemory::INPUT,
-        _ => ActivationMemory { output: true, ..ActivationMemory::default() },
-    };
     let plan = input.plan(input.shape, summary, move || activation.into());
-    Ok(LayerPlan { memory, is_activation: true, ..plan })
+    Ok(LayerPlan { is_activation: true, ..plan })
 }
 
 impl LayerSpec for ReluConfig {

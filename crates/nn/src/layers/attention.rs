@@ -1,6 +1,6 @@
 //! Self-attention between the positions of an image (SAGAN: Zhang et al. 2019).
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::conv::{Conv2d, Window};
 use super::module::{Layer, Module, NamedTensor, with_prefix};
 use super::weight::{Parametrization, Weight};
@@ -89,10 +89,7 @@ impl LayerSpec for AttentionConfig {
             return Err(format!("needs at least 8 channels, and there are {channels}"));
         }
         let narrow = (channels / 8).max(1);
-        let positions = (h * w) as u64;
-        // β has an element for each pair of positions.
-        let pairs = positions * positions;
-        let (c, p) = (channels as f64, positions as f64);
+        let (c, p) = (channels as f64, (h * w) as f64);
         let parametrization = input.env.parametrization;
         let build = move || match parametrization {
             Parametrization::SpectralNorm => {
@@ -103,11 +100,6 @@ impl LayerSpec for AttentionConfig {
         Ok(LayerPlan {
             parameters: (channels * (2 * narrow + channels) + 1) as u128,
             multiplications: p * c * (c + c / 4.0) + p * p * (c + c / 8.0),
-            memory: ActivationMemory {
-                inside: pairs + positions * 2 * narrow as u64 + 2 * input.len() as u64,
-                busy: 3 * pairs,
-                ..ActivationMemory::INPUT
-            },
             ..input.plan(input.shape, "SelfAttention", build)
         })
     }

@@ -1,6 +1,6 @@
 //! Batch normalization (Ioffe & Szegedy 2015) with running statistics as PyTorch keeps them.
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, default, num_elements};
+use super::config::{LayerInput, LayerPlan, LayerSpec, default, num_elements};
 use super::module::{Layer, Module, NamedTensor, TensorRole, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::{BatchNormStats, ForwardCtx};
@@ -200,7 +200,6 @@ impl LayerSpec for BatchNormLayerConfig {
         };
         Ok(LayerPlan {
             parameters: 2 * u128::from(affine) * features as u128,
-            memory: ActivationMemory { fuses_activation: true, ..ActivationMemory::INPUT },
             batch_norm_features: Some(features),
             ..input.plan(input.shape, summary, build)
         })

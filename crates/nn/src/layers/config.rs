@@ -112,8 +112,6 @@ pub(super) trait LayerSpec {
 pub(crate) struct LayerEnv {
     /// Channels of the recipe's images.
     pub image_channels: usize,
-    /// Samples of a batch.
-    pub batch: usize,
     /// Added to variances.
     pub eps: f32,
     /// How far a batch moves the running statistics, in (0, 1].
@@ -201,12 +199,11 @@ impl LayerInput<'_> {
         LayerPlan {
             parameters: weights + parametrization.parameters_per_output(bias) * outputs,
             multiplications: weights as f64 * (down as f64 * across as f64),
-            memory: ActivationMemory::weighted(&output, bias),
             ..self.plan(output, summary + parametrization.suffix(), build)
         }
     }
 
-    /// A plan without parameters, arithmetic and kept activations, to be completed.
+    /// A plan without parameters and arithmetic, to be completed.
     pub fn plan(
         &self,
         output: impl Into<Vec<usize>>,
@@ -218,11 +215,9 @@ impl LayerInput<'_> {
             summary: summary.into(),
             parameters: 0,
             multiplications: 0.0,
-            memory: ActivationMemory::default(),
             flattened: self.flattened,
             unnumbered: None,
             is_activation: false,
-            is_reshape: false,
             batch_norm_features: None,
             build: Box::new(build),
         }
@@ -239,53 +234,16 @@ pub(crate) struct LayerPlan {
     pub parameters: u128,
     /// Multiply-adds per sample of a forward pass.
     pub multiplications: f64,
-    /// The memory that the layer keeps for its backward pass.
-    pub memory: ActivationMemory,
     /// The image whose flattened units are the output, if it is a vector of such.
     pub flattened: Option<[usize; 3]>,
     /// The name of a layer that does not count in `main.0`, `main.1`, ….
     pub unnumbered: Option<&'static str>,
     /// Whether it is an activation.
     pub is_activation: bool,
-    /// Whether its output is its input in another shape.
-    pub is_reshape: bool,
     /// The number of statistics of a batch norm.
     pub batch_norm_features: Option<usize>,
     /// Makes the layer, with weights 0 and γ 1.
     pub build: Box<dyn Fn() -> Layer>,
-}
-
-/// The elements that a layer keeps of one sample for its backward pass.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct ActivationMemory {
-    /// Whether it keeps its input.
-    pub input: bool,
-    /// Whether it keeps its output.
-    pub output: bool,
-    /// Elements that it keeps in addition.
-    pub inside: u64,
-    /// Elements that its backward pass needs in addition to the gradients of input and output.
-    pub busy: u64,
-    /// Whether an activation behind the layer is one operation with it.
-    pub fuses_activation: bool,
-}
-
-impl ActivationMemory {
-    /// A layer that keeps its input alone.
-    pub const INPUT: Self =
-        Self { input: true, output: false, inside: 0, busy: 0, fuses_activation: false };
-
-    /// A matrix product or convolution: with a bias, the sum before the bias is kept too.
-    pub fn weighted(output: &[usize], bias: bool) -> Self {
-        let inside = if bias { num_elements(output) as u64 } else { 0 };
-        Self { inside, fuses_activation: bias, ..Self::INPUT }
-    }
-
-    /// A composed normalization: the input centered and scaled.
-    pub fn normalized(input: usize, fuses_activation: bool) -> Self {
-        let inside = 2 * input as u64;
-        Self { inside, busy: inside, fuses_activation, ..Self::default() }
-    }
 }
 
 /// The number of elements of a shape; shapes that are far too large saturate.

@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al. 2014).
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, check_probability};
+use super::config::{LayerInput, LayerPlan, LayerSpec, check_probability};
 use super::module::{Layer, Module};
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
@@ -54,10 +54,7 @@ impl LayerSpec for DropoutConfig {
     fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
         check_probability("p", self.p)?;
         let p = self.p as f32;
-        // The mask is kept.
-        let memory = ActivationMemory { inside: input.len() as u64, ..ActivationMemory::INPUT };
-        let plan = input.plan(input.shape, format!("Dropout {p}"), move || Dropout::new(p).into());
-        Ok(LayerPlan { memory, ..plan })
+        Ok(input.plan(input.shape, format!("Dropout {p}"), move || Dropout::new(p).into()))
     }
 
     fn keeps_units(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Instance normalization (Ulyanov et al. 2016).
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::module::{Layer, Module, NamedTensor, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
@@ -72,7 +72,6 @@ impl LayerSpec for InstanceNormConfig {
         let eps = input.env.eps;
         Ok(LayerPlan {
             parameters: 2 * channels as u128,
-            memory: ActivationMemory::normalized(input.len(), true),
             ..input
                 .plan(input.shape, "InstanceNorm", move || InstanceNorm::new(channels, eps).into())
         })

@@ -1,6 +1,6 @@
 //! Layer normalization (Ba et al. 2016).
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, product};
+use super::config::{LayerInput, LayerPlan, LayerSpec, product};
 use super::module::{Layer, Module, NamedTensor, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
@@ -83,7 +83,6 @@ impl LayerSpec for LayerNormConfig {
         let (shape, eps) = (input.shape.to_vec(), input.env.eps);
         Ok(LayerPlan {
             parameters: 2 * product(&shape),
-            memory: ActivationMemory::normalized(input.len(), false),
             ..input
                 .plan(input.shape, "LayerNorm", move || LayerNorm::new(shape.clone(), eps).into())
         })

@@ -1,8 +1,6 @@
 //! Maxout (Goodfellow et al. 2013).
 
-use super::config::{
-    ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count, num_elements,
-};
+use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count};
 use super::module::{Layer, Module};
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
@@ -63,11 +61,8 @@ impl LayerSpec for MaxoutConfig {
             return Err(format!("{channels} channels cannot be cut into groups of {pieces}"));
         }
         let output = input.with_channels(channels / pieces);
-        // At most the index of each maximum is kept.
-        let inside = num_elements(&output) as u64;
-        let memory = ActivationMemory { inside, ..ActivationMemory::default() };
         let plan =
             input.plan(output, format!("Maxout of {pieces}"), move || Maxout::new(pieces).into());
-        Ok(LayerPlan { memory, flattened: None, ..plan })
+        Ok(LayerPlan { flattened: None, ..plan })
     }
 }

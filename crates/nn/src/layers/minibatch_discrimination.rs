@@ -1,8 +1,6 @@
 //! Minibatch discrimination.
 
-use super::config::{
-    ActivationMemory, LayerInput, LayerPlan, LayerSpec, check_count, default, product,
-};
+use super::config::{LayerInput, LayerPlan, LayerSpec, check_count, default, product};
 use super::module::{Layer, Module, NamedTensor};
 use super::weight::Weight;
 use crate::layout::Layout;
@@ -171,16 +169,9 @@ impl LayerSpec for MinibatchDiscriminationConfig {
             MinibatchForm::Code => product(&[kernels, dims]) + kernels as u128,
             MinibatchForm::Paper | MinibatchForm::Mean => 0,
         };
-        // A distance for each pair of samples.
-        let pairs = (input.env.batch * kernels) as u64;
         Ok(LayerPlan {
             parameters: weights + of_code,
             multiplications: weights as f64,
-            memory: ActivationMemory {
-                inside: pairs + (kernels * dims) as u64,
-                busy: pairs,
-                ..ActivationMemory::INPUT
-            },
             flattened: None,
             ..input.plan(
                 [inputs + kernels],

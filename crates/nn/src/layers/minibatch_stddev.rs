@@ -1,6 +1,6 @@
 //! Minibatch standard deviation.
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count};
+use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count};
 use super::module::{Layer, Module};
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
@@ -74,11 +74,8 @@ impl LayerSpec for MinibatchStddevConfig {
     fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
         let group = self.group;
         check_count("group", group, MAX_UNITS)?;
-        let len = input.len() as u64;
-        let memory = ActivationMemory { inside: len, busy: 2 * len, ..ActivationMemory::default() };
         let output = input.with_channels(input.channels() + 1);
         let summary = format!("MinibatchStdDev of {group}");
-        let plan = input.plan(output, summary, move || MinibatchStdDev::new(group).into());
-        Ok(LayerPlan { memory, ..plan })
+        Ok(input.plan(output, summary, move || MinibatchStdDev::new(group).into()))
     }
 }

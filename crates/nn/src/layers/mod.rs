@@ -1,5 +1,5 @@
 //! The layers: one file each, with its configuration in a recipe, shape inference and refusals,
-//! forward pass, tensors under PyTorch's names, memory estimate and summary line.
+//! forward pass, tensors under PyTorch's names, and summary line.
 //!
 //! A new layer is a file here, with its three lines in this one: `mod`, `pub use`, and its variant
 //! of [`LayerConfig`]. Images are `[N, H, W, C]`, vectors `[N, F]`.

@@ -1,8 +1,6 @@
 //! Pooling: maximum and mean of windows, sum and mean of whole images.
 
-use super::config::{
-    ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, check_count, num_elements,
-};
+use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, check_count};
 use super::module::{Layer, Module};
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
@@ -111,12 +109,9 @@ fn plan_windows(kind: PoolKind, size: usize, input: &LayerInput<'_>) -> Result<L
         return Err(format!("the window does not fit an image of {h}x{w} pixels"));
     }
     let output = [h / size, w / size, c];
-    // At most the index of each maximum is kept.
-    let inside = num_elements(&output) as u64;
-    let memory = ActivationMemory { inside, ..ActivationMemory::default() };
     let pool = Pool2d { kind, kernel: [size; 2], stride: [size; 2] };
     let summary = format!("{kind:?}Pool {size}x{size}");
-    Ok(LayerPlan { memory, ..input.plan(output, summary, move || pool.into()) })
+    Ok(input.plan(output, summary, move || pool.into()))
 }
 
 impl LayerSpec for GlobalAverageConfig {

@@ -1,7 +1,7 @@
 //! The head of a projection discriminator.
 
 use super::condition::condition;
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, product};
+use super::config::{LayerInput, LayerPlan, LayerSpec, product};
 use super::linear::Linear;
 use super::module::{Layer, Module, NamedTensor, with_prefix};
 use super::weight::{Parametrization, Weight};
@@ -83,7 +83,6 @@ impl LayerSpec for ProjectionConfig {
         Ok(LayerPlan {
             parameters: features as u128 + 1 + product(&[features, size]),
             multiplications: (features * (size + 1)) as f64,
-            memory: ActivationMemory { inside: features as u64, ..ActivationMemory::INPUT },
             ..input.plan([1], format!("Projection {features}, condition {size}"), build)
         })
     }

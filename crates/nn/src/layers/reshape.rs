@@ -28,7 +28,7 @@ impl Reshape {
     pub(crate) fn plan(shape: Vec<usize>, input: &LayerInput<'_>) -> LayerPlan {
         let output = shape.clone();
         let plan = input.plan(shape, "Reshape", move || Self(output.clone()).into());
-        LayerPlan { is_reshape: true, flattened: None, ..plan }
+        LayerPlan { flattened: None, ..plan }
     }
 }
 

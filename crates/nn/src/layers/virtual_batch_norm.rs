@@ -1,6 +1,6 @@
 //! Virtual batch normalization (Salimans et al. 2016, section 3.5).
 
-use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::module::{Layer, Module, NamedTensor, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
@@ -148,7 +148,6 @@ impl LayerSpec for VirtualBatchNormConfig {
         let (channels, eps) = (input.channels(), input.env.eps);
         Ok(LayerPlan {
             parameters: 2 * channels as u128,
-            memory: ActivationMemory::normalized(input.len(), true),
             ..input.plan(input.shape, "VirtualBatchNorm", move || {
                 VirtualBatchNorm::new(channels, eps).into()
             })

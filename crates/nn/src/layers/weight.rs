@@ -58,14 +58,6 @@ impl Parametrization {
     pub(super) fn parameters_per_output(self, bias: bool) -> u128 {
         u128::from(bias) + u128::from(self == Self::WeightNorm)
     }
-
-    /// How many tensors of a weight's size a forward pass computes from it.
-    pub(crate) fn num_computed_weights(self) -> u64 {
-        match self {
-            Self::Plain => 0,
-            Self::SpectralNorm | Self::WeightNorm => 2,
-        }
-    }
 }
 
 /// PyTorch's `eps` of spectral norm, squared: it keeps a vector of zeros from being divided by

@@ -54,7 +54,6 @@ impl Architecture {
         };
         let env = LayerEnv {
             image_channels: recipe.image.channels,
-            batch: recipe.train.batch,
             eps: recipe.batch_norm.eps as f32,
             momentum: recipe.batch_norm.momentum as f32,
             parametrization,
@@ -106,13 +105,6 @@ impl Architecture {
     /// The shape of one sample after the last layer.
     fn output(&self) -> &[usize] {
         self.layers.last().map_or(&self.input, |(_, plan)| &plan.output)
-    }
-
-    /// The layers, each with its name and the shape of one sample before it.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &LayerPlan, &[usize])> {
-        let outputs = self.layers.iter().map(|(_, plan)| &plan.output[..]);
-        let inputs = std::iter::once(&self.input[..]).chain(outputs);
-        self.layers.iter().zip(inputs).map(|((name, plan), input)| (name.as_str(), plan, input))
     }
 
     /// The number of trained values; 128 bits, since a recipe that is too large is refused by it.

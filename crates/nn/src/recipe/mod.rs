@@ -15,7 +15,6 @@ mod architecture;
 mod derive_layers;
 mod field_names;
 mod image;
-mod memory_estimate;
 mod migrate;
 mod network_config;
 mod parse;
@@ -198,7 +197,7 @@ impl Recipe {
         self.image.size.map(|side| side >> self.levels())
     }
 
-    /// The summary of both networks: shapes, parameters, memory and floating-point operations.
+    /// The summary of both networks: shapes, parameters and floating-point operations.
     ///
     /// # Errors
     /// Returns the same errors as [`validate`](Self::validate).

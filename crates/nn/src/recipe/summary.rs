@@ -1,8 +1,7 @@
-//! Summary of both networks before they are built: layers, parameters, memory and floating-point
-//! operations.
+//! Summary of both networks before they are built: layers, parameters and floating-point operations.
 
 use super::architecture::Architecture;
-use super::{NetworkRole, Recipe, memory_estimate};
+use super::{NetworkRole, Recipe};
 use crate::error::NnError;
 use crate::layers::LayerPlan;
 use std::fmt;
@@ -38,10 +37,6 @@ pub struct ModelSummary {
     pub batch: usize,
     /// Trainable parameters of both networks.
     pub parameters: usize,
-    /// Estimated memory of a training step in bytes, to about 20 %: the value, optimizer state and
-    /// gradient of each parameter, and the activations of the generator and of the discriminator
-    /// that backward passes need.
-    pub memory_bytes: u64,
     /// Floating-point operations of a training step (a multiply-add is two), convolutions and
     /// matrix products only: the discriminator on real and on generated images, then the generator
     /// through the discriminator, whose weight gradients are not computed then.
@@ -58,7 +53,6 @@ impl ModelSummary {
         let [h, w] = recipe.image.size;
         let image = [h, w, recipe.image.channels];
         let batch = recipe.train.batch;
-        let memory_bytes = memory_estimate::bytes_of_step(recipe, &g, &d);
         let multiplications = generator_work(&g) + discriminator_work(&d);
         let flops_per_step = 2.0 * batch as f64 * multiplications;
         let (latent, d_outputs) = (recipe.generator.latent, recipe.num_d_outputs());
@@ -70,7 +64,6 @@ impl ModelSummary {
             image,
             batch,
             parameters,
-            memory_bytes,
             flops_per_step,
         })
     }
@@ -120,11 +113,9 @@ impl fmt::Display for ModelSummary {
             n => format!("{n} logits (real or generated, and classes)"),
         };
         table(f, &format!("Discriminator: image {image} -> {d_output}"), &self.discriminator)?;
-        let gib = self.memory_bytes as f64 / (1u64 << 30) as f64;
         write!(
             f,
-            "\n{} parameters; a training step on {} images takes about {gib:.2} GiB and \
-             {:.1} GFLOP",
+            "\n{} parameters; a training step on {} images takes {:.1} GFLOP",
             grouped(self.parameters),
             self.batch,
             self.flops_per_step / 1e9

@@ -1,10 +1,17 @@
 //! Aligned buffers, recycled: a training step allocates the same sizes repeatedly, and new pages
 //! from the system cost more than the arithmetic of a small operation.
+//!
+//! Under [`fake_tensor_mode`] buffers take address space and no memory, and are recycled the same
+//! way: the counters show what the same operations would take.
 
 use parking_lot::Mutex;
+use std::alloc::Layout;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const ALIGN: usize = 64;
@@ -19,6 +26,17 @@ const FIT: (usize, usize) = (5, 4);
 /// spends as much time on TLB misses as on copying.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Blocks of one kind of memory, with their counters.
+struct Allocator {
+    is_fake: bool,
+    pool: Mutex<Pool>,
+    live: AtomicUsize,
+    peak: AtomicUsize,
+    reserved: AtomicUsize,
+    peak_reserved: AtomicUsize,
+    fresh: AtomicUsize,
+}
+
 struct Pool {
     idle: BTreeMap<usize, Vec<Block>>,
     idle_bytes: usize,
@@ -28,10 +46,12 @@ struct Block(NonNull<f32>);
 // SAFETY: an idle block has no owner but the pool.
 unsafe impl Send for Block {}
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 });
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static FRESH: AtomicUsize = AtomicUsize::new(0);
+static MEMORY: Allocator = Allocator::new(false);
+
+thread_local! {
+    /// The allocator of this thread under [`fake_tensor_mode`].
+    static FAKE: RefCell<Option<Arc<Allocator>>> = const { RefCell::new(None) };
+}
 
 /// The memory of all tensors on the CPU, as in PyTorch's `torch.cuda.memory_stats`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,12 +60,16 @@ pub struct MemoryStats {
     pub allocated: usize,
     /// The most bytes allocated at a time since [`reset_peak_memory_stats`].
     pub peak: usize,
+    /// Bytes taken from the system now: those allocated, and blocks kept for reuse.
+    pub reserved: usize,
+    /// The most bytes taken from the system at a time since [`reset_peak_memory_stats`].
+    pub peak_reserved: usize,
     /// Blocks of at least a page that ever came from the system because no idle one fitted: in a
     /// steady training step, none.
     pub num_allocs: usize,
 }
 
-/// The memory of all tensors on the CPU.
+/// The memory of all tensors on the CPU; under [`fake_tensor_mode`], of this thread's fake ones.
 ///
 /// ```
 /// let before = tensor::memory_stats().allocated;
@@ -54,16 +78,94 @@ pub struct MemoryStats {
 /// # drop(x);
 /// ```
 pub fn memory_stats() -> MemoryStats {
-    MemoryStats {
-        allocated: LIVE.load(Ordering::Relaxed),
-        peak: PEAK.load(Ordering::Relaxed),
-        num_allocs: FRESH.load(Ordering::Relaxed),
-    }
+    with_allocator(|_, a| MemoryStats {
+        allocated: a.live.load(Ordering::Relaxed),
+        peak: a.peak.load(Ordering::Relaxed),
+        reserved: a.reserved.load(Ordering::Relaxed),
+        peak_reserved: a.peak_reserved.load(Ordering::Relaxed),
+        num_allocs: a.fresh.load(Ordering::Relaxed),
+    })
 }
 
-/// Starts a new peak at the bytes allocated now.
+/// Starts new peaks at the bytes allocated and reserved now.
 pub fn reset_peak_memory_stats() {
-    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+    with_allocator(|_, a| {
+        a.peak.store(a.live.load(Ordering::Relaxed), Ordering::Relaxed);
+        a.peak_reserved.store(a.reserved.load(Ordering::Relaxed), Ordering::Relaxed);
+    });
+}
+
+/// Runs `f` with operations on the CPU that compute nothing, as PyTorch's `FakeTensorMode` does:
+/// tensors have shapes, gradients and an unspecified content, and take no memory, but are counted
+/// by [`memory_stats`] as the same tensors would be. A training step takes milliseconds this way.
+///
+/// Only what runs on this thread is fake. The tensors that `f` returns stay fake.
+///
+/// ```
+/// use tensor::{Tensor, fake_tensor_mode, memory_stats};
+///
+/// let (shape, reserved) = fake_tensor_mode(|| {
+///     let huge = Tensor::zeros([20_000, 20_000]);
+///     let product = huge.matmul(&huge, false, false);
+///     (*product.shape(), memory_stats().peak_reserved)
+/// });
+/// assert_eq!(shape[..], [20_000, 20_000]);
+/// assert!(reserved >= 3_200_000_000);
+/// ```
+pub fn fake_tensor_mode<R>(f: impl FnOnce() -> R) -> R {
+    /// Restores the allocator, also on unwind.
+    struct Restore(Option<Arc<Allocator>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let outer = self.0.take();
+            FAKE.with(|fake| *fake.borrow_mut() = outer);
+        }
+    }
+    let fake = Arc::new(Allocator::new(true));
+    let _restore = Restore(FAKE.with(|current| current.borrow_mut().replace(fake)));
+    f()
+}
+
+/// Whether this thread is in [`fake_tensor_mode`].
+pub(crate) fn is_fake() -> bool {
+    FAKE.with(|fake| fake.borrow().is_some())
+}
+
+/// Calls `f` with the allocator of this thread, and its owner if it is a fake one.
+fn with_allocator<R>(f: impl FnOnce(Option<&Arc<Allocator>>, &Allocator) -> R) -> R {
+    FAKE.with(|fake| match &*fake.borrow() {
+        Some(fake) => f(Some(fake), fake),
+        None => f(None, &MEMORY),
+    })
+}
+
+/// The system has no memory for a tensor on the CPU. Operations do not return errors, so it is the
+/// payload of an unwinding, without a message of its own; [`catch_out_of_memory`] returns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no memory for a tensor of {bytes} bytes beside {reserved} bytes of others")]
+pub struct OutOfMemory {
+    /// Size of the tensor in bytes.
+    pub bytes: usize,
+    /// Bytes that tensors have already.
+    pub reserved: usize,
+}
+
+/// Runs `f` and returns the failure to allocate a tensor, which otherwise unwinds further.
+///
+/// # Errors
+/// Returns the tensor's size if there is no memory for it. What `f` has computed is lost.
+///
+/// ```
+/// use tensor::{Tensor, catch_out_of_memory};
+///
+/// let huge = catch_out_of_memory(|| Tensor::zeros([1 << 30, 1 << 30]));
+/// assert_eq!(huge.map(|_| ()).map_err(|error| error.bytes), Err(1 << 62));
+/// ```
+pub fn catch_out_of_memory<R>(f: impl FnOnce() -> R) -> Result<R, OutOfMemory> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| match payload.downcast() {
+        Ok(error) => *error,
+        Err(other) => resume_unwind(other),
+    })
 }
 
 /// A fixed number of `f32` elements, aligned to a cache line.
@@ -72,6 +174,8 @@ pub(crate) struct Buffer {
     len: usize,
     /// Bytes of the block, at least those of `len`.
     capacity: usize,
+    /// The allocator of a fake buffer; `None` for memory.
+    fake: Option<Arc<Allocator>>,
 }
 
 // SAFETY: a buffer owns its memory exclusively.
@@ -79,18 +183,15 @@ unsafe impl Send for Buffer {}
 // SAFETY: shared access is read-only.
 unsafe impl Sync for Buffer {}
 
-fn layout(bytes: usize) -> std::alloc::Layout {
+fn layout(bytes: usize) -> Option<Layout> {
     let align = if cfg!(target_os = "linux") && bytes >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
-    match std::alloc::Layout::from_size_align(bytes, align) {
-        Ok(layout) => layout,
-        Err(_) => panic!("a tensor of {bytes} bytes does not fit this machine's address space"),
-    }
+    Layout::from_size_align(bytes, align).ok()
 }
 
 /// A block from the system, zeroed because a `&mut [f32]` to uninitialized memory is undefined
 /// behavior.
-fn allocate(bytes: usize) -> NonNull<f32> {
-    let layout = layout(bytes);
+fn allocate(bytes: usize) -> Option<NonNull<f32>> {
+    let layout = layout(bytes)?;
     // SAFETY: the size is not zero; `madvise` and `write_bytes` stay within the new block.
     let raw = unsafe {
         if layout.align() == ALIGN {
@@ -107,7 +208,146 @@ fn allocate(bytes: usize) -> NonNull<f32> {
             raw
         }
     };
-    NonNull::new(raw.cast()).unwrap_or_else(|| std::alloc::handle_alloc_error(layout))
+    NonNull::new(raw.cast())
+}
+
+fn deallocate(block: NonNull<f32>, bytes: usize) {
+    if let Some(layout) = layout(bytes) {
+        // SAFETY: from `allocate`, with this layout, and without another owner.
+        unsafe { std::alloc::dealloc(block.as_ptr().cast(), layout) }
+    }
+}
+
+/// A block of zeros that takes memory only where it is written.
+fn allocate_fake(bytes: usize) -> Option<NonNull<f32>> {
+    #[cfg(target_os = "linux")]
+    if bytes >= POOLED {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping, which overlaps no other; `madvise` stays within it.
+        let raw = unsafe {
+            let raw = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+            if raw == libc::MAP_FAILED {
+                return None;
+            }
+            // With huge pages, one written element would take 2 MiB.
+            libc::madvise(raw, bytes, libc::MADV_NOHUGEPAGE);
+            raw
+        };
+        return NonNull::new(raw.cast());
+    }
+    let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
+    // SAFETY: the size is not zero.
+    NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }.cast())
+}
+
+fn deallocate_fake(block: NonNull<f32>, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    if bytes >= POOLED {
+        // SAFETY: the whole mapping of `allocate_fake`, without another owner.
+        unsafe { libc::munmap(block.as_ptr().cast(), bytes) };
+        return;
+    }
+    if let Ok(layout) = Layout::from_size_align(bytes, ALIGN) {
+        // SAFETY: from `allocate_fake`, with this layout, and without another owner.
+        unsafe { std::alloc::dealloc(block.as_ptr().cast(), layout) }
+    }
+}
+
+impl Allocator {
+    const fn new(is_fake: bool) -> Self {
+        Self {
+            is_fake,
+            pool: Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 }),
+            live: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
+            peak_reserved: AtomicUsize::new(0),
+            fresh: AtomicUsize::new(0),
+        }
+    }
+
+    /// A block of at least so many bytes, and how many it has: an idle one that fits, or a new one.
+    /// Unwinds with [`OutOfMemory`] if there is none.
+    fn get(&self, bytes: usize) -> (NonNull<f32>, usize) {
+        let (block, capacity) = self.take_idle(bytes).unwrap_or_else(|| {
+            if bytes >= POOLED {
+                self.fresh.fetch_add(1, Ordering::Relaxed);
+            }
+            (self.allocate(bytes), bytes)
+        });
+        let live = self.live.fetch_add(capacity, Ordering::Relaxed) + capacity;
+        self.peak.fetch_max(live, Ordering::Relaxed);
+        (block, capacity)
+    }
+
+    fn allocate(&self, bytes: usize) -> NonNull<f32> {
+        let allocate = if self.is_fake { allocate_fake } else { allocate };
+        let block = allocate(bytes).or_else(|| {
+            // Idle blocks that are too small for this one may make room for it.
+            self.free_idle();
+            allocate(bytes)
+        });
+        let Some(block) = block else {
+            let reserved = self.reserved.load(Ordering::Relaxed);
+            resume_unwind(Box::new(OutOfMemory { bytes, reserved }))
+        };
+        let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak_reserved.fetch_max(reserved, Ordering::Relaxed);
+        block
+    }
+
+    fn take_idle(&self, bytes: usize) -> Option<(NonNull<f32>, usize)> {
+        if bytes < POOLED {
+            return None;
+        }
+        let mut pool = self.pool.lock();
+        let most = bytes.saturating_mul(FIT.0) / FIT.1;
+        let (&capacity, blocks) = pool.idle.range_mut(bytes..=most.max(bytes)).next()?;
+        let block = blocks.pop();
+        if blocks.is_empty() {
+            pool.idle.remove(&capacity);
+        }
+        pool.idle_bytes -= capacity;
+        block.map(|b| (b.0, capacity))
+    }
+
+    /// Takes back a block of [`get`](Self::get).
+    fn put(&self, block: NonNull<f32>, capacity: usize) {
+        self.live.fetch_sub(capacity, Ordering::Relaxed);
+        if capacity >= POOLED {
+            let mut pool = self.pool.lock();
+            if pool.idle_bytes + capacity <= MAX_IDLE {
+                pool.idle_bytes += capacity;
+                pool.idle.entry(capacity).or_default().push(Block(block));
+                return;
+            }
+        }
+        self.deallocate(block, capacity);
+    }
+
+    fn deallocate(&self, block: NonNull<f32>, bytes: usize) {
+        self.reserved.fetch_sub(bytes, Ordering::Relaxed);
+        if self.is_fake { deallocate_fake(block, bytes) } else { deallocate(block, bytes) }
+    }
+
+    /// Returns all idle blocks to the system.
+    fn free_idle(&self) {
+        let idle = {
+            let mut pool = self.pool.lock();
+            pool.idle_bytes = 0;
+            std::mem::take(&mut pool.idle)
+        };
+        for (capacity, blocks) in idle {
+            blocks.into_iter().for_each(|block| self.deallocate(block.0, capacity));
+        }
+    }
+}
+
+impl Drop for Allocator {
+    fn drop(&mut self) {
+        self.free_idle();
+    }
 }
 
 impl Buffer {
@@ -115,60 +355,52 @@ impl Buffer {
     pub(crate) fn uninit(len: usize) -> Self {
         let bytes =
             len.saturating_mul(4).clamp(1, isize::MAX as usize - ALIGN).next_multiple_of(ALIGN);
-        let (block, capacity) = match take(bytes) {
-            Some(found) => found,
-            None => {
-                if bytes >= POOLED {
-                    FRESH.fetch_add(1, Ordering::Relaxed);
-                }
-                (allocate(bytes), bytes)
-            }
-        };
-        let live = LIVE.fetch_add(capacity, Ordering::Relaxed) + capacity;
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        Self { block, len, capacity }
+        with_allocator(|fake, allocator| {
+            let (block, capacity) = allocator.get(bytes);
+            Self { block, len, capacity, fake: fake.cloned() }
+        })
+    }
+
+    /// `len` elements of this value.
+    pub(crate) fn full(len: usize, value: f32) -> Self {
+        let mut buffer = Self::uninit(len);
+        if buffer.fake.is_none() {
+            buffer.fill(value);
+        }
+        buffer
     }
 
     pub(crate) fn zeros(len: usize) -> Self {
-        let mut buffer = Self::uninit(len);
-        buffer.fill(0.0);
-        buffer
+        Self::full(len, 0.0)
     }
 
     pub(crate) fn from_slice(values: &[f32]) -> Self {
         let mut buffer = Self::uninit(values.len());
-        buffer.copy_from_slice(values);
+        if buffer.fake.is_none() {
+            buffer.copy_from_slice(values);
+        }
         buffer
     }
-}
 
-fn take(bytes: usize) -> Option<(NonNull<f32>, usize)> {
-    if bytes < POOLED {
-        return None;
+    /// A copy of the elements. Unwinds with [`OutOfMemory`] if there is no memory for it.
+    pub(crate) fn to_vec(&self) -> Vec<f32> {
+        if self.fake.is_some() {
+            // Zeros from the system take no memory before they are written.
+            return vec![0.0; self.len];
+        }
+        let mut values = Vec::new();
+        if values.try_reserve_exact(self.len).is_err() {
+            let reserved = MEMORY.reserved.load(Ordering::Relaxed);
+            resume_unwind(Box::new(OutOfMemory { bytes: self.len * 4, reserved }));
+        }
+        values.extend_from_slice(self);
+        values
     }
-    let mut pool = POOL.lock();
-    let (&capacity, blocks) = pool.idle.range_mut(bytes..=bytes * FIT.0 / FIT.1).next()?;
-    let block = blocks.pop();
-    if blocks.is_empty() {
-        pool.idle.remove(&capacity);
-    }
-    pool.idle_bytes -= capacity;
-    block.map(|b| (b.0, capacity))
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        LIVE.fetch_sub(self.capacity, Ordering::Relaxed);
-        if self.capacity >= POOLED {
-            let mut pool = POOL.lock();
-            if pool.idle_bytes + self.capacity <= MAX_IDLE {
-                pool.idle_bytes += self.capacity;
-                pool.idle.entry(self.capacity).or_default().push(Block(self.block));
-                return;
-            }
-        }
-        // SAFETY: from `allocate`, with this layout, and owned by this buffer alone.
-        unsafe { std::alloc::dealloc(self.block.as_ptr().cast(), layout(self.capacity)) }
+        self.fake.as_deref().unwrap_or(&MEMORY).put(self.block, self.capacity);
     }
 }
 

@@ -10,7 +10,7 @@ use super::gemm::{
     Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
 };
 use super::microkernel::{Columns, KSegment, Out};
-use super::parallel::{SendPtr, par_for};
+use super::parallel::{SendPtr, par_for_with_scratch};
 use super::reduce::sum_partials;
 use super::{few_channel_conv, winograd};
 use crate::descriptors::{ConvGeom, ConvParams};
@@ -133,10 +133,10 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
     let shares = column_shares(split.tasks(), cout);
     let image_len = geom.input[0] * geom.input[1] * cin;
     let out = SendPtr(y.as_mut_ptr());
-    par_for(split.tasks() * shares.len(), |task| {
+    let scratch_len = split.images.min(batch) * (split.lines.saturating_sub(1) * sh + kh) * pitch;
+    par_for_with_scratch(split.tasks() * shares.len(), [scratch_len], |task, [scratch]| {
         let (images, lines) = split.task(task / shares.len(), batch, oh);
         let height = (lines.len() - 1) * sh + kh;
-        let mut scratch = Buffer::uninit(images.len() * height * pitch);
         let top = (lines.start * sh) as isize - geom.pad[0][0] as isize;
         let mut lhs_offsets = Vec::with_capacity(images.len() * lines.len() * ow);
         let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
@@ -308,11 +308,11 @@ impl StridePhases {
         let shares = column_shares(split.tasks(), cin);
         let image_len = oh * ow * cout;
         let out = SendPtr(dx.as_mut_ptr());
-        par_for(split.tasks() * shares.len(), |task| {
+        let scratch_len = split.images.min(batch) * (split.lines.saturating_sub(1) + tall) * pitch;
+        par_for_with_scratch(split.tasks() * shares.len(), [scratch_len], |task, [scratch]| {
             let (images, band) = split.task(task / shares.len(), batch, lines);
             let share = shares[task % shares.len()].clone();
             let height = band.len() - 1 + tall;
-            let mut scratch = Buffer::uninit(images.len() * height * pitch);
             for (i, n) in images.clone().enumerate() {
                 let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
                 let image = &dy[n * image_len..(n + 1) * image_len];
@@ -400,15 +400,15 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
     let target = SendPtr(partials.as_mut().map_or(dw.as_mut_ptr(), |p| p.as_mut_ptr()));
     let out_offsets: Vec<usize> = (0..total).map(|m| m * cout).collect();
     let columns = packed_columns(cout);
-    par_for(splits * row_tasks, |task| {
+    let blocks = k_blocks(&[KSegment { off: 0, len: group * pixels }]);
+    let longest = blocks.iter().map(|b| b.len).max().unwrap_or(0);
+    let scratch_lens = [group * height * pitch, longest * columns];
+    par_for_with_scratch(splits * row_tasks, scratch_lens, |task, [scratch, panel]| {
         let (s, r) = (task / row_tasks, task % row_tasks);
         let rows = r * tile..total.min((r + 1) * tile);
         // SAFETY: inside the partial results; tasks of one split write different rows.
         let out = unsafe { target.get().add(s * total * cout) };
         let my_groups = groups * s / splits..groups * (s + 1) / splits;
-        let mut scratch = Buffer::uninit(group * height * pitch);
-        let blocks = k_blocks(&[KSegment { off: 0, len: group * pixels }]);
-        let mut panel = Buffer::uninit(blocks.iter().map(|b| b.len).max().unwrap_or(0) * columns);
         let mut add = false;
         for g in my_groups {
             let images = g * group..batch.min((g + 1) * group);
@@ -437,7 +437,7 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
                     continue;
                 }
                 Rhs { data: dy, row: |k| (first + k) * cout, stride: 1, n: cout }
-                    .pack_block(ks.clone(), &mut panel);
+                    .pack_block(ks.clone(), panel);
                 // Rows of dw within one kernel row have pixels at the same offsets, so they form
                 // one block.
                 let mut m = rows.start;

@@ -8,10 +8,9 @@
 //! that do not are added in one pass, and the others in later passes: no sum is loaded while its
 //! store is still in flight. The results of a line stay in the L1 cache, the image in L2.
 
-use super::buffer::Buffer;
 use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
 use super::isa::multiversion;
-use super::parallel::{SendPtr, par_for};
+use super::parallel::{SendPtr, par_for_with_scratch};
 use super::simd::prefetch_far;
 use crate::descriptors::ConvParams;
 use std::ops::Range;
@@ -43,11 +42,11 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: Co
     let panel = panel_columns();
     let part = (ow * cout).div_ceil(columns.div_ceil(panel)).next_multiple_of(16);
     let out = SendPtr(dx.as_mut_ptr());
-    par_for(batch * bands, |task| {
+    let scratch_lens = [h.div_ceil(bands) * pitch, ow * columns];
+    par_for_with_scratch(batch * bands, scratch_lens, |task, [image, products]| {
         let (n, band) = (task / bands, task % bands);
         let lines = h * band / bands..h * (band + 1) / bands;
-        let mut image = Buffer::zeros(lines.len() * pitch);
-        let mut products = Buffer::uninit(ow * columns);
+        image.fill(0.0);
         for oy in overlapping_windows(&lines, params) {
             let line = dy[(n * oh + oy) * ow * cout..].as_ptr();
             let rows = RowTask {

@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::isa::{Isa, isa, multiversion};
 use super::microkernel::{KSegment, Lhs, Out, Rows, Tiled, block};
-use super::parallel::{SendPtr, par_for};
+use super::parallel::{SendPtr, par_for, par_for_with_scratch};
 use super::simd::{prefetch, simd_const, simd_dispatch};
 use std::ops::Range;
 
@@ -347,12 +347,11 @@ pub(crate) fn matmul_packed(
     let longest = packed.blocks.iter().map(|b| b.len).max().unwrap_or(0);
     let copies = trans_a || copies && n >= MANY_COLUMNS;
     let out = SendPtr(out.as_mut_ptr());
-    par_for(row_tasks * column_tasks, |task| {
+    let copy_len = if copies { task_rows.min(m).next_multiple_of(tall) * longest } else { 0 };
+    par_for_with_scratch(row_tasks * column_tasks, [copy_len], |task, [copy]| {
         let rows = task / column_tasks * task_rows..m.min((task / column_tasks + 1) * task_rows);
         let n0 = task % column_tasks * columns;
         let columns = n0..n.min(n0 + columns);
-        let mut copy =
-            Buffer::uninit(if copies { rows.len().next_multiple_of(tall) * longest } else { 0 });
         let lhs_offsets: Vec<usize> =
             if copies { Vec::new() } else { rows.clone().map(|m| m * k).collect() };
         let out_offsets: Vec<usize> = rows.clone().map(|m| m * n).collect();
@@ -373,7 +372,7 @@ pub(crate) fn matmul_packed(
                         6 => tiled_block::<6>(
                             &a[start..],
                             pitches,
-                            &mut copy,
+                            copy,
                             sizes,
                             rhs,
                             out,
@@ -382,7 +381,7 @@ pub(crate) fn matmul_packed(
                         _ => tiled_block::<4>(
                             &a[start..],
                             pitches,
-                            &mut copy,
+                            copy,
                             sizes,
                             rhs,
                             out,

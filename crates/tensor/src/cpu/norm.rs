@@ -2,9 +2,8 @@
 //! for the statistics and to normalize and activate; the backward pass too, for the sums and for
 //! dx.
 
-use super::buffer::Buffer;
 use super::isa::multiversion;
-use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
+use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for_with_scratch};
 use crate::descriptors::Activation;
 
 /// Rows added in f32 before the block joins the f64 total.
@@ -46,11 +45,11 @@ multiversion! {
 }
 
 /// Splits the rows into tasks by the shape, adds the `2 · width` column totals that `f` computes
-/// for each, in order, and folds them to `channels`.
+/// for each with as many elements of scratch memory, in order, and folds them to `channels`.
 fn column_totals(
     rows: usize,
     channels: usize,
-    f: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync + Send,
+    f: impl Fn(std::ops::Range<usize>, usize, &mut [f64], &mut [f32]) + Sync + Send,
 ) -> Vec<f64> {
     let fold = fold(rows, channels);
     let (rows, width) = (rows / fold, channels * fold);
@@ -60,11 +59,11 @@ fn column_totals(
     let tasks = rows.div_ceil(step);
     let mut parts = vec![0f64; tasks * 2 * width];
     let base = SendPtr(parts.as_mut_ptr());
-    par_for(tasks, |t| {
+    par_for_with_scratch(tasks, [2 * width], |t, [lanes]| {
         // SAFETY: only task `t` writes its totals.
         let totals =
             unsafe { std::slice::from_raw_parts_mut(base.get().add(t * 2 * width), 2 * width) };
-        f(t * step * width..rows.min((t + 1) * step) * width, width, totals);
+        f(t * step * width..rows.min((t + 1) * step) * width, width, totals, lanes);
     });
     let mut out = vec![0f64; 2 * channels];
     // In the order of the tasks. Column i of a folded row belongs to channel i mod C.
@@ -108,9 +107,8 @@ pub(crate) struct Statistics {
 pub(crate) fn statistics(x: &[f32], channels: usize) -> Statistics {
     let rows = x.len() / channels;
     let shift = rough_mean(x, channels);
-    let totals = column_totals(rows, channels, |range, width, totals| {
-        let mut lanes = Buffer::uninit(2 * width);
-        moments(&x[range], &repeat(&shift, width), totals, &mut lanes);
+    let totals = column_totals(rows, channels, |range, width, totals, lanes| {
+        moments(&x[range], &repeat(&shift, width), totals, lanes);
     });
     let n = rows as f64;
     let mean = |c: usize| totals[c] / n;
@@ -319,12 +317,11 @@ pub(crate) fn backward(
     let channels = center.len();
     let rows = x.len() / channels;
     let (scale, offset) = constants.affine();
-    let totals = column_totals(rows, channels, |range, width, totals| {
-        let mut lanes = Buffer::uninit(2 * width);
+    let totals = column_totals(rows, channels, |range, width, totals, lanes| {
         let wide = [center, &scale, &offset].map(|v| repeat(v, width));
         let wide = [&wide[0][..], &wide[1], &wide[2]];
         let (x, dy) = (&x[range.clone()], &dy[range]);
-        with_derivative!(activation, f => gradient_sums(x, dy, wide, totals, &mut lanes, &f));
+        with_derivative!(activation, f => gradient_sums(x, dy, wide, totals, lanes, &f));
     });
     let (sums, weighted) = totals.split_at(channels);
     let residual = |c: usize| f64::from(mean_residual[c]);

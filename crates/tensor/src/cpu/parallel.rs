@@ -3,6 +3,7 @@
 //! Work is split by the shape alone, never by the number of threads, so results do not depend on
 //! it.
 
+use super::buffer::{Buffer, is_fake};
 use rayon::prelude::*;
 
 /// Flushes denormals to zero on this thread while it lives, and restores the mode when dropped
@@ -63,8 +64,12 @@ impl Drop for FlushDenormals {
     }
 }
 
-/// Runs `f(0) … f(tasks − 1)` on the current rayon pool, denormals flushed.
+/// Runs `f(0) … f(tasks − 1)` on the current rayon pool, denormals flushed; nothing under
+/// [`fake_tensor_mode`](crate::fake_tensor_mode).
 pub(crate) fn par_for(tasks: usize, f: impl Fn(usize) + Sync + Send) {
+    if is_fake() {
+        return;
+    }
     let run = |i| {
         let _mode = FlushDenormals::new();
         f(i);
@@ -74,6 +79,23 @@ pub(crate) fn par_for(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     } else {
         (0..tasks).into_par_iter().with_max_len(1).for_each(run);
     }
+}
+
+/// [`par_for`] with scratch memory: each running task has a buffer of unspecified values for each
+/// of `lens`. The lengths do not depend on the task, so that the buffers of one task serve the next
+/// and their number is known.
+pub(crate) fn par_for_with_scratch<const N: usize>(
+    tasks: usize,
+    lens: [usize; N],
+    f: impl Fn(usize, [&mut [f32]; N]) + Sync + Send,
+) {
+    let allocate = || lens.map(Buffer::uninit);
+    if is_fake() {
+        // What all threads hold at a time.
+        drop((0..tasks.min(rayon::current_num_threads())).map(|_| allocate()).collect::<Vec<_>>());
+        return;
+    }
+    par_for(tasks, |task| f(task, allocate().each_mut().map(|buffer| &mut buffer[..])));
 }
 
 /// Elements of an elementwise task: large enough to hide the cost of a task, small enough to

@@ -5,10 +5,9 @@ use crate::descriptors::PoolParams;
 
 /// For each output, the index within its image of the window's largest element, the first of
 /// equals; a NaN counts as largest.
-pub(crate) fn argmax(x: &[f32], params: PoolParams) -> Vec<u32> {
+pub(crate) fn argmax(x: &[f32], out: &mut [u32], params: PoolParams) {
     let [n, h, w, c] = params.input;
     let [_, oh, ow, _] = params.output();
-    let mut out = vec![0u32; n * oh * ow * c];
     let elements = x.len() / n.max(1);
     assert!(
         u32::try_from(elements).is_ok(),
@@ -37,7 +36,6 @@ pub(crate) fn argmax(x: &[f32], params: PoolParams) -> Vec<u32> {
             *slot = best as u32;
         }
     });
-    out
 }
 
 /// `out[g, i] = x[g, index[g, i]]` for each of `groups` equal parts.

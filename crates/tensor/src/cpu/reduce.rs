@@ -3,9 +3,8 @@
 //! Sums run in f32 over short blocks of fixed virtual lanes and in f64 over the blocks, so a sum of
 //! millions of elements keeps the accuracy of f32.
 
-use super::buffer::Buffer;
 use super::isa::multiversion;
-use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
+use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for, par_for_with_scratch};
 
 /// Virtual lanes of a sum along contiguous memory.
 const LANES: usize = 16;
@@ -87,16 +86,15 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
     let tasks = reduced.div_ceil(rows);
     let mut parts = vec![0f64; outer * tasks * inner];
     let base = SendPtr(parts.as_mut_ptr());
-    par_for(outer * tasks, |task| {
+    par_for_with_scratch(outer * tasks, [inner], |task, [lane]| {
         let (o, t) = (task / tasks, task % tasks);
         let range = t * rows..reduced.min((t + 1) * rows);
         // SAFETY: only task `task` writes its `inner` totals.
         let totals = unsafe { std::slice::from_raw_parts_mut(base.get().add(task * inner), inner) };
-        let mut lane = Buffer::uninit(inner);
         sum_columns(
             &x[(o * reduced + range.start) * inner..(o * reduced + range.end) * inner],
             totals,
-            &mut lane,
+            lane,
         );
     });
     for (o, out) in out.chunks_exact_mut(inner).enumerate() {

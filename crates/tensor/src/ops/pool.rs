@@ -1,6 +1,7 @@
 //! Pooling and upsampling of NHWC images.
 
 use super::kernel;
+use crate::cpu::buffer::Buffer;
 use crate::cpu::pool as cpu;
 use crate::descriptors::PoolParams;
 use crate::gpu::{GpuBuffer, kernels::pool as gpu};
@@ -13,21 +14,22 @@ use std::sync::Arc;
 /// For each pooling window, the index of its largest element within its image.
 #[derive(Clone)]
 pub(super) enum WindowIndex {
-    Cpu(Arc<Vec<u32>>),
+    /// The bits of 32-bit integers, in the memory of tensors.
+    Cpu(Arc<Buffer>),
     Gpu(Arc<GpuBuffer>),
 }
 
 impl WindowIndex {
     pub(super) fn to_words(&self) -> Vec<u32> {
         match self {
-            WindowIndex::Cpu(index) => index.to_vec(),
+            WindowIndex::Cpu(_) => self.cpu().to_vec(),
             WindowIndex::Gpu(index) => index.to_words(),
         }
     }
 
     fn cpu(&self) -> &[u32] {
         match self {
-            WindowIndex::Cpu(index) => index,
+            WindowIndex::Cpu(index) => bytemuck::cast_slice(&index[..]),
             WindowIndex::Gpu(_) => panic!("window indices on a gpu for a tensor on the cpu"),
         }
     }
@@ -44,7 +46,11 @@ impl WindowIndex {
 /// largest.
 pub(super) fn argmax(x: &Tensor, params: PoolParams) -> WindowIndex {
     on_device!("argmax"; x;
-        cpu => WindowIndex::Cpu(Arc::new(cpu::argmax(x, params))),
+        cpu => {
+            let mut index = Buffer::uninit(params.output().iter().product());
+            cpu::argmax(x, bytemuck::cast_slice_mut(&mut index[..]), params);
+            WindowIndex::Cpu(Arc::new(index))
+        },
         gpu => WindowIndex::Gpu(Arc::new(gpu::argmax(x, params)))
     )
 }

@@ -68,11 +68,7 @@ impl Tensor {
     pub fn full_on(device: &Device, shape: impl Into<Shape>, value: f32) -> Self {
         let shape = shape.into();
         match device {
-            Device::Cpu => {
-                let mut buffer = Buffer::uninit(shape.len());
-                buffer.fill(value);
-                Self::from_buffer(buffer, shape)
-            }
+            Device::Cpu => Self::from_buffer(Buffer::full(shape.len(), value), shape),
             Device::Gpu(gpu) => {
                 Self::from_gpu_buffer(kernels::movement::full(gpu, shape.len(), value), shape)
             }

@@ -12,8 +12,8 @@ pub mod walk;
 
 use super::generator::{LoadedGenerator, command_line};
 use crate::error::CliError;
-use crate::output;
 use crate::render::with_progress;
+use crate::{memory, output};
 use ::eval::latent::{Provenance, SampleSpec, SuccessRate};
 use ::runs::{GridOptions, animation, grid};
 use serde::Serialize;
@@ -83,6 +83,9 @@ impl FileArgs {
     ) -> Result<Vec<f32>, CliError> {
         let (latents, conditions) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
+        // Batch by batch, together, and as a vector.
+        let bytes = 12 * (total * opened.sampler.shape().iter().product::<usize>()) as u64;
+        memory::check(&format!("{total} images"), bytes, "draw fewer images")?;
         let images = with_progress(|progress| {
             opened.sampler.sample(&latents, conditions.as_ref(), opened.batch, |done| {
                 // Ctrl-C ends the program: nothing is written before all images are drawn.
@@ -147,9 +150,12 @@ fn require_size(
     count: usize,
     options: GridOptions,
 ) -> Result<(), CliError> {
-    let [h, w, _] = opened.sampler.shape();
-    options.size(count, [h, w])?;
-    Ok(())
+    let [h, w, c] = opened.sampler.shape();
+    let [width, height] = options.size(count, [h, w])?.map(u64::from);
+    // The values of the images, once as they are drawn and once in the order of the cells.
+    let values = (count * h * w * c) as u64;
+    let bytes = 8 * values + width * height * c as u64;
+    memory::check(&format!("{count} images in a grid"), bytes, "draw fewer images")
 }
 
 /// The grid for images of this generator.

@@ -11,16 +11,19 @@ use super::device::DeviceArgs;
 use super::eval::Evaluator;
 use super::flags::{JsonArg, ThreadsArg};
 use super::monitor::MonitorArgs;
-use super::preprocess::{PreprocessArgs, open_dataset};
+use super::preprocess::{PreprocessArgs, open_dataset_within};
 use super::runs::RunsDirArg;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
 use crate::interrupt;
+use crate::memory;
 use crate::parse::{self, MAX_STEPS, count, steps};
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
 use ::train::{EvalFn, Event, Trainer};
 use data::{DataError, Dataset, Preprocess, Split};
 pub use defaults::{toy_default, with_default};
+use indicatif::HumanBytes;
+use nn::Recipe;
 pub use recipe_flags::ToyRecipeFlags;
 #[cfg(test)]
 pub use recipe_flags::is_recipe_flag;
@@ -28,6 +31,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tensor::Device;
 
 /// Examples below the long help.
 pub const EXAMPLES: &str = "\
@@ -181,14 +185,54 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Opens the dataset; its summary is printed later, below the networks.
+/// Checks that the memory suffices for a run of the recipe, without its images, and returns what it
+/// takes in bytes.
+///
+/// # Errors
+/// Returns an error that ends with `hint` if it does not fit; with `dry_run` this is a warning.
+fn check_memory(
+    recipe: &Recipe,
+    device: &Device,
+    hint: &str,
+    dry_run: bool,
+    render: &Renderer,
+) -> Result<u64, CliError> {
+    // A GPU does not report its free memory; an allocation that fails there is an error of its own.
+    if let Device::Gpu(_) = device {
+        return Ok(memory::PROGRAM_BYTES);
+    }
+    let needed = memory::PROGRAM_BYTES.saturating_add(::train::estimate_memory(recipe, true)?);
+    memory::check_run(needed, recipe.train.batch, hint, dry_run, render)?;
+    Ok(needed)
+}
+
+/// The memory of a run in bytes, with its images.
+fn run_memory(recipe: &Recipe, dataset: &Dataset) -> Result<u64, CliError> {
+    let run = ::train::estimate_memory(recipe, dataset.is_cached())?;
+    Ok(memory::PROGRAM_BYTES.saturating_add(run).saturating_add(dataset.cached_bytes()))
+}
+
+/// Opens the dataset; its summary is printed later, below the networks. Images
+/// that do not fit into memory beside the `needed` bytes of the run are decoded in each epoch.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
+    needed: u64,
     render: &Renderer,
 ) -> Result<Arc<Dataset>, CliError> {
+    let left = memory::available().map_or(u64::MAX, |available| available.bytes);
+    let cache_bytes = data::CACHE_BYTES.min(left.saturating_sub(needed));
     let json = matches!(render, Renderer::Json);
-    Ok(Arc::new(open_dataset(spec, Split::Train, preprocess, json)?))
+    let dataset = open_dataset_within(spec, Split::Train, preprocess, cache_bytes, json)?;
+    let size = (dataset.len() * dataset.shape().iter().product::<usize>()) as u64;
+    if !dataset.is_cached() && (cache_bytes + 1..=data::CACHE_BYTES).contains(&size) {
+        let size = HumanBytes(size);
+        render.warning(&format!(
+            "the images take {size} and do not fit into memory beside the run: they are decoded in \
+             each epoch"
+        ));
+    }
+    Ok(Arc::new(dataset))
 }
 
 /// Whole batches per epoch, at least 1.

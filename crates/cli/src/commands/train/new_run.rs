@@ -1,10 +1,12 @@
 //! A new run: its settings from the flags, the recipe and the dataset.
 
 use super::recipe_flags::RecipeFlags;
-use super::{Args, batches_per_epoch, condition, evaluator, open_data, run_training, steps_of};
+use super::{
+    Args, batches_per_epoch, check_memory, condition, evaluator, open_data, run_memory,
+    run_training, steps_of,
+};
 use crate::commands::{DatasetInfo, open_checkpoint};
 use crate::error::CliError;
-use crate::memory_estimate;
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
 use ::train::monitor::MonitorConfig;
@@ -35,15 +37,9 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     let known = DatasetInfo::of(&spec)?;
     let mut recipe = resolve_recipe(args, &known, init.as_ref())?;
     let preprocess = args.preprocess.preprocess(&recipe, &known)?;
-    let plan = recipe.summary()?;
     // Checked before the images are decoded, which may take long.
-    memory_estimate::check(
-        &plan,
-        device,
-        "choose a smaller --batch, --width or --image",
-        args.dry_run,
-        &render,
-    )?;
+    let hint = "choose a smaller --batch, --width or --image";
+    let needed = check_memory(&recipe, device, hint, args.dry_run, &render)?;
     if !args.dry_run {
         args.out.as_ref().map_or_else(
             || RunDir::check_base(&args.runs_dir.runs_dir),
@@ -51,7 +47,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         )?;
     }
     let condition_file = args.condition.file(&recipe)?;
-    let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
+    let dataset = open_data(&spec.to_string(), &preprocess, needed, &render)?;
     condition::set_size(&mut recipe, &dataset, condition_file.as_deref())?;
     if args.batch.is_none() && (MIN_BATCH..recipe.train.batch).contains(&dataset.len()) {
         recipe.train.batch = dataset.len();
@@ -63,8 +59,9 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?
             .div_ceil(recipe.train.batches_per_step() as u64),
     };
+    let memory = run_memory(&recipe, &dataset)?;
     if args.dry_run {
-        render.plan(&recipe, &plan);
+        render.plan(&recipe, &plan, memory);
         render.data(&dataset);
         warn_small_dataset(&dataset, &recipe, &render);
         render.dry_run(steps);
@@ -94,7 +91,8 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
             .load_weights(checkpoint)
             .map_err(|e| CliError::in_context(format!("--init-from {}", path.display()), e))?;
     }
-    render.plan(&trainer.settings().recipe, &plan);
+    drop(init);
+    render.plan(&trainer.settings().recipe, &plan, memory);
     render.data(&dataset);
     warn_small_dataset(&dataset, &trainer.settings().recipe, &render);
     let evaluator = evaluator(&trainer, &dataset, &render)?;

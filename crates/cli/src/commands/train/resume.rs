@@ -1,9 +1,10 @@
 //! Resuming a run from its newest valid checkpoint, or from the one that was named.
 
-use super::{Args, batches_per_epoch, evaluator, open_data, run_training, steps_of};
+use super::{
+    Args, batches_per_epoch, check_memory, evaluator, open_data, run_memory, run_training, steps_of,
+};
 use crate::commands::recipes;
 use crate::error::CliError;
-use crate::memory_estimate;
 use crate::render::{Renderer, quoted};
 use ::runs::{
     ArtifactError, CheckpointMeta, LatestValidCheckpoint, RunDir, checkpoint, checkpoint_retention,
@@ -42,8 +43,10 @@ pub fn run(
         render.warning(&format!("{error} (skipped; resuming from {})", found.path.display()));
     }
     let meta = &found.checkpoint.meta;
-    let plan = Recipe::from_toml(&meta.recipe)?.summary()?;
-    memory_estimate::check(&plan, device, "close other programs", args.dry_run, &render)?;
+    let recipe = Recipe::from_toml(&meta.recipe)?;
+    let plan = recipe.summary()?;
+    let hint = "close other programs";
+    let needed = check_memory(&recipe, device, hint, args.dry_run, &render)?;
     let mut trainer = Trainer::resume(&found.checkpoint, device)
         .map_err(|e| CliError::in_context(found.path.display(), e))?;
     refuse_conflicts(args, trainer.settings())?;
@@ -69,7 +72,8 @@ pub fn run(
     warn_of_other_numerics(meta, device, &render);
     let settings = trainer.settings();
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
-    let dataset = open_data(&spec, &settings.preprocess, &render).map_err(|error| match error {
+    let opened = open_data(&spec, &settings.preprocess, needed, &render);
+    let dataset = opened.map_err(|error| match error {
         CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
             failure!("{gone}; if the run's dataset has moved, pass its new location with --data")
         }
@@ -91,7 +95,8 @@ pub fn run(
             return Ok(ExitCode::SUCCESS);
         }
     }
-    render.plan(&trainer.settings().recipe, &plan);
+    let memory = run_memory(&trainer.settings().recipe, &dataset)?;
+    render.plan(&trainer.settings().recipe, &plan, memory);
     render.data(&dataset);
     if args.dry_run {
         render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));

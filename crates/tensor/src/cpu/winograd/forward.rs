@@ -8,7 +8,7 @@ use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, 
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{KSegment, Out, Rows};
-use crate::cpu::parallel::{SendPtr, par_for};
+use crate::cpu::parallel::{SendPtr, par_for_with_scratch};
 use crate::descriptors::ConvParams;
 use std::ops::Range;
 
@@ -140,14 +140,16 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
     let out = SendPtr(y.as_mut_ptr());
-    par_for(plan.tasks(), |task| {
+    let max_tiles = plan.max_tiles(batch, tiles.per_image()).min(tiles_at_once());
+    let sums_len = points * point_stride(max_tiles * BLOCK_N);
+    let scratch_lens = [
+        points * point_stride(max_tiles * BLOCK_K),
+        points * point_stride(BLOCK_K * BLOCK_N),
+        plan.max_blocks() * sums_len,
+        BLOCK_N,
+    ];
+    par_for_with_scratch(plan.tasks(), scratch_lens, |task, [v, u, sums, sink]| {
         let (range, shares) = plan.task(task, batch, tiles.per_image());
-        let max_tiles = range.len().min(tiles_at_once());
-        let mut v = Buffer::uninit(points * point_stride(max_tiles * BLOCK_K));
-        let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
-        let sums_len = points * point_stride(max_tiles * BLOCK_N);
-        let mut sums = Buffer::uninit(shares.len() * sums_len);
-        let mut sink = Buffer::uninit(BLOCK_N);
         for block in tile_blocks(range) {
             let rows = block.len();
             for (i, phase_channels) in blocks_k.iter().enumerate() {

@@ -11,7 +11,7 @@ use super::transforms::{
 };
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::{SIDE, transpose_tile};
-use crate::cpu::parallel::{SendPtr, par_for};
+use crate::cpu::parallel::{SendPtr, par_for_with_scratch};
 use crate::descriptors::ConvParams;
 use std::ops::Range;
 
@@ -123,15 +123,17 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
     let out = SendPtr(dx.as_mut_ptr());
-    par_for(plan.tasks(), |task| {
+    let max_tiles = plan.max_tiles(batch, tiles.per_image()).min(tiles_at_once());
+    let sums_len = points * point_stride(max_tiles * BLOCK_N);
+    let scratch_lens = [
+        points * point_stride(max_tiles * BLOCK_K),
+        points * point_stride(BLOCK_K * BLOCK_N),
+        R * R * BLOCK_K * BLOCK_N,
+        plan.max_blocks() * sums_len,
+        BLOCK_N,
+    ];
+    par_for_with_scratch(plan.tasks(), scratch_lens, |task, [e, u, transposed, sums, sink]| {
         let (range, shares) = plan.task(task, batch, tiles.per_image());
-        let max_tiles = range.len().min(tiles_at_once());
-        let mut e = Buffer::uninit(points * point_stride(max_tiles * BLOCK_K));
-        let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
-        let mut transposed = Buffer::uninit(R * R * BLOCK_K * BLOCK_N);
-        let sums_len = points * point_stride(max_tiles * BLOCK_N);
-        let mut sums = Buffer::uninit(shares.len() * sums_len);
-        let mut sink = Buffer::uninit(BLOCK_N);
         if task % plan.shares.len() == 0 {
             for image in range.start / tiles.per_image()..range.end / tiles.per_image() {
                 tiles.uncovered(image, |at| {
@@ -154,7 +156,7 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
                             w,
                             channels,
                             phase_channels,
-                            &mut transposed,
+                            transposed,
                             u.as_mut_ptr(),
                         );
                         products(points, e.as_ptr(), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);

@@ -280,6 +280,16 @@ impl Plan {
         self.groups * self.shares.len()
     }
 
+    /// The most tiles of a task.
+    pub(super) fn max_tiles(&self, batch: usize, per_image: usize) -> usize {
+        self.images.min(batch) * per_image
+    }
+
+    /// The most blocks of columns of a task.
+    pub(super) fn max_blocks(&self) -> usize {
+        self.shares.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// The tiles of a task, and its blocks of columns.
     pub(super) fn task(
         &self,

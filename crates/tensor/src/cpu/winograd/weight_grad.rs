@@ -9,7 +9,7 @@ use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{Out, StridedColumns};
-use crate::cpu::parallel::{SendPtr, par_for};
+use crate::cpu::parallel::{SendPtr, par_for_with_scratch};
 use crate::cpu::reduce::sum_partials;
 use crate::descriptors::ConvParams;
 use std::ops::Range;
@@ -82,16 +82,20 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
     let target = SendPtr(partials.as_mut().map_or(dw.as_mut_ptr(), |p| p.as_mut_ptr()));
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
-    par_for(splits * squares, |task| {
+    let max_tiles = all.min(tiles_at_once());
+    let longest = |blocks: &[Range<usize>]| blocks.iter().map(Range::len).max().unwrap_or(0);
+    let (most_rows, most_columns) = (longest(&row_blocks), longest(&column_blocks));
+    let scratch_lens = [
+        points * point_stride(max_tiles * most_rows),
+        points * point_stride(max_tiles * most_columns),
+        points * point_stride(most_rows * most_columns),
+        most_columns,
+    ];
+    par_for_with_scratch(splits * squares, scratch_lens, |task, [v, e, sums, sink]| {
         let (s, rest) = (task / squares, task % squares);
         let (phase_channels, columns) =
             (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
         let (rows, n) = (phase_channels.len(), columns.len());
-        let max_tiles = all.min(tiles_at_once());
-        let mut v = Buffer::uninit(points * point_stride(max_tiles * rows));
-        let mut e = Buffer::uninit(points * point_stride(max_tiles * n));
-        let mut sums = Buffer::uninit(points * point_stride(rows * n));
-        let mut sink = Buffer::uninit(n);
         let sink = sink.as_mut_ptr();
         let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
         for (i, block) in
