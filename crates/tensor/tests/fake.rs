@@ -54,7 +54,7 @@ fn fake_tensors_are_counted_as_real_ones() {
             (fake.allocated, fake.peak, fake.reserved, fake.peak_reserved, fake.num_allocs),
             (real.allocated, real.peak, real.reserved, real.peak_reserved, real.num_allocs)
         );
-        assert!(real.peak_reserved > 20 << 20 && real.allocated == 0, "{real:?}");
+        assert!(real.peak_reserved > 16 << 20 && real.allocated == 0, "{real:?}");
 
         // Far more than this machine has.
         let (shape, peak) = fake_tensor_mode(|| {
