@@ -514,11 +514,11 @@ fn an_evaluated_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_cancels_an_evaluation() {
-    use crate::common::{pictures, signal};
+    use crate::common::{signal, write_images};
     use std::io::{BufRead, BufReader};
     use std::process::Stdio;
     let dir = TestDir::new();
-    pictures(&dir.path("many"), 2200);
+    write_images(&dir.path("many"), 2200);
     let args = "train --data many --image 32 --channels 3 --width 2 --batch 8 --steps 2 --device cpu \
                 --out run --eval-every 1 --eval-features pixels --eval-metrics fid \
                 --eval-count 2200";

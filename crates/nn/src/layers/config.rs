@@ -55,7 +55,6 @@ impl LayerConfig {
     pub fn build(&self, sample: &[usize]) -> Result<Layer, String> {
         let env = LayerEnv {
             image_channels: sample.last().copied().unwrap_or(1),
-            batch: 1,
             eps: 1e-5,
             momentum: 0.1,
             parametrization: Parametrization::Plain,
