@@ -13,12 +13,15 @@ mod trace;
 use case::{Case, Setup};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 use std::error::Error;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 type BoxError = Box<dyn Error>;
@@ -66,6 +69,12 @@ const KINDS: [Kind; 5] = [
 /// number and folder).
 pub fn run(options: &Options) -> Result<(), BoxError> {
     enter_namespace()?;
+    // Programs started from here begin with the default action of these signals, also where this
+    // one was started with them ignored, as in the background of a script: a started program
+    // inherits that a signal is ignored, and not that it is handled.
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        register_conditional_shutdown(signal, 128 + signal, Arc::new(true.into()))?;
+    }
     let kinds = KINDS.into_iter().filter(|kind| options.kind.as_ref().is_none_or(|k| k == kind.0));
     let program = fs::canonicalize(match &options.dcgan {
         Some(file) => file.clone(),

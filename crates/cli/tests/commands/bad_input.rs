@@ -235,20 +235,24 @@ fn more_than_a_tenth_of_bad_images_is_too_many() {
 fn an_image_bomb_is_refused_by_its_header() {
     let dir = TestDir::new();
     write_images(&dir.path("bomb"), 20);
-    // A valid header of 60000×60000 pixels with a correct chunk checksum.
-    let mut bomb =
-        b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
-    let crc = bomb[12..].iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(
-            crc ^ u32::from(byte),
-            |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 },
-        )
-    });
-    bomb.extend((!crc).to_be_bytes());
+    // A valid header of 60000×60000 pixels and the beginning of image data, with checksums.
+    let mut bomb = b"\x89PNG\r\n\x1a\n".to_vec();
+    let header = b"IHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0";
+    for chunk in [&header[..], b"IDAT\x78\x01"] {
+        let crc = chunk.iter().fold(!0u32, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |c, _| {
+                if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 }
+            })
+        });
+        bomb.extend((chunk.len() as u32 - 4).to_be_bytes());
+        bomb.extend(chunk);
+        bomb.extend((!crc).to_be_bytes());
+    }
     fs::write(dir.path("bomb/bomb.png"), bomb).unwrap();
     let ended = dir.ok(&["train", "--data", "bomb", "--image", "16", "--batch", "8", "--dry-run"]);
     assert!(
-        ended.err.starts_with("warning: cannot decode \"bomb.png\"") && ended.err.contains("limit"),
+        ended.err.contains("warning: cannot decode \"bomb.png\": 60000×60000 pixels")
+            && ended.err.contains("16384"),
         "{}",
         ended.err
     );

@@ -16,6 +16,21 @@ pub struct TestDir {
     folder: TempDir,
 }
 
+/// Makes the commands that are started from here begin with the default action of these signals,
+/// also where the tests were started with them ignored, as in the background of a script: a started
+/// program inherits that a signal is ignored, and not that it is handled.
+#[cfg(unix)]
+fn default_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let always = std::sync::Arc::new(true.into());
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).unwrap();
+        }
+    });
+}
+
 /// Exit code and output of a command.
 pub struct Ended {
     pub code: Option<i32>,
@@ -25,6 +40,8 @@ pub struct Ended {
 
 impl TestDir {
     pub fn new() -> Self {
+        #[cfg(unix)]
+        default_signals();
         let dir = Self { folder: tempfile::tempdir().unwrap() };
         write_images(&dir.path("photos"), 40);
         dir

@@ -26,6 +26,13 @@ const FIT: (usize, usize) = (5, 4);
 /// spends as much time on TLB misses as on copying.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Address space that fake blocks leave to other allocations.
+#[cfg(target_os = "linux")]
+const FAKE_MARGIN: usize = 128 << 20;
+/// Fake blocks are whole numbers of the largest pages that systems have.
+#[cfg(target_os = "linux")]
+const FAKE_PAGE: usize = 64 << 10;
+
 /// Blocks of one kind of memory, with their counters.
 struct Allocator {
     is_fake: bool,
@@ -218,18 +225,24 @@ fn deallocate(block: NonNull<f32>, bytes: usize) {
     }
 }
 
-/// A block of zeros that takes memory only where it is written.
+/// A block of zeros that takes memory only where it is written. None if less than
+/// `FAKE_MARGIN` of address space would be left: what is not a tensor is allocated there, and
+/// cannot fail without ending the process.
 fn allocate_fake(bytes: usize) -> Option<NonNull<f32>> {
     #[cfg(target_os = "linux")]
     if bytes >= POOLED {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping, which overlaps no other; `madvise` stays within it.
+        // SAFETY: a new mapping, which overlaps no other, and whose end is given back; `madvise`
+        // stays within the rest.
         let raw = unsafe {
-            let raw = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+            let size = bytes.checked_next_multiple_of(FAKE_PAGE)?;
+            let total = size.checked_add(FAKE_MARGIN)?;
+            let raw = libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0);
             if raw == libc::MAP_FAILED {
                 return None;
             }
+            libc::munmap(raw.byte_add(size), FAKE_MARGIN);
             // With huge pages, one written element would take 2 MiB.
             libc::madvise(raw, bytes, libc::MADV_NOHUGEPAGE);
             raw
@@ -245,7 +258,7 @@ fn deallocate_fake(block: NonNull<f32>, bytes: usize) {
     #[cfg(target_os = "linux")]
     if bytes >= POOLED {
         // SAFETY: the whole mapping of `allocate_fake`, without another owner.
-        unsafe { libc::munmap(block.as_ptr().cast(), bytes) };
+        unsafe { libc::munmap(block.as_ptr().cast(), bytes.next_multiple_of(FAKE_PAGE)) };
         return;
     }
     if let Ok(layout) = Layout::from_size_align(bytes, ALIGN) {
@@ -384,14 +397,15 @@ impl Buffer {
 
     /// A copy of the elements. Unwinds with [`OutOfMemory`] if there is no memory for it.
     pub(crate) fn to_vec(&self) -> Vec<f32> {
-        if self.fake.is_some() {
-            // Zeros from the system take no memory before they are written.
-            return vec![0.0; self.len];
-        }
         let mut values = Vec::new();
         if values.try_reserve_exact(self.len).is_err() {
-            let reserved = MEMORY.reserved.load(Ordering::Relaxed);
+            let reserved = memory_stats().reserved;
             resume_unwind(Box::new(OutOfMemory { bytes: self.len * 4, reserved }));
+        }
+        if self.fake.is_some() {
+            drop(values);
+            // Zeros from the system take no memory before they are written.
+            return vec![0.0; self.len];
         }
         values.extend_from_slice(self);
         values
