@@ -160,7 +160,8 @@ fn measure(
     if !data.is_dir() {
         fs::create_dir(&data)?;
         for i in 0..count {
-            let pixel = |x: u32, y: u32| image::Rgb([x * 3 + i, y * 5 ^ i, x + y].map(|v| v as u8));
+            let pixel =
+                |x: u32, y: u32| image::Rgb([x * 3 + i, (y * 5) ^ i, x + y].map(|v| v as u8));
             RgbImage::from_fn(side, side, pixel).save(data.join(format!("{i:05}.png")))?;
         }
     }
