@@ -80,8 +80,9 @@ fn main(${BUILTINS}) {
 //#end
 //#if STATISTICS
 // Merges the parts of each channel: mean, biased variance, and what normalizes: the scale and
-// offset of x - mean, and the part of the mean that rounding took, which is not small next to the
-// standard deviation where |mean| >> std. The offset makes up for it.
+// offset of x - first, where first is the channel's value in the first row, and mean - first. Where
+// |mean| >> std, what rounding takes from the mean is not small next to the standard deviation; both
+// differences keep their digits.
 struct Params { channels: u32, rows: u32, parts: u32, chunk: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> means: array<f32>;
@@ -111,31 +112,25 @@ fn main(${BUILTINS}) {
     }
     let variance = square / count;
     let scale = gamma[c] / sqrt(variance + params.eps);
-    let rounded = x[c] + mean;
-    let residual = mean - (rounded - x[c]);
-    mean_[c] = rounded;
+    mean_[c] = x[c] + mean;
     variance_[c] = variance;
     affine[c] = scale;
-    affine[params.channels + c] = beta[c] - residual * scale;
-    affine[2u * params.channels + c] = residual;
+    affine[params.channels + c] = beta[c] - mean * scale;
+    affine[2u * params.channels + c] = mean;
 }
 //#end
 //#if APPLY
 // activation(x · scale + offset). PAIR: scale and offset are two buffers; BIAS: the offset alone;
-// else activation((x - mean) · scale + offset), with scale and offset in one buffer.
+// else activation((x - first) · scale + offset), with scale and offset in one buffer.
 struct Params { count: u32, words: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
 @group(0) @binding(2) var<storage, read> scale: array<${WORD}>;
-//#if BIAS
-@group(0) @binding(3) var<storage, read_write> result: array<${WORD}>;
-//#else
 //#if PAIR
 @group(0) @binding(3) var<storage, read> offset: array<${WORD}>;
-//#else
-@group(0) @binding(3) var<storage, read> mean: array<${WORD}>;
-//#end
 @group(0) @binding(4) var<storage, read_write> result: array<${WORD}>;
+//#else
+@group(0) @binding(3) var<storage, read_write> result: array<${WORD}>;
 //#end
 
 @compute @workgroup_size(256)
@@ -151,7 +146,7 @@ fn main(${BUILTINS}) {
 //#if BIAS
     let v = x[i] + scale[c];
 //#else
-    let v = (x[i] - mean[c]) * scale[c] + scale[params.words + c];
+    let v = (x[i] - x[c]) * scale[c] + scale[params.words + c];
 //#end
 //#end
 //#if VEC
@@ -162,16 +157,15 @@ fn main(${BUILTINS}) {
 }
 //#end
 //#if GRADIENT_SUMS
-// Σ g and Σ g · (x − mean) of a part of the rows, g = dy · activation'((x − mean) · scale +
+// Σ g and Σ g · (x − first) of a part of the rows, g = dy · activation'((x − first) · scale +
 // offset).
 struct Params { rows: u32, words: u32, parts: u32, chunk: u32, blocks: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
 @group(0) @binding(2) var<storage, read> dy: array<${WORD}>;
-@group(0) @binding(3) var<storage, read> mean: array<${WORD}>;
-@group(0) @binding(4) var<storage, read> affine: array<${WORD}>;
-@group(0) @binding(5) var<storage, read_write> sums: array<${WORD}>;
-@group(0) @binding(6) var<storage, read_write> weighted: array<${WORD}>;
+@group(0) @binding(3) var<storage, read> affine: array<${WORD}>;
+@group(0) @binding(4) var<storage, read_write> sums: array<${WORD}>;
+@group(0) @binding(5) var<storage, read_write> weighted: array<${WORD}>;
 
 var<workgroup> shared_sum: array<${WORD}, 256>;
 var<workgroup> shared_weighted: array<${WORD}, 256>;
@@ -191,9 +185,9 @@ fn main(${BUILTINS}) {
     if (word < params.words) {
         let scale = affine[word];
         let offset = affine[params.words + word];
-        let center = mean[word];
+        let first = x[word];
         for (var row = start; row < end; row += 16u) {
-            let centered = x[row * params.words + word] - center;
+            let centered = x[row * params.words + word] - first;
             let before = centered * scale + offset;
 //#if VEC
             let slopes = vec4<f32>(derivative(before.x), derivative(before.y),
@@ -223,7 +217,7 @@ fn main(${BUILTINS}) {
 //#end
 //#if GRADIENTS
 // Adds the parts of each channel: dγ, dβ, and slope and constant (in `linear`) of dx = scale · g
-// + slope · (x − mean) + constant.
+// + slope · (x − first) + constant.
 struct Params { channels: u32, rows: u32, parts: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
@@ -246,8 +240,8 @@ fn main(${BUILTINS}) {
         sum += sums[part * params.channels + c];
         weight += weighted[part * params.channels + c];
     }
-    let residual = affine[2u * params.channels + c];
-    weight -= residual * sum;
+    let mean = affine[2u * params.channels + c];
+    weight -= mean * sum;
     let rstd = 1.0 / sqrt(variance[c] + params.eps);
     let n = f32(params.rows);
     let scale = affine[c];
@@ -255,7 +249,7 @@ fn main(${BUILTINS}) {
     dgamma[c] = weight * rstd;
     dbeta[c] = sum;
     linear[c] = slope;
-    linear[params.channels + c] = -scale * sum / n - slope * residual;
+    linear[params.channels + c] = -scale * sum / n - slope * mean;
 }
 //#end
 //#if GRADIENT
@@ -263,10 +257,9 @@ struct Params { count: u32, words: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
 @group(0) @binding(2) var<storage, read> dy: array<${WORD}>;
-@group(0) @binding(3) var<storage, read> mean: array<${WORD}>;
-@group(0) @binding(4) var<storage, read> affine: array<${WORD}>;
-@group(0) @binding(5) var<storage, read> linear: array<${WORD}>;
-@group(0) @binding(6) var<storage, read_write> dx: array<${WORD}>;
+@group(0) @binding(3) var<storage, read> affine: array<${WORD}>;
+@group(0) @binding(4) var<storage, read> linear: array<${WORD}>;
+@group(0) @binding(5) var<storage, read_write> dx: array<${WORD}>;
 
 @compute @workgroup_size(256)
 fn main(${BUILTINS}) {
@@ -275,7 +268,7 @@ fn main(${BUILTINS}) {
         return;
     }
     let c = i % params.words;
-    let centered = x[i] - mean[c];
+    let centered = x[i] - x[c];
     let before = centered * affine[c] + affine[params.words + c];
 //#if VEC
     let slopes = vec4<f32>(derivative(before.x), derivative(before.y), derivative(before.z),

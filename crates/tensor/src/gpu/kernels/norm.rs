@@ -22,7 +22,7 @@ const WIDE: usize = 16;
 /// Where [`apply`] reads scale and offset.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Affine {
-    /// Both from one buffer, to be applied to x − mean.
+    /// Both from one buffer, to be applied to x minus its first row.
     Fused,
     /// Each from its own buffer.
     Pair,
@@ -124,8 +124,8 @@ impl Partition {
 pub(crate) struct Statistics {
     pub mean: Arc<GpuBuffer>,
     pub variance: Arc<GpuBuffer>,
-    /// `[3, C]`: the scale and the offset that turn x − mean into the activation's argument, and
-    /// what rounding took from the mean.
+    /// `[3, C]`: the scale and the offset that turn x minus its first row into the activation's
+    /// argument, and the mean minus the first row.
     pub affine: GpuBuffer,
 }
 
@@ -186,8 +186,7 @@ pub(crate) fn normalize(
     statistics: &Statistics,
     activation: Activation,
 ) -> GpuBuffer {
-    let Statistics { mean, affine, .. } = statistics;
-    apply(x, &[affine, mean], mean.len(), Affine::Fused, activation)
+    apply(x, &[&statistics.affine], statistics.mean.len(), Affine::Fused, activation)
 }
 
 /// activation(x · scale + offset), per channel.
@@ -221,7 +220,7 @@ pub(crate) fn backward(
     let slope = slope(activation);
     gpu.run(&Dispatch {
         spec: Variant { activation, ..Variant::new("GRADIENT_SUMS", split.vec) }.spec(),
-        inputs: &[x, dy, mean, affine],
+        inputs: &[x, dy, affine],
         outputs: &[&sums, &weighted],
         params: split.params().floats([slope]),
         groups: split.groups(),
@@ -243,7 +242,7 @@ pub(crate) fn backward(
         let dx = GpuBuffer::uninit(gpu, x.len());
         let width = if split.vec { 4 } else { 1 };
         let variant = Variant { activation, ..Variant::new("GRADIENT", split.vec) };
-        each(variant.spec(), &[x, dy, mean, affine, &linear], &dx, width, |p| {
+        each(variant.spec(), &[x, dy, affine, &linear], &dx, width, |p| {
             p.sizes([split.words]).floats([slope])
         });
         dx
