@@ -87,7 +87,7 @@ fn available_below(root: &Path) -> Option<Available> {
     let address_space = || {
         let limit = address_space_limit(&read("proc/self/limits")?)?;
         let used = kilobytes(&read("proc/self/status")?, "VmSize:")?;
-        Some(limit.saturating_sub(used))
+        Some(limit.saturating_sub(used).saturating_sub(thread_address_space()))
     };
     let limits = [
         system.map(|bytes| Available { bytes, limit: Limit::System }),
@@ -95,6 +95,13 @@ fn available_below(root: &Path) -> Option<Available> {
         address_space().map(|bytes| Available { bytes, limit: Limit::AddressSpace }),
     ];
     limits.into_iter().flatten().min()
+}
+
+/// Address space that the threads of a command will reserve, most of it never used: each has a stack
+/// of 2 MiB, and glibc gives each an arena of 64 MiB.
+fn thread_address_space() -> u64 {
+    // Beside those of rayon there are the loader, the writer and a progress bar.
+    (rayon::current_num_threads() as u64 + 3) * (66 << 20)
 }
 
 /// The value of a line `name   N kB`, in bytes.
@@ -306,7 +313,8 @@ mod tests {
             ("proc/self/limits", limits),
             ("proc/self/status", "Name:\tdcgan\nVmSize:\t  524288 kB\n"),
         ];
-        assert_eq!(found(&files), Some((GIB / 2, Limit::AddressSpace)));
+        let left = (GIB / 2).saturating_sub(thread_address_space());
+        assert_eq!(found(&files), Some((left, Limit::AddressSpace)));
         let unlimited = limits.replace("1073741824", "unlimited ");
         let files = [("proc/self/limits", &*unlimited), files[1]];
         assert_eq!(found(&files), Some((23_179_776 * 1024, Limit::System)));

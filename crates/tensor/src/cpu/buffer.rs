@@ -27,7 +27,6 @@ const FIT: (usize, usize) = (5, 4);
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Address space that fake blocks leave to other allocations.
-#[cfg(target_os = "linux")]
 const FAKE_MARGIN: usize = 128 << 20;
 /// Fake blocks are whole numbers of the largest pages that systems have.
 #[cfg(target_os = "linux")]
@@ -303,6 +302,8 @@ impl Allocator {
         });
         let Some(block) = block else {
             let reserved = self.reserved.load(Ordering::Relaxed);
+            // What did not fit is a fake block with its margin.
+            let bytes = bytes.saturating_add(if self.is_fake { FAKE_MARGIN } else { 0 });
             resume_unwind(Box::new(OutOfMemory { bytes, reserved }))
         };
         let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed) + bytes;
