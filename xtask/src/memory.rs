@@ -92,13 +92,13 @@ const CONFIGURATIONS: [Configuration; 14] = [
     Configuration {
         name: "128x128, width 32",
         images: [128, 128],
-        recipe: "base = \"torch\"\ntrain.batch = 16\nimage.size = 128\n\
+        recipe: "base = \"torch\"\ntrain.batch = 16\nimage.size = [128, 128]\n\
                  generator.width = 32\ndiscriminator.width = 32",
     },
     Configuration {
         name: "128x128, EMA",
         images: [128, 128],
-        recipe: "base = \"torch\"\ntrain.batch = 16\nimage.size = 128\ntrain.ema = 0.999",
+        recipe: "base = \"torch\"\ntrain.batch = 16\nimage.size = [128, 128]\ntrain.ema = 0.999",
     },
     Configuration { name: "modern", images: [64, 256], recipe: "base = \"modern\"" },
     Configuration {
