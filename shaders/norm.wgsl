@@ -81,8 +81,8 @@ fn main(${BUILTINS}) {
 //#if STATISTICS
 // Merges the parts of each channel: mean, biased variance, and what normalizes: the scale and
 // offset of x - first, where first is the channel's value in the first row, and mean - first. Where
-// |mean| >> std, what rounding takes from the mean is not small next to the standard deviation; both
-// differences keep their digits.
+// |mean| >> std, what rounding takes from the mean is not small next to the standard deviation;
+// both differences keep their digits.
 struct Params { channels: u32, rows: u32, parts: u32, chunk: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> means: array<f32>;

@@ -4,6 +4,7 @@
 //! The operand is transposed first, so the innermost loops run along the kernels of one row and
 //! vectorize.
 
+use super::buffer::Buffer;
 use super::isa::multiversion;
 use super::parallel::par_chunks_mut;
 
@@ -29,15 +30,14 @@ pub(crate) fn pairwise_l1_grad(m: &[f32], g: &[f32], out: &mut [f32], [n, b, c]:
 }
 
 /// `[n, b, c]` as `[n, c, b]`.
-fn transpose_last(m: &[f32], [n, b, c]: [usize; 3]) -> Vec<f32> {
-    let mut transposed = vec![0.0; n * b * c];
-    for (row, out) in
-        m.chunks_exact((b * c).max(1)).zip(transposed.chunks_exact_mut((b * c).max(1)))
-    {
+fn transpose_last(m: &[f32], [n, b, c]: [usize; 3]) -> Buffer {
+    let mut transposed = Buffer::uninit(n * b * c);
+    par_chunks_mut(&mut transposed, (b * c).max(1), |i, out| {
+        let row = &m[i * b * c..(i + 1) * b * c];
         for (at, slot) in out.iter_mut().enumerate() {
             *slot = row[at % b * c + at / b];
         }
-    }
+    });
     transposed
 }
 

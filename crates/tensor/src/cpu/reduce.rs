@@ -3,6 +3,7 @@
 //! Sums run in f32 over short blocks of fixed virtual lanes and in f64 over the blocks, so a sum of
 //! millions of elements keeps the accuracy of f32.
 
+use super::buffer::Buffer;
 use super::isa::multiversion;
 use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for, par_for_with_scratch};
 
@@ -84,7 +85,9 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
     }
     let rows = rows_per_task(reduced, inner);
     let tasks = reduced.div_ceil(rows);
-    let mut parts = vec![0f64; outer * tasks * inner];
+    // In the memory of tensors: with few rows it takes twice as much as `out`.
+    let mut buffer = Buffer::zeros(2 * outer * tasks * inner);
+    let parts: &mut [f64] = bytemuck::cast_slice_mut(&mut buffer[..]);
     let base = SendPtr(parts.as_mut_ptr());
     par_for_with_scratch(outer * tasks, [inner], |task, [lane]| {
         let (o, t) = (task / tasks, task % tasks);
@@ -97,11 +100,15 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
             lane,
         );
     });
-    for (o, out) in out.chunks_exact_mut(inner).enumerate() {
-        for (i, slot) in out.iter_mut().enumerate() {
-            *slot = (0..tasks).map(|t| parts[(o * tasks + t) * inner + i]).sum::<f64>() as f32;
+    let per_task = (CHUNK / inner).max(1);
+    par_chunks_mut(out, per_task * inner, |task, out| {
+        for (o, out) in out.chunks_exact_mut(inner).enumerate() {
+            let parts = &parts[(task * per_task + o) * tasks * inner..];
+            for (i, slot) in out.iter_mut().enumerate() {
+                *slot = (0..tasks).map(|t| parts[t * inner + i]).sum::<f64>() as f32;
+            }
         }
-    }
+    });
 }
 
 multiversion! {

@@ -159,11 +159,7 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, scaled: LossScaledOpera
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
         kernel!("conv2d_weight_grad", shape; x, dy;
-            cpu |out| {
-                // The kernel adds the images' partial sums.
-                out.fill(0.0);
-                cpu::conv2d_weight_grad(x, dy, out, params)
-            },
+            cpu |out| cpu::conv2d_weight_grad(x, dy, out, params),
             gpu gpu::conv2d_weight_grad(x, dy, &params, scaled)
         )
     };

@@ -75,7 +75,7 @@ impl Tensor {
         let rank = from.rank();
         assert!(
             order.len() == rank && (0..rank).all(|a| order.contains(&a)),
-            "permute: {order:?} is no permutation of the axes of {from:?}"
+            "permute: {order:?} is not a permutation of the axes of {from:?}"
         );
         let axes: Vec<usize> = order.iter().map(|&a| from[a]).collect();
         let shape = Shape::new(&axes);

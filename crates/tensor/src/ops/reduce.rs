@@ -1,6 +1,7 @@
 //! Sums, means, maxima and the softmax family.
 
 use super::{kernel, pool};
+use crate::cpu::parallel::{CHUNK, par_chunks_mut};
 use crate::cpu::reduce as cpu;
 use crate::descriptors::PoolParams;
 use crate::gpu::kernels::{movement, reduce as gpu};
@@ -23,7 +24,9 @@ fn sum_axis(x: &Tensor, sizes: [usize; 3], shape: Shape, factor: f32) -> Tensor 
     kernel!("sum", shape; x;
         cpu |out| {
             cpu::sum(x, out, sizes);
-            out.iter_mut().for_each(|v| *v *= factor);
+            if factor != 1.0 {
+                par_chunks_mut(out, CHUNK, |_, part| part.iter_mut().for_each(|v| *v *= factor));
+            }
         },
         gpu if sizes[1] == 0 || shape.is_empty() {
             movement::full(x.gpu(), shape.len(), 0.0)
