@@ -1,4 +1,4 @@
-//! Memory estimate of a run: its first steps, a grid and a checkpoint, with tensors that take no
+//! Memory estimate of a run: its first steps, grids and checkpoints, with tensors that take no
 //! memory.
 
 use crate::checkpoint_state;
@@ -11,8 +11,11 @@ use nn::recipe::WeightInit;
 use runs::GridOptions;
 use tensor::{Device, memory_stats};
 
-/// Steps after which the memory of a run no longer grows.
+/// Steps after which the memory of a run no longer grows, but for grids and checkpoints.
 const STEPS: u64 = 3;
+/// How often these steps run, with a grid and a checkpoint after them. What a grid was computed in
+/// is kept for reuse, and the later steps, of another batch size, need memory beside it.
+const ROUNDS: u64 = 2;
 
 /// Peak memory in bytes of a run on the CPU: tensors with the blocks that are kept for reuse, the
 /// batches that the loader prepares, a grid of samples, and a checkpoint. The images of a cached
@@ -26,7 +29,8 @@ const STEPS: u64 = 3;
 /// let small = nn::Recipe::preset("small")?;
 /// let mut large = small.clone();
 /// large.train.batch *= 4;
-/// let [small, large] = [small, large].map(|recipe| train::estimate_memory(&recipe, true).unwrap());
+/// let memory = |recipe: &nn::Recipe| train::estimate_memory(recipe, true).unwrap();
+/// let (small, large) = (memory(&small), memory(&large));
 /// assert!(2 * small < large && large < 5 * small);
 /// # Ok::<(), nn::NnError>(())
 /// ```
@@ -58,21 +62,26 @@ fn peak(recipe: &Recipe) -> Result<usize, TrainError> {
     let real: Vec<RealBatch<'_>> = (0..recipe.train.batches_per_step())
         .map(|_| RealBatch { batch: &batch, condition: condition.clone() })
         .collect();
-    for _ in 0..STEPS {
-        trainer.train_step(&real).wait()?;
+    let mut peak = 0;
+    for _ in 0..ROUNDS {
+        for _ in 0..STEPS {
+            trainer.train_step(&real).wait()?;
+        }
+        let images = trainer.fixed_samples();
+        let size = GridOptions::for_size([h, w]).size(images.shape()[0], [h, w])?;
+        // A grid is made of a copy of the images, and its statistics and its file of another one
+        // each.
+        let pixels: usize = size.iter().map(|&side| side as usize).product();
+        let grid = 3 * images.len() * size_of::<f32>() + 2 * pixels * recipe.image.channels;
+        drop(images);
+        let checkpoint: usize = checkpoint_state::tensors(trainer.state())
+            .values()
+            .map(tensor::HostTensor::num_bytes)
+            .sum();
+        let stats = memory_stats();
+        peak = peak.max(stats.peak_reserved).max(stats.reserved + grid.max(checkpoint));
     }
-    let images = trainer.fixed_samples();
-    let size = GridOptions::for_size([h, w]).size(images.shape()[0], [h, w])?;
-    // A grid is made of a copy of the images, and its statistics and its file of another one each.
-    let pixels: usize = size.iter().map(|&side| side as usize).product();
-    let grid = 3 * images.len() * size_of::<f32>() + 2 * pixels * recipe.image.channels;
-    drop(images);
-    let checkpoint: usize = checkpoint_state::tensors(trainer.state())
-        .values()
-        .map(tensor::HostTensor::num_bytes)
-        .sum();
-    let stats = memory_stats();
-    Ok(stats.peak_reserved.max(stats.reserved + grid.max(checkpoint)))
+    Ok(peak)
 }
 
 /// The settings of a short run of the recipe. An initialization that is computed on the host would
@@ -84,7 +93,7 @@ fn settings(recipe: &Recipe) -> Settings {
     Settings {
         data: String::new(),
         seed: 0,
-        steps: STEPS,
+        steps: ROUNDS * STEPS,
         log_every: 1,
         sample_every: STEPS,
         checkpoint_every: STEPS,
