@@ -96,8 +96,8 @@ pub fn run(args: &Args, dataset: ToyDataset) -> Result<(), CliError> {
         return Err(usage!("--runs draws nothing: leave out --gif and --png, or --runs"));
     }
     args.plots.require()?;
-    let device = args.device.open()?;
     args.threads.apply()?;
+    let device = args.device.open()?;
     let render = Render::new(args.json.json, &settings, args.runs.into());
     render.started(&settings, &device);
     let began = Instant::now();
