@@ -46,17 +46,6 @@ pub fn write_atomic(
     Pending::write(path, fill)?.replace(path)
 }
 
-/// [`write_atomic`] that replaces nothing.
-///
-/// # Errors
-/// As [`write_atomic`]; [`io::ErrorKind::AlreadyExists`] if there is anything at `path`.
-pub fn write_new(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> io::Result<()> {
-    Pending::write(path, fill)?.add(path)
-}
-
 /// A complete file under its temporary name.
 struct Pending {
     file: NamedTempFile,
@@ -95,11 +84,6 @@ impl Pending {
 
     fn replace(self, path: &Path) -> io::Result<()> {
         self.file.persist(path).map_err(|error| error.error)?;
-        sync_folder(folder_of(path))
-    }
-
-    fn add(self, path: &Path) -> io::Result<()> {
-        self.file.persist_noclobber(path).map_err(|error| error.error)?;
         sync_folder(folder_of(path))
     }
 }
@@ -163,7 +147,10 @@ impl NewFolder {
     /// As [`NewFolder::create`], and the folder is removed then.
     pub fn finish(self) -> io::Result<()> {
         require_absent(&self.target)?;
+        // Until it is renamed, an interrupt must not begin to remove its files.
+        let held = live();
         fs::rename(self.folder.path(), &self.target)?;
+        drop(held);
         // Gone under its old name, there is nothing to remove.
         let _ = self.folder.keep();
         sync_folder(folder_of(&self.target))
@@ -223,13 +210,14 @@ pub fn discard_temporaries() -> impl Sized {
 pub fn check_writable(folder: &Path) -> io::Result<()> {
     let nearest = folder
         .ancestors()
-        .map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
-    let there = nearest.into_iter().find(|above| above.exists()).unwrap_or(Path::new("."));
-    if !there.is_dir() {
+        .map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above })
+        .find(|above| above.exists())
+        .unwrap_or(Path::new("."));
+    if !nearest.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     // On Linux it never has a name, so that a kill cannot leave it behind.
-    tempfile::tempfile_in(there).map(drop)
+    tempfile::tempfile_in(nearest).map(drop)
 }
 
 /// The folder of a file; `.` for a bare name.

@@ -15,9 +15,8 @@ mod name;
 mod open;
 
 pub use atomic::{
-    NewFolder, TEMPORARY, check_writable, discard_temporaries, folder_of, sync_folder,
-    write_atomic, write_new,
+    NewFolder, TEMPORARY, check_writable, discard_temporaries, folder_of, sync_folder, write_atomic,
 };
 pub use lock::LockFile;
 pub use name::{file_name, file_names, is_unprintable};
-pub use open::{create_own_folder, open, open_own, read, read_text, require_no_link};
+pub use open::{create_own_folder, open, open_own, read, read_text};

@@ -89,11 +89,7 @@ pub fn create_own_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses a symbolic link.
-///
-/// # Errors
-/// Returns [`io::ErrorKind::InvalidInput`] if `path` is one.
-pub fn require_no_link(path: &Path) -> io::Result<()> {
+fn require_no_link(path: &Path) -> io::Result<()> {
     match path.is_symlink() {
         true => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
