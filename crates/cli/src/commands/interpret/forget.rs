@@ -85,12 +85,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let device = args.device.open()?;
     let generator = InspectedGenerator::new(&checkpoint, args.layer.as_deref(), &device)?;
     drop(checkpoint);
-    let shown = (args.columns as usize).saturating_mul(args.blocks as usize);
-    let [columns, shown] = [args.columns as usize, shown.min(args.count as usize)];
-    let blocks = shown.div_ceil(columns);
-    ImageSheet::new(generator.shape(), columns).check_size(3 * blocks * columns)?;
     let conditions = args.condition.read(generator.recipe())?;
     let (order, pairing) = conditions.pair_latents_with_conditions(args.count as usize)?;
+    let columns = args.columns as usize;
+    let most = columns.saturating_mul(args.blocks as usize);
+    let blocks = most.min(order.len()).div_ceil(columns);
+    ImageSheet::new(generator.shape(), columns).check_size(3 * blocks * columns)?;
     let latents = train::latents(generator.recipe(), args.seed.seed, args.count as usize);
     let latents = latents.index_select(&order);
     let condition =
@@ -118,8 +118,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     })?;
     let mut shown: Vec<usize> = regions.iter().map(|region| region.sample).collect();
     shown.dedup();
-    shown.truncate(args.columns as usize * args.blocks as usize);
-    result.sheet(&shown, args.columns as usize).save(&args.grid)?;
+    shown.truncate(most);
+    result.sheet(&shown, columns).save(&args.grid)?;
     let report = ForgetReport::new(&generator, regions.len(), order.len(), classifier, result);
     report::print(&report, json);
     wrote(json, &args.grid);
