@@ -29,14 +29,7 @@ fn zoo() -> TestDir {
 }
 
 fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    [
-        &[
-            "train", "--data", "zoo", "--image", "16", "--width", "2", "--batch", "8", "--steps",
-            "2",
-        ],
-        args,
-    ]
-    .concat()
+    TestDir::training_on("zoo", &[&["--steps", "2"], args].concat())
 }
 
 fn vectors(dir: &TestDir, name: &str, shape: [usize; 2]) {

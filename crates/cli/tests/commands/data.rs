@@ -358,10 +358,7 @@ fn a_recipe_sets_preprocessing_and_flags_override_it() {
     assert!(prepare("a.dcgan", &["--recipe", "own.toml"]) == prepare("b.dcgan", &flags));
     for (data, recipe) in [("photos", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")] {
         let out = format!("{data}-{recipe}");
-        let small = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1"];
-        dir.ok(
-            &[&["train", "--data", data, "--recipe", recipe, "--out", &out], &small[..]].concat()
-        );
+        dir.ok(&TestDir::training_on(data, &["--recipe", recipe, "--out", &out, "--steps", "1"]));
         let config = fs::read_to_string(dir.path(&out).join("config.toml")).unwrap();
         let [mut runs, mut recipes] = [
             config.split_once("[preprocess]").unwrap().1,
@@ -461,21 +458,8 @@ fn names_that_are_not_utf8_are_read_or_refused() {
         "{}",
         info.out
     );
-    let flags = [
-        "--image",
-        "16",
-        "--width",
-        "2",
-        "--batch",
-        "8",
-        "--steps",
-        "2",
-        "--condition",
-        "class",
-        "--out",
-        "run",
-    ];
-    dir.ok(&[&["train", "--data", "odd"], &flags[..]].concat());
+    let flags = ["--steps", "2", "--condition", "class", "--out", "run"];
+    dir.ok(&TestDir::training_on("odd", &flags));
     dir.ok(&["data", "preview", "odd", "--image", "16", "--grid", "odd.png"]);
     let ended = dir.ok(&["data", "prepare", "odd", "--image", "16", "--out", "odd.dcgan"]);
     assert!(ended.out.contains("24 images"), "{}", ended.out);
@@ -493,10 +477,7 @@ fn emoji_have_defaults_of_their_own() {
     let dir = TestDir::new();
     let ended = dir.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([64, 64, 3]), "{}", ended.out);
-    dir.ok(&[
-        "train", "--data", "emoji", "--image", "16", "--width", "2", "--batch", "8", "--steps",
-        "1", "--out", "run",
-    ]);
+    dir.ok(&TestDir::training_on("emoji", &["--steps", "1", "--out", "run"]));
     let config = fs::read_to_string(dir.path("run/config.toml")).unwrap();
     assert!(
         config.contains("background = [255, 255, 255]") && config.contains("data = \"emoji\""),
@@ -610,8 +591,7 @@ fn a_run_may_lie_in_its_own_data() {
         assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
         ended
     };
-    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "3"];
-    let train = [&["train", "--data", "."], &flags[..], &["--sample-every", "1"]].concat();
+    let train = TestDir::training_on(".", &["--steps", "3", "--sample-every", "1"]);
     let ended = run(&photos, &train);
     assert!(ended.out.contains("Data: photos, 40 images at 16x16x3, no classes"), "{}", ended.out);
     assert!(photos.join("runs").is_dir());
@@ -649,15 +629,16 @@ fn layouts_are_told_in_one_line() {
     assert!(info.err.contains("1 HEIC file is not read: convert it"), "{}", info.err);
     let json = &dir.ok(&["data", "info", "set", "--json"]).json()[0];
     assert_eq!((&json["layout"], json["notes"].as_array().unwrap().len()), (&line.into(), 1));
-    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1", "--dry-run"];
-    let train = |more: &[&'static str]| [&["train"], &flags[..], more].concat();
-    let ended = dir.ok(&train(&["--data", "set"]));
+    let train = |data: &'static str, more: &[&'static str]| {
+        TestDir::training_on(data, &[&["--steps", "1", "--dry-run"], more].concat())
+    };
+    let ended = dir.ok(&train("set", &[]));
     assert!(ended.out.contains(&format!("24 images at 16x16x3, {line}")), "{}", ended.out);
     assert!(ended.err.contains("1 HEIC file is not read"), "{}", ended.err);
-    let event = dir.ok(&train(&["--data", "set", "--json"])).event("data");
+    let event = dir.ok(&train("set", &["--json"])).event("data");
     assert_eq!((&event["layout"], event["notes"].as_array().unwrap().len()), (&line.into(), 1));
     // One class tells nothing apart, and an image in the wrong place does not remove two of them.
-    let by_class = |data: &'static str| train(&["--data", data, "--condition", "class"]);
+    let by_class = |data: &'static str| train(data, &["--condition", "class"]);
     fs::rename(dir.path("photos/000.png"), dir.path("set/train/x.png")).unwrap();
     let ended = dir.ok(&by_class("set"));
     assert!(ended.err.contains("1 image outside the folders of classes"), "{}", ended.err);
@@ -671,7 +652,7 @@ fn layouts_are_told_in_one_line() {
     // A held-out split alone is no training set.
     fs::create_dir(dir.path("coco")).unwrap();
     fs::rename(dir.path("set/train"), dir.path("coco/val2017")).unwrap();
-    dir.refused(1, &train(&["--data", "coco"]), &["val2017", "held-out", "name the folder itself"]);
+    dir.refused(1, &train("coco", &[]), &["val2017", "held-out", "name the folder itself"]);
     let info = dir.ok(&["data", "info", "coco"]);
     assert!(info.out.contains("coco, test split: 24 images"), "{}", info.out);
 }

@@ -23,13 +23,11 @@ fn a_checkpoint_that_does_not_fit_leaves_the_older_ones() {
     let dir = TestDir::new();
     dir.train(&["--steps", "3", "--out", "run"]);
     let before = contents(dir.checkpoints("run"));
-    let limited = "ulimit -f 64; trap '' XFSZ; exec \"$0\" train --resume run --steps 9";
-    let mut command = Command::new("sh");
-    command.args(["-c", limited, env!("CARGO_BIN_EXE_dcgan")]).current_dir(dir.path(""));
-    Ended::of(command.output().unwrap())
+    let resume = ["train", "--resume", "run", "--steps", "9"];
+    Ended::of(dir.command_after("ulimit -f 64; trap '' XFSZ", &resume).output().unwrap())
         .refused(1, &["cannot write", "run/", "older files are untouched"]);
     intact(&dir, "run", &before);
-    dir.ok(&["train", "--resume", "run", "--steps", "9"]);
+    dir.ok(&resume);
 }
 
 /// A small tmpfs, if this user may mount one.

@@ -61,22 +61,8 @@ impl EvalDir {
     /// `train` on the labeled images.
     #[track_caller]
     fn train(&self, args: &[&str]) -> Ended {
-        let fixed = [
-            "train",
-            "--data",
-            "labeled",
-            "--image",
-            "16",
-            "--width",
-            "2",
-            "--batch",
-            "8",
-            "--log-every",
-            "5",
-            "--device",
-            "cpu",
-        ];
-        self.ok(&[&fixed[..], args].concat())
+        let fixed = ["--log-every", "5", "--device", "cpu"];
+        self.ok(&TestDir::training_on("labeled", &[&fixed[..], args].concat()))
     }
 }
 
@@ -285,10 +271,7 @@ fn checkpoints_are_evaluated_in_the_dataset_s_proportions() {
 #[test]
 fn a_run_that_could_not_be_evaluated_does_not_start() {
     let lab = EvalDir::new();
-    let train = [
-        "train", "--data", "labeled", "--image", "16", "--width", "2", "--batch", "8", "--steps",
-        "4", "--out", "run",
-    ];
+    let train = TestDir::training_on("labeled", &["--steps", "4", "--out", "run"]);
     let refused = |code, args: &[&str], parts: &[&str]| {
         lab.refused(
             code,
@@ -375,10 +358,7 @@ fn memorization_is_evaluated_in_a_run_and_values_keep_their_sign() {
 #[test]
 fn impossible_evaluations_are_an_error_of_one_line() {
     let lab = EvalDir::new();
-    lab.ok(&[
-        "train", "--data", "photos", "--image", "16", "--width", "2", "--batch", "8", "--steps",
-        "2", "--out", "run",
-    ]);
+    lab.ok(&TestDir::training(&["--steps", "2", "--out", "run"]));
     lab.refused(1, &["eval", "--fake", "run"], &["\"photos\" has no labels", "pixels"]);
     lab.refused(
         1,
@@ -516,18 +496,12 @@ fn an_evaluated_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
 fn an_interrupt_cancels_an_evaluation() {
     use crate::common::{signal, write_images};
     use std::io::{BufRead, BufReader};
-    use std::process::Stdio;
     let dir = TestDir::new();
     write_images(&dir.path("many"), 2200);
-    let args = "train --data many --image 32 --channels 3 --width 2 --batch 8 --steps 2 --device cpu \
-                --out run --eval-every 1 --eval-features pixels --eval-metrics fid \
+    let args = "train --data many --image 32 --channels 3 --width 2 --batch 8 --steps 2 \
+                --device cpu --out run --eval-every 1 --eval-features pixels --eval-metrics fid \
                 --eval-count 2200";
-    let mut child = dir
-        .command(&args.split(' ').collect::<Vec<_>>())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = dir.spawn(&args.split(' ').collect::<Vec<_>>());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let found =
         lines.find(|line| line.as_ref().unwrap().starts_with("progress: comparing covariances"));

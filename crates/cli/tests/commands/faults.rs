@@ -85,7 +85,7 @@ fn no_link_beside_an_output_is_followed() {
     unchanged(&dir);
 }
 
-/// `data split` and `dedup` link files: those of the input must outlive a second call.
+/// `data split` links files: those of the input must outlive a second call.
 #[test]
 fn a_second_split_leaves_the_files_of_the_first() {
     let dir = TestDir::new();
@@ -146,8 +146,7 @@ fn special_files_are_refused() {
         &["import", "--recipe", "small", "--generator", "f.safetensors", "--out", "imported"],
     ];
     for args in commands {
-        let mut child =
-            dir.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = dir.spawn(args);
         wait_for(|| child.try_wait().unwrap().is_some());
         let ended = Ended::of(child.wait_with_output().unwrap());
         assert!(matches!(ended.code, Some(1 | 2)), "{args:?}: {:?} {}", ended.code, ended.err);
@@ -161,21 +160,12 @@ fn special_files_are_refused() {
     dir.refused(1, &["recipes", "long.toml"], &["long.toml", "more than 1048576 bytes"]);
 }
 
-/// Runs a command in a shell that first does `setup`.
-fn after(dir: &TestDir, setup: &str, args: &[&str]) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")]);
-    command.arg(env!("CARGO_BIN_EXE_dcgan")).args(args).current_dir(dir.path(""));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 #[test]
 fn an_ignored_signal_stays_ignored() {
     for (ignored, run) in [("HUP", "nohup"), ("INT", "background"), ("TERM", "term")] {
         let dir = TestDir::new();
         let train = TestDir::training(&["--steps", "100000", "--log-every", "1", "--out", run]);
-        let child = after(&dir, &format!("trap '' {ignored}"), &train).spawn().unwrap();
+        let child = dir.command_after(&format!("trap '' {ignored}"), &train).spawn().unwrap();
         let metrics = dir.path(run).join("metrics.jsonl");
         let rows = || fs::read_to_string(&metrics).unwrap_or_default().lines().count();
         wait_for(|| rows() > 0);
@@ -201,8 +191,7 @@ fn an_interrupted_command_leaves_no_temporary_file() {
     for (k, name) in ["INT", "TERM", "HUP", "INT", "TERM"].into_iter().enumerate() {
         let out = format!("drawn{k}");
         let sample = ["sample", "--checkpoint", "run", "--count", "100000", "--out", &out];
-        let child =
-            dir.command(&sample).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = dir.spawn(&sample);
         wait_for(|| dir.path(&out).join(format!("{:05}.png", 3 + 4 * k)).exists());
         signal(&child, name);
         let ended = Ended::of(child.wait_with_output().unwrap());
@@ -211,7 +200,7 @@ fn an_interrupted_command_leaves_no_temporary_file() {
         assert!(left.iter().all(|f| f.extension().is_some_and(|e| e == "png")), "{left:?}");
     }
     let dedup = ["dedup", "photos", "--epochs", "100000", "--device", "cpu", "--out", "clean"];
-    let child = dir.command(&dedup).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = dir.spawn(&dedup);
     std::thread::sleep(std::time::Duration::from_millis(300));
     signal(&child, "INT");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
@@ -287,7 +276,8 @@ fn lost_output_is_a_failure_and_a_closed_pipe_is_none() {
 fn a_limit_on_the_size_of_files_is_an_error() {
     let dir = TestDir::new();
     dir.train(&["--steps", "1", "--out", "run"]);
-    let limited = |args: &[&str]| Ended::of(after(&dir, "ulimit -f 8", args).output().unwrap());
+    let limited =
+        |args: &[&str]| Ended::of(dir.command_after("ulimit -f 8", args).output().unwrap());
     let sample = ["sample", "--checkpoint", "run", "--count", "500", "--grid", "g.png"];
     limited(&sample).refused(1, &["cannot write", "g.png"]);
     let prepare = ["data", "prepare", "photos", "--image", "64", "--out", "set.dcgan"];
@@ -320,6 +310,7 @@ fn refused_threads_are_an_error() {
         eprintln!("skipped: this user cannot become another one");
         return;
     }
+    let train = TestDir::training(&["--steps", "1", "--device", "cpu", "--runs-dir", "more"]);
     let commands: &[&[&str]] = &[
         &["--version"],
         &["recipes"],
@@ -333,23 +324,7 @@ fn refused_threads_are_an_error() {
         &["data", "split", "photos", "--out", "divided"],
         &["data", "faces", "photos", "--out", "faces"],
         &["data", "preview", "photos", "--image", "16", "--grid", "p.png", "--force"],
-        &[
-            "train",
-            "--data",
-            "photos",
-            "--image",
-            "16",
-            "--width",
-            "2",
-            "--batch",
-            "8",
-            "--steps",
-            "1",
-            "--device",
-            "cpu",
-            "--runs-dir",
-            "more",
-        ],
+        &train,
         &["train", "--data", "photos", "--image", "16", "--dry-run"],
         &["train", "--resume", "run", "--steps", "2", "--threads", "1", "--dry-run"],
         &[

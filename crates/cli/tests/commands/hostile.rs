@@ -97,27 +97,13 @@ const EVIL: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\r\u{8}\u{202e}gpj\u{7f}\ncat";
 fn names_in_data_reach_the_terminal_as_text() {
     let dir = TestDir::new();
     webdataset(&dir.path("set.tar"), &[EVIL, "dog"], 12);
+    let train = ["--steps", "1", "--condition", "class", "--out", "run"];
+    let train = TestDir::training_on("set.tar", &train);
     let data: &[&[&str]] = &[
         &["data", "info", "set.tar"],
         &["data", "info", "set.tar", "--json"],
         &["dedup", "set.tar", "--epochs", "1", "--device", "cpu", "--out", "list.txt"],
-        &[
-            "train",
-            "--data",
-            "set.tar",
-            "--image",
-            "16",
-            "--width",
-            "2",
-            "--batch",
-            "8",
-            "--steps",
-            "1",
-            "--condition",
-            "class",
-            "--out",
-            "run",
-        ],
+        &train,
         &["sample", "--checkpoint", "run", "--count", "1", "--class", EVIL, "--grid", "g.png"],
         &["info", "run"],
         &["info", "run", "--json"],
@@ -159,10 +145,7 @@ fn names_of_files_reach_the_terminal_as_text() {
     fs::write(dir.path(&set).join(format!("bad{name}.png")), "no image").unwrap();
     harmless(&dir.ok(&["data", "info", &set]));
     let run = format!("run{name}");
-    harmless(&dir.ok(&[
-        "train", "--data", &set, "--image", "16", "--width", "2", "--batch", "8", "--steps", "1",
-        "--out", &run,
-    ]));
+    harmless(&dir.ok(&TestDir::training_on(&set, &["--steps", "1", "--out", &run])));
     let grid = format!("g{name}.png");
     harmless(&dir.ok(&["sample", "--checkpoint", &run, "--count", "2", "--grid", &grid]));
     harmless(&dir.ok(&["info", &run]));
@@ -193,7 +176,7 @@ fn names_of_files_reach_the_terminal_as_text() {
     harmless(&dir.ok(&["train", "--recipe", &file, "--data", "photos", "--dry-run"]));
     fs::write(dir.path(&file), recipe.replace("red", "\u{1b}")).unwrap();
     harmless(&dir.run(&["recipes", &file]));
-    // A tar header whose checksum is no number.
+    // A tar header whose checksum is not a number.
     let mut header = vec![0; 1536];
     header[..14].copy_from_slice(b"\x1b]0;owned\x07.png");
     header[148..156].copy_from_slice(b"zzzz\x1b[2J");

@@ -17,21 +17,8 @@ fn zoo() -> TestDir {
     for name in ["cat", "dog", "owl"] {
         write_images(&dir.path(&format!("zoo/{name}")), 8);
     }
-    let flags = [
-        "--image",
-        "16",
-        "--width",
-        "2",
-        "--batch",
-        "8",
-        "--steps",
-        "2",
-        "--condition",
-        "class",
-        "--out",
-        "run",
-    ];
-    dir.ok(&[&["train", "--data", "zoo"], &flags[..]].concat());
+    let flags = ["--steps", "2", "--condition", "class", "--out", "run"];
+    dir.ok(&TestDir::training_on("zoo", &flags));
     dir
 }
 

@@ -55,12 +55,7 @@ fn interrupted_twice(dir: &TestDir, apart: Duration) -> Ended {
         "--out",
         "run",
     ];
-    let child = dir
-        .command(&slow)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = dir.spawn(&slow);
     wait_for(|| dir.path("run/metrics.jsonl").exists());
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "INT");

@@ -213,9 +213,7 @@ fn bad_images_are_skipped_and_named_up_to_five() {
     for i in 0..7 {
         fs::write(dir.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
     }
-    let ended = dir.ok(&[
-        "train", "--data", "many", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2",
-    ]);
+    let ended = dir.ok(&TestDir::training_on("many", &["--steps", "2"]));
     assert!(ended.out.contains("90 images"), "{}", ended.out);
     let warnings: Vec<&str> = ended.err.lines().collect();
     assert_eq!(warnings.len(), 6, "{warnings:?}");

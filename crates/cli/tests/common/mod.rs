@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Flags of the smallest networks for 16×16 images.
-pub const TINY: [&str; 8] = ["--data", "photos", "--image", "16", "--width", "2", "--batch", "8"];
+const TINY: [&str; 6] = ["--image", "16", "--width", "2", "--batch", "8"];
 
 /// A temporary folder with 40 images in `photos/`, in which commands run.
 pub struct TestDir {
@@ -82,16 +82,32 @@ impl TestDir {
     }
 
     pub fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
-        [&["train"], &TINY[..], args].concat()
+        Self::training_on("photos", args)
+    }
+
+    /// `train` on the tiny networks, with another dataset.
+    pub fn training_on<'a>(data: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+        [&["train", "--data", data], &TINY[..], args].concat()
     }
 
     /// Starts `train` on the tiny networks.
     pub fn start(&self, args: &[&str]) -> Child {
-        self.command(&Self::training(args))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+        self.spawn(&Self::training(args))
+    }
+
+    /// Starts a command whose output is read at its end.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// A command in a shell that first does `setup`.
+    #[cfg(unix)]
+    pub fn command_after(&self, setup: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_dcgan")).args(args).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
     /// The files of a checkpoints folder, by name.
