@@ -157,7 +157,6 @@ fn foreign(format: ForeignFormat) -> &'static str {
         ForeignFormat::Compressed => "unpack it, or compress it with gzip, bzip2, xz or zstd",
         ForeignFormat::Rar => "unpack it with unrar x, and name the folder",
         ForeignFormat::Video => "save its frames as files first (ffmpeg -i FILE frames/%06d.png)",
-        ForeignFormat::Sqlite => "save its images as files first",
         ForeignFormat::Pdf | ForeignFormat::Svg | ForeignFormat::Heif => {
             "convert it to PNG or JPEG first"
         }

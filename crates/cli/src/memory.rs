@@ -72,10 +72,9 @@ pub fn check_run(
 /// Returns an error if it does not fit.
 pub fn check(what: &str, needed: u64, hint: &str) -> Result<(), CliError> {
     match available().filter(|available| needed > available.bytes) {
-        Some(available) => Err(CliError::Failed(format!(
-            "{what} take {}, and {available}: {hint}",
-            HumanBytes(needed)
-        ))),
+        Some(available) => {
+            Err(failure!("{what} take {}, and {available}: {hint}", HumanBytes(needed)))
+        }
         None => Ok(()),
     }
 }
@@ -97,8 +96,8 @@ fn available_below(root: &Path) -> Option<Available> {
     limits.into_iter().flatten().min()
 }
 
-/// Address space that the threads of a command will reserve, most of it never used: each has a stack
-/// of 2 MiB, and glibc gives each an arena of 64 MiB.
+/// Address space that the threads of a command will reserve, most of it never used: each has a
+/// stack of 2 MiB, and glibc gives each an arena of 64 MiB.
 fn thread_address_space() -> u64 {
     // Beside those of rayon there are the loader, the writer and a progress bar.
     (rayon::current_num_threads() as u64 + 3) * (66 << 20)
@@ -178,17 +177,15 @@ impl Mount {
     /// What is left in the group, and in each group around it, up to the mount.
     fn left_in(&self, root: &Path, group: &str) -> Vec<u64> {
         let mount = root.join(&self.at);
+        let (limits, usage, reclaimable): (&[&str], _, _) = match self.is_v2 {
+            true => (&["memory.max", "memory.high"], "memory.current", "inactive_file "),
+            false => (&["memory.limit_in_bytes"], "memory.usage_in_bytes", "total_inactive_file "),
+        };
         let mut left = Vec::new();
         for path in Path::new(group).ancestors() {
             let folder = mount.join(path);
             let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
             let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
-            let (limits, usage, reclaimable): (&[&str], _, _) = match self.is_v2 {
-                true => (&["memory.max", "memory.high"], "memory.current", "inactive_file "),
-                false => {
-                    (&["memory.limit_in_bytes"], "memory.usage_in_bytes", "total_inactive_file ")
-                }
-            };
             let Some(limit) = limits.iter().filter_map(|name| number(name)).min() else { continue };
             // Pages of files that were not used lately are given up before anything else.
             let of_files = read("memory.stat")
@@ -278,8 +275,9 @@ mod tests {
 
     #[test]
     fn containers_of_version_1_see_their_own_group() {
-        let mount = "49 32 0:36 /docker/4f /sys/fs/cgroup/memory ro,nosuid master:11 - cgroup cgroup \
-                     rw,memory\n48 32 0:35 /docker/4f /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n";
+        let mount = "49 32 0:36 /docker/4f /sys/fs/cgroup/memory ro,nosuid master:11 - cgroup \
+                     cgroup rw,memory\n\
+                     48 32 0:35 /docker/4f /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n";
         let files = [
             ("proc/self/mountinfo", mount),
             ("proc/self/cgroup", "4:memory:/docker/4f\n3:cpu,cpuacct:/docker/4f\n0::/system\n"),

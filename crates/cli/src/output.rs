@@ -1,4 +1,5 @@
-//! Printing, the only place that writes to standard output and standard error.
+//! Printing: whatever is written to standard output and standard error, except clap's help and the
+//! progress bars.
 //!
 //! A name from data may hold anything, so unprintable characters are escaped here. A closed output
 //! (`dcgan … | head`) must not end a training run, so nothing here fails; another failure of

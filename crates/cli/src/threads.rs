@@ -18,8 +18,8 @@ pub fn start(count: Option<u32>) -> Result<(), CliError> {
         let cores = || available_parallelism().map_or(1, |cores| cores.get() as u32);
         let count = count.unwrap_or_else(cores);
         failure!(
-            "cannot start threads ({count} wanted): {error}: raise the limit of processes and threads \
-             (`ulimit -u`), or end other programs"
+            "cannot start threads ({count} wanted): {error}: raise the limit of processes and \
+             threads (`ulimit -u`), or end other programs"
         )
     })
 }

@@ -90,8 +90,9 @@ pub fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, Arti
 /// steps, from which the run has rolled back (after NaN, or a damaged checkpoint), are deleted too,
 /// or a resume would return to them. Files of other names are never touched.
 ///
-/// # Errors Returns the errors of [`checkpoint::save`]; nothing is deleted then. An old file that
-/// cannot be deleted is not an error: the next call tries again.
+/// # Errors
+/// Returns the errors of [`checkpoint::save`]; nothing is deleted then. An old file that cannot be
+/// deleted is not an error: the next call tries again.
 pub fn save_and_prune(
     dir: &Path,
     checkpoint: &Checkpoint,

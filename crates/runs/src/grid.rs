@@ -67,8 +67,7 @@ impl GridOptions {
     /// the images are made whether they can be laid out.
     ///
     /// # Errors
-    /// Returns [`ArtifactError::GridSize`] if a side would exceed 65535 pixels, or there are no
-    /// images.
+    /// Returns [`ArtifactError::GridSize`] if a side would have more than 65535 pixels, or none.
     pub fn size(&self, count: usize, size: [usize; 2]) -> Result<[u32; 2], ArtifactError> {
         let columns = self.columns.clamp(1, count.max(1));
         // side = cells · (extent · scale + padding) + padding

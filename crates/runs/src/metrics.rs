@@ -141,8 +141,8 @@ impl MetricsWriter {
         self.put(&line).map_err(ArtifactError::write(&self.path))
     }
 
-    /// Changes the last row, if there is one. The file is replaced as a whole, so that it has the old
-    /// row or the new one, whatever happens.
+    /// Changes the last row, if there is one. The file is replaced as a whole, so that it has the
+    /// old row or the new one, whatever happens.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or written.
@@ -150,7 +150,7 @@ impl MetricsWriter {
         &mut self,
         change: impl FnOnce(&mut MetricsRow),
     ) -> Result<(), ArtifactError> {
-        let mut bytes = std::fs::read(&self.path).map_err(ArtifactError::read(&self.path))?;
+        let mut bytes = file_io::read(&self.path).map_err(ArtifactError::read(&self.path))?;
         let end = bytes.trim_ascii_end().len();
         let start = bytes[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let lines = bytes[..start].iter().filter(|&&byte| byte == b'\n').count();
@@ -191,10 +191,9 @@ impl MetricsWriter {
 }
 
 /// Reads all rows. A last line that is being written, or that a kill left incomplete, is skipped.
-/// Others that are not rows are an error, also at the end.
 ///
 /// # Errors
-/// Returns an error if the file cannot be read, or a line before the last is not a row.
+/// Returns an error if the file cannot be read, or another line is not a row.
 pub fn read(path: &Path) -> Result<Vec<MetricsRow>, ArtifactError> {
     let bytes = file_io::read(path).map_err(ArtifactError::read(path))?;
     let mut rows = Vec::new();

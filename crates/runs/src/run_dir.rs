@@ -239,8 +239,9 @@ impl RunDir {
 /// Loads the checkpoint that a path stands for: the file itself, or the latest valid checkpoint of
 /// a run directory or a folder of checkpoints.
 ///
-/// # Errors Returns the errors of [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`]
-/// if `path` does not exist.
+/// # Errors
+/// Returns the errors of [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`] if `path`
+/// does not exist.
 pub fn resolve_checkpoint(path: &Path) -> Result<LatestValidCheckpoint, ArtifactError> {
     resolve(path, checkpoint::load)
 }

@@ -6,7 +6,9 @@ use crate::{output, threads};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)))]
+#[command(group(
+    clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)
+))]
 pub struct Args {
     #[command(flatten)]
     checkpoint: CheckpointArgs,

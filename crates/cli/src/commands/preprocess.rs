@@ -236,7 +236,8 @@ fn fits_closely(side: usize, within: usize) -> bool {
     side <= within && (within - side) * 6 <= within
 }
 
-/// Opens a split of a dataset, under a progress bar (none with `json`).
+/// Opens a split of a dataset under a progress bar, and warns about files that are left out (not
+/// with `json`).
 pub fn open_dataset(
     spec: &str,
     split: Split,

@@ -212,8 +212,8 @@ fn run_memory(recipe: &Recipe, dataset: &Dataset) -> Result<u64, CliError> {
     Ok(memory::PROGRAM_BYTES.saturating_add(run).saturating_add(dataset.cached_bytes()))
 }
 
-/// Opens the dataset; its summary is printed later, below the networks. Images
-/// that do not fit into memory beside the `needed` bytes of the run are decoded in each epoch.
+/// Opens the dataset; its summary is printed later, below the networks. Images that do not fit into
+/// memory beside the `needed` bytes of the run are decoded in each epoch.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
@@ -265,12 +265,9 @@ fn evaluator(
     render: &Renderer,
 ) -> Result<Option<Arc<Evaluator>>, CliError> {
     let (settings, json) = (trainer.settings(), matches!(render, Renderer::Json));
-    settings
-        .eval
-        .as_ref()
-        .map(|evaluate| Evaluator::new(evaluate, settings, dataset, trainer.device(), json))
-        .map(|evaluator| evaluator.map(Arc::new))
-        .transpose()
+    let Some(evaluate) = &settings.eval else { return Ok(None) };
+    let evaluator = Evaluator::new(evaluate, settings, dataset, trainer.device(), json)?;
+    Ok(Some(Arc::new(evaluator)))
 }
 
 /// Runs the training loop to its end, or until Ctrl-C or the monitor stops it.
