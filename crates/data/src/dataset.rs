@@ -162,7 +162,6 @@ impl Dataset {
 
     /// What was decided about the files of a folder or archive: classes, split, and what is left
     /// out. `None` for formats that leave no choice.
-    #[must_use]
     pub fn report(&self) -> Option<&LayoutReport> {
         self.source.report()
     }
@@ -202,7 +201,6 @@ impl Dataset {
     }
 
     /// Bytes of the images in memory: of all of them, or 0.
-    #[must_use]
     pub fn cached_bytes(&self) -> u64 {
         self.pixels.as_ref().map_or(0, |pixels| pixels.len() as u64)
     }

@@ -51,6 +51,9 @@ pub enum ForeignFormat {
     LfsPointer,
 }
 
+/// The signature of HDF5.
+const HDF5: &[u8] = b"\x89HDF\r\n\x1A\n";
+
 impl fmt::Display for ForeignFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -94,41 +97,47 @@ impl ForeignFormat {
     }
 
     fn by_signature(start: &[u8]) -> Option<Self> {
-        let signatures: &[(usize, &[u8], Self)] = &[
-            (0, b"PAR1", Self::Parquet),
-            (0, b"ARROW1", Self::Arrow),
-            (0, b"\x93NUMPY", Self::Npy),
-            (0, b"\x89HDF\r\n\x1A\n", Self::Hdf5),
-            // After MATLAB's own header.
-            (512, b"\x89HDF\r\n\x1A\n", Self::Hdf5),
-            (0, &[0x0A, 0x23, 0xD7, 0xCE], Self::RecordIo),
-            (0, b"7z\xBC\xAF\x27\x1C", Self::SevenZip),
-            (0, b"Rar!\x1A\x07", Self::Rar),
-            (0, &[0x04, 0x22, 0x4D, 0x18], Self::Compressed),
-            (0, b"LZIP\x01", Self::Compressed),
-            (0, &[0x5D, 0, 0, 0x80, 0, 0xFF], Self::Compressed),
-            (0, &[0x1F, 0x9D], Self::Compressed),
-            (0, b"SQLite format 3\0", Self::Sqlite),
-            (0, b"%PDF-", Self::Pdf),
-            (0, b"version https://git-lfs.github.com/spec/", Self::LfsPointer),
-            // Matroska and WebM, Flash, Ogg, MPEG, Windows Media, AVI, QuickTime.
-            (0, &[0x1A, 0x45, 0xDF, 0xA3], Self::Video),
-            (0, b"FLV\x01", Self::Video),
-            (0, b"OggS", Self::Video),
-            (0, &[0, 0, 1, 0xBA], Self::Video),
-            (0, &[0, 0, 1, 0xB3], Self::Video),
-            (0, &[0x30, 0x26, 0xB2, 0x75, 0x8E, 0x66, 0xCF, 0x11], Self::Video),
-            (8, b"AVI LIST", Self::Video),
-            (4, b"moov", Self::Video),
-            (4, b"mdat", Self::Video),
-            (4, b"wide", Self::Video),
+        let signatures: &[(Self, &[&[u8]])] = &[
+            (Self::Parquet, &[b"PAR1"]),
+            (Self::Arrow, &[b"ARROW1"]),
+            (Self::Npy, &[b"\x93NUMPY"]),
+            (Self::Hdf5, &[HDF5]),
+            (Self::RecordIo, &[b"\x0A\x23\xD7\xCE"]),
+            (Self::SevenZip, &[b"7z\xBC\xAF\x27\x1C"]),
+            (Self::Rar, &[b"Rar!\x1A\x07"]),
+            (
+                Self::Compressed,
+                &[b"\x04\x22\x4D\x18", b"LZIP\x01", b"\x5D\0\0\x80\0\xFF", b"\x1F\x9D"],
+            ),
+            (Self::Sqlite, &[b"SQLite format 3\0"]),
+            (Self::Pdf, &[b"%PDF-"]),
+            (Self::LfsPointer, &[b"version https://git-lfs.github.com/spec/"]),
+            // Matroska and WebM, Flash, Ogg, MPEG (two).
+            (
+                Self::Video,
+                &[b"\x1A\x45\xDF\xA3", b"FLV\x01", b"OggS", b"\0\0\x01\xBA", b"\0\0\x01\xB3"],
+            ),
+            // Windows Media.
+            (Self::Video, &[b"\x30\x26\xB2\x75\x8E\x66\xCF\x11"]),
             // PyTorch before version 1.6.
-            (0, b"\x80\x02\x8A\nl\xFC\x9CF\xF9 j\xA8P\x19", Self::PyTorch),
+            (Self::PyTorch, &[b"\x80\x02\x8A\nl\xFC\x9CF\xF9 j\xA8P\x19"]),
         ];
-        let matches = |&&(at, bytes, _): &&(usize, &[u8], Self)| {
-            start.get(at..).is_some_and(|rest| rest.starts_with(bytes))
-        };
-        signatures.iter().find(matches).map(|&(.., format)| format)
+        let starts = |known: &[&[u8]]| known.iter().any(|bytes| start.starts_with(bytes));
+        if let Some((format, _)) = signatures.iter().find(|(_, known)| starts(known)) {
+            return Some(*format);
+        }
+        let is_at =
+            |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+        // QuickTime, after the length of its first part.
+        let is_quicktime = [b"moov", b"mdat", b"wide"].into_iter().any(|kind| is_at(4, kind));
+        // HDF5 after MATLAB's own header.
+        if is_at(512, HDF5) {
+            Some(Self::Hdf5)
+        } else if is_quicktime || is_at(8, b"AVI LIST") {
+            Some(Self::Video)
+        } else {
+            None
+        }
     }
 
     fn by_structure(start: &[u8]) -> Option<Self> {
@@ -149,9 +158,8 @@ impl ForeignFormat {
             };
         }
         if start.get(4..8) == Some(b"ftyp") {
-            let brand = start.get(8..12)?;
-            let image = [&b"heic"[..], b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"];
-            return Some(if image.contains(&brand) { Self::Heif } else { Self::Video });
+            start.get(8..12)?;
+            return Some(isobmff_image(start).map_or(Self::Video, |_| Self::Heif));
         }
         // A record's length is followed by its masked checksum.
         if let (Some(length), Some(sum)) = (head(8), start.get(8..12))
@@ -177,6 +185,18 @@ impl ForeignFormat {
         let is_page = page.iter().any(|tag| text.starts_with(tag));
         (is_page || xml && (text.contains("<error>") || text.contains("<html")))
             .then_some(Self::WebPage)
+    }
+}
+
+/// The format of an image in the ISO base media file format.
+pub(crate) fn isobmff_image(start: &[u8]) -> Option<&'static str> {
+    match start.get(4..12)? {
+        [b'f', b't', b'y', b'p', brand @ ..] => match brand {
+            b"heic" | b"heix" | b"mif1" | b"msf1" | b"hevc" => Some("HEIC"),
+            b"avif" | b"avis" => Some("AVIF"),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -52,7 +52,7 @@ pub enum LayoutNote {
         table: String,
         /// The name of the column.
         column: String,
-        /// The line of the first cell that is no number.
+        /// The line of the first cell that is not a number.
         line: u64,
         /// That cell.
         cell: String,

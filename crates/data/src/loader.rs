@@ -103,12 +103,12 @@ impl Loader {
         if cursor.batch >= per_epoch {
             return Err(DataError::Cursor { batch: cursor.batch, batches: per_epoch });
         }
-        let [count, waiting] = Self::workers(dataset.is_cached(), prefetch);
+        let is_cached = dataset.is_cached();
+        let [count, waiting] = Self::workers(is_cached, prefetch);
         let read_ahead = cursor
             .buffer
-            .filter(|_| !dataset.is_cached())
+            .filter(|_| !is_cached)
             .map(|buffer| ReadAhead::new(cursor, buffer, batch_size, per_epoch));
-        let dataset_is_cached = dataset.is_cached();
         let shared = Arc::new(LoaderState {
             dataset,
             batch: batch_size,
@@ -117,7 +117,7 @@ impl Loader {
             orders: Mutex::default(),
             spare: Mutex::default(),
             // With fewer, a buffer would be dropped only to be allocated again.
-            spare_limit: Self::max_batches(dataset_is_cached, prefetch),
+            spare_limit: Self::max_batches(is_cached, prefetch),
             read_ahead,
             stop: AtomicBool::new(false),
         });
@@ -146,7 +146,6 @@ impl Loader {
 
     /// The most batches that are in memory at a time, with one in use: in the channels, in
     /// preparation, and that one.
-    #[must_use]
     pub fn max_batches(is_cached: bool, prefetch: usize) -> usize {
         let [count, waiting] = Self::workers(is_cached, prefetch);
         (waiting + 1) * count + 1

@@ -85,7 +85,6 @@ impl DataSpec {
     /// ```
     /// assert_eq!(data::DataSpec::escape("zip:photos.zip".as_ref()), "zip:photos.zip");
     /// ```
-    #[must_use]
     pub fn escape(text: &OsStr) -> String {
         let mut escaped = String::new();
         for chunk in text.as_encoded_bytes().utf8_chunks() {
@@ -96,7 +95,6 @@ impl DataSpec {
     }
 
     /// The spec with an absolute path, which means the same in every working folder.
-    #[must_use]
     pub fn absolute(&self) -> String {
         match &self.location {
             DataLocation::BuiltIn(_) => self.text.clone(),

@@ -3,7 +3,7 @@
 //!
 //! The crate holds two enums and nothing that takes time to compile, so `nn` can name a filter
 //! without waiting for the resizing library; and the signature of images that this program writes
-//! (`runs`) and leaves out of datasets (`data`).
+//! (`runs`, `eval`) and leaves out of datasets (`data`).
 //!
 //! ```
 //! use imaging::{Fit, ResizeFilter};
@@ -16,7 +16,7 @@
 
 mod signature;
 
-pub use signature::{SOFTWARE, SOFTWARE_KEYWORD, is_signed, signature};
+pub use signature::{SOFTWARE_KEYWORD, is_signed, signature};
 
 use std::fmt;
 

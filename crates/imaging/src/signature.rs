@@ -2,7 +2,7 @@
 //! from photographs when a folder is read as a dataset.
 
 /// The program's name, with which a signature starts.
-pub const SOFTWARE: &str = "dcgan";
+const SOFTWARE: &str = "dcgan";
 
 /// The keyword of the PNG text that holds the signature.
 pub const SOFTWARE_KEYWORD: &str = "Software";
@@ -12,7 +12,6 @@ pub const SOFTWARE_KEYWORD: &str = "Software";
 /// ```
 /// assert_eq!(imaging::signature("1.2"), "dcgan 1.2");
 /// ```
-#[must_use]
 pub fn signature(version: &str) -> String {
     format!("{SOFTWARE} {version}")
 }
@@ -24,7 +23,6 @@ pub fn signature(version: &str) -> String {
 /// assert!(imaging::is_signed(gif));
 /// assert!(!imaging::is_signed(b"GIF89a\x01\0\x01\0\0\0\0\x21\xFE\x05hello\0"));
 /// ```
-#[must_use]
 pub fn is_signed(start: &[u8]) -> bool {
     let name = format!("{SOFTWARE} ");
     if start.starts_with(b"\x89PNG\r\n\x1a\n") {

@@ -37,7 +37,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
             let size = [indices.width(), indices.height()].map(|side| side as usize);
             let pixels =
                 indices.pixels().flat_map(|pixel| palette[usize::from(pixel[0])]).collect();
-            from_samples(size, 3, pixels).ok_or_else(|| "its pixels end early".to_owned())
+            from_samples(size, 3, pixels)
         }),
         ..image
     })

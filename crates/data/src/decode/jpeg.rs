@@ -2,7 +2,8 @@
 //!
 //! The image library's decoder is the faster one, but reads some kinds wrongly or not at all:
 //! sequential files of several scans, unusual subsampling, lossless files, and colors for which two
-//! of its markers disagree. Those go to `jpeg_decoder`.
+//! of its markers disagree. Those go to `jpeg_decoder`. The image library's also
+//! interpolates the subsampled colors of an image at most 4 pixels wide, which libjpeg repeats.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -63,7 +64,7 @@ fn read_uncommon(bytes: &[u8], transform: ColorTransform) -> Result<DynamicImage
         }
     };
     let size = [info.width, info.height].map(usize::from);
-    from_samples(size, channels, pixels).ok_or_else(|| "its pixels end early".to_owned())
+    from_samples(size, channels, pixels)
 }
 
 /// What the markers of a file say.
@@ -162,20 +163,19 @@ impl<'a> Header<'a> {
             let [h, v] = [0, 1].map(|k| first.sampling[k].checked_div(component.sampling[k]));
             h.is_some_and(u8::is_power_of_two) && v.is_some_and(u8::is_power_of_two)
         });
-        let rgb = frame.components.iter().map(|component| component.id).eq(*b"RGB");
-        let disputed = self.jfif && frame.components.len() == 3 && (self.adobe == Some(0) || rgb);
+        let disputed =
+            self.jfif && frame.components.len() == 3 && (self.adobe == Some(0) || frame.is_rgb());
         frame.process != 3 && (progressive || self.scans == 1) && sampled && !disputed
     }
 
     /// The colors that libjpeg takes the components for.
     fn color_transform(&self, frame: &Frame) -> ColorTransform {
-        let rgb = frame.components.iter().map(|component| component.id).eq(*b"RGB");
         match (frame.components.len(), self.jfif, self.adobe) {
             // Lossless files are not transformed.
             (3, _, _) if frame.process == 3 => ColorTransform::RGB,
             (3, true, _) => ColorTransform::YCbCr,
             (3, false, Some(0)) => ColorTransform::RGB,
-            (3, false, None) if rgb => ColorTransform::RGB,
+            (3, false, None) if frame.is_rgb() => ColorTransform::RGB,
             (3, ..) => ColorTransform::YCbCr,
             (4, _, None | Some(0)) => ColorTransform::CMYK,
             (4, ..) => ColorTransform::YCCK,
@@ -194,6 +194,11 @@ impl Frame {
             size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
             components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
         })
+    }
+
+    /// Whether the components are called R, G and B.
+    fn is_rgb(&self) -> bool {
+        self.components.iter().map(|component| component.id).eq(*b"RGB")
     }
 }
 

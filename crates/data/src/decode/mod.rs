@@ -191,14 +191,15 @@ fn from_samples(
     [width, height]: [usize; 2],
     channels: usize,
     samples: Vec<u8>,
-) -> Option<DynamicImage> {
+) -> Result<DynamicImage, String> {
     let (width, height) = (width as u32, height as u32);
-    Some(match channels {
-        1 => GrayImage::from_raw(width, height, samples)?.into(),
-        2 => GrayAlphaImage::from_raw(width, height, samples)?.into(),
-        3 => RgbImage::from_raw(width, height, samples)?.into(),
-        _ => RgbaImage::from_raw(width, height, samples)?.into(),
-    })
+    let image: Option<DynamicImage> = match channels {
+        1 => GrayImage::from_raw(width, height, samples).map(Into::into),
+        2 => GrayAlphaImage::from_raw(width, height, samples).map(Into::into),
+        3 => RgbImage::from_raw(width, height, samples).map(Into::into),
+        _ => RgbaImage::from_raw(width, height, samples).map(Into::into),
+    };
+    image.ok_or_else(|| "its pixels end early".to_owned())
 }
 
 /// 16 bits rounded to 8.

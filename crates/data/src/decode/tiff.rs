@@ -139,7 +139,9 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
     // CorelDRAW writes 999 for alpha.
     let alpha = meanings.iter().take(extra).position(|&meaning| matches!(meaning, 1 | 2 | 999));
     if alpha.is_none() && extra > 1 && colors == 1 {
-        return Err(format!("{samples} bands are not read, since they are no colors: save an RGB"));
+        return Err(format!(
+            "{samples} bands are not read, as they are not colors: save it as RGB"
+        ));
     }
     let color_map = match photometric {
         Photometric::Palette => color_map(ifd, bits as usize)?,
@@ -260,7 +262,7 @@ fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
     decoder.read_image_to_buffer(&mut packed).map_err(|error| one_line(&error))?;
     let samples = interleave(unpack(packed, layout)?, layout);
     let (channels, pixels) = colors(&samples, layout);
-    from_samples(layout.size, channels, pixels).ok_or_else(|| "it ends early".to_owned())
+    from_samples(layout.size, channels, pixels)
 }
 
 /// The samples in 8 bits, indices of a palette as they are.

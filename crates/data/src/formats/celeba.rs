@@ -156,7 +156,7 @@ fn images(path: &Path, entries: &[FileEntry]) -> Result<Vec<(String, usize)>, Da
 
 impl CelebA<'_> {
     fn file(&self, entry: &FileEntry) -> PathBuf {
-        self.path.join(String::from_utf8_lossy(&entry.path).into_owned())
+        self.path.join(entry.shown())
     }
 
     /// The archive of images beside the lists.

@@ -6,6 +6,7 @@ use std::path::Path;
 use imaging::is_signed;
 
 use crate::decode::{has_image_extension, is_image_start};
+use crate::foreign::isobmff_image;
 
 /// What a file is to a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,18 +112,6 @@ fn is_pnm_header(rest: &[u8]) -> bool {
             Some("WIDTH") => true,
             word => number(word) && number(words.next()),
         }
-}
-
-/// The format of an image in the ISO base media file format.
-fn isobmff_image(start: &[u8]) -> Option<&'static str> {
-    match start.get(4..12)? {
-        [b'f', b't', b'y', b'p', brand @ ..] => match brand {
-            b"heic" | b"heix" | b"mif1" | b"msf1" | b"hevc" => Some("HEIC"),
-            b"avif" | b"avis" => Some("AVIF"),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 #[cfg(test)]

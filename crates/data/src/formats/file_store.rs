@@ -68,6 +68,12 @@ pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
     Ok(clean_path(&name))
 }
 
+/// Whether a file or folder is hidden, by its name: dot files, and the folder that macOS adds to
+/// archives.
+pub(super) fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".") || name == b"__MACOSX"
+}
+
 /// A relative path without `.` and empty components, with `/` between the others.
 pub(crate) fn clean_path(path: &str) -> String {
     path.split(['/', '\\'])

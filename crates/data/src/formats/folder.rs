@@ -7,9 +7,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
-use super::file_store::{FileEntry, FileStore, START_BYTES};
+use super::file_store::{FileEntry, FileStore, START_BYTES, is_hidden};
 use super::image_files::ImageFiles;
 use super::{Confidence, Format, any_shape};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
@@ -38,8 +38,10 @@ impl FolderFiles {
     pub fn list(root: &Path) -> Result<(Self, Vec<FileEntry>), DataError> {
         let mut files = Vec::new();
         let walk = WalkDir::new(root).follow_links(true).into_iter();
-        for entry in walk.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()))
-        {
+        let is_listed = |entry: &DirEntry| {
+            entry.depth() == 0 || !is_hidden(entry.file_name().as_encoded_bytes())
+        };
+        for entry in walk.filter_entry(is_listed) {
             let path = match entry {
                 Ok(entry) if !entry.file_type().is_file() => continue,
                 Ok(entry) => entry.into_path(),
@@ -93,9 +95,4 @@ impl FileStore for FolderFiles {
             .map_err(|error| one_line(&error))?;
         Ok(start)
     }
-}
-
-/// Dot files, and the folder that macOS adds to archives.
-pub(super) fn is_hidden(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::file_kind::{FileKind, file_kind};
-use super::file_store::{FileEntry, FileStore};
+use super::file_store::{FileEntry, FileStore, is_hidden};
 use super::labels::ClassLabels;
 use super::layout::{Layout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
@@ -47,18 +47,17 @@ impl ImageFiles {
         split: Split,
     ) -> Result<Self, DataError> {
         entries.sort_by(|a, b| (a.shard, &a.path).cmp(&(b.shard, &b.path)));
-        let path = |entry: &FileEntry| String::from_utf8_lossy(&entry.path).into_owned();
         let is_same =
             |pair: &&[FileEntry]| (pair[0].shard, &pair[0].path) == (pair[1].shard, &pair[1].path);
         if let Some(pair) = entries.windows(2).find(is_same) {
-            let name = path(&pair[0]);
+            let name = pair[0].shown();
             let problem =
                 format!("two of its files are called {name:?}: repack it with each file once");
             return Err(DataError::malformed(store.format(), root, problem));
         }
-        entries.retain(|entry| !is_hidden(&entry.path));
+        entries.retain(|entry| !entry.path.split(|&byte| byte == b'/').any(is_hidden));
         let kind = |entry: &FileEntry| {
-            let path = path(entry);
+            let path = entry.shown();
             let name = path.rsplit('/').next().unwrap_or_default();
             file_kind(name, || store.read_start(entry.number).ok())
         };
@@ -170,9 +169,4 @@ impl EncodedStore for ImageFiles {
     fn drop_cache(&mut self) {
         self.store.drop_cache();
     }
-}
-
-/// Dot files, and the folder that macOS adds to archives.
-fn is_hidden(path: &[u8]) -> bool {
-    path.split(|&byte| byte == b'/').any(|part| part.starts_with(b".") || part == b"__MACOSX")
 }

@@ -80,14 +80,13 @@ pub(super) fn of_files(
     }
     let stems: HashSet<(u32, &[u8])> = images.iter().map(|&index| key(index)).collect();
     let folders: HashSet<&[u8]> =
-        images.iter().filter_map(|&index| folder_of(files[index].path)).collect();
+        images.iter().map(|&index| folder_of(files[index].path)).collect();
     let mut found: HashMap<(u32, &[u8]), WrittenLabel> = HashMap::new();
     for index in (0..files.len()).filter(|&index| is_label(index)) {
         let is_cls = files[index].path.ends_with(b"cls");
         let has_image = stems.contains(&key(index));
         // JSON may be anything where it belongs to no image.
-        if !has_image && (!is_cls || !folders.contains(folder_of(files[index].path).unwrap_or(b"")))
-        {
+        if !has_image && (!is_cls || !folders.contains(folder_of(files[index].path))) {
             continue;
         }
         let text = listing.text(index)?;
@@ -198,14 +197,15 @@ pub(super) fn count(classes: &ClassLabels) -> String {
     }
 }
 
-/// The folder of a path, with its slash.
-fn folder_of(path: &[u8]) -> Option<&[u8]> {
-    path.iter().rposition(|&byte| byte == b'/').map(|slash| &path[..=slash]).or(Some(b""))
+/// The folder of a path, with its slash; empty if it has none.
+fn folder_of(path: &[u8]) -> &[u8] {
+    let start = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    &path[..start]
 }
 
 /// The folder and the name up to its first dot, and the extension after it.
 fn split_stem(path: &[u8]) -> (&[u8], &[u8]) {
-    let start = folder_of(path).map_or(0, <[u8]>::len);
+    let start = folder_of(path).len();
     match path[start..].iter().position(|&byte| byte == b'.') {
         Some(dot) => (&path[..start + dot], &path[start + dot + 1..]),
         None => (path, b""),

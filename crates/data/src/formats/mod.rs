@@ -30,6 +30,7 @@ pub(crate) mod zip;
 
 pub(crate) use folder::FORMAT as FOLDER;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -197,7 +198,8 @@ fn datasets_inside(folder: &Path, depth: usize) -> Vec<(&'static Format, PathBuf
     // What cannot be read is reported when the folder is opened.
     let Ok(entries) = folder.read_dir() else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| !path.file_name().is_some_and(folder::is_hidden));
+    let is_hidden = |name: &OsStr| file_store::is_hidden(name.as_encoded_bytes());
+    paths.retain(|path| !path.file_name().is_some_and(is_hidden));
     paths.sort();
     let folders = paths.iter().filter(|path| path.is_dir()).count();
     let is_only_folder =
@@ -230,7 +232,9 @@ fn holds_image(folder: &Path) -> bool {
     WalkDir::new(folder)
         .follow_links(true)
         .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !folder::is_hidden(entry.file_name()))
+        .filter_entry(|entry| {
+            entry.depth() == 0 || !file_store::is_hidden(entry.file_name().as_encoded_bytes())
+        })
         .flatten()
         .any(|entry| entry.file_type().is_file() && decode::has_image_extension(entry.path()))
 }

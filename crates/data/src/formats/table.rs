@@ -239,7 +239,7 @@ fn others(count: usize) -> String {
     if count > 1 { format!(" (nor for {} more)", count - 1) } else { String::new() }
 }
 
-/// The first cell that is no number, if most of them are numbers (or yes and no).
+/// The first cell that is not a number, if most of them are numbers (or yes and no).
 fn odd_cell(cells: &[&str]) -> Option<usize> {
     let is_word = |cell: &str| !cell.is_empty() && !is_number(cell);
     let words = cells.iter().filter(|&&cell| is_word(cell)).count();

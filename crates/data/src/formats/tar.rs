@@ -223,14 +223,14 @@ fn open_compressed(
         Compression::Xz => "tar.xz archive",
         Compression::Zstandard => "tar.zst archive",
     };
-    let bad = |error: io::Error| DataError::malformed(format, path, problem(&error));
     let refused = |problem: String| DataError::malformed(format, path, problem);
+    let bad = |error: io::Error| refused(problem(&error));
     let open = || {
         let file = file_io::open(path).map_err(|error| io_error(path, error))?;
         let length = file.metadata().map_err(|error| io_error(path, error))?.len();
-        // Images are compressed already: what unpacks to more than deflate could is no dataset.
-        let room = length.saturating_mul(MAX_DEFLATE_RATIO).saturating_add(1 << 20);
-        let limit = limit.min(room);
+        // Images are compressed already: what unpacks to more than deflate could is not a dataset.
+        let available = length.saturating_mul(MAX_DEFLATE_RATIO).saturating_add(1 << 20);
+        let limit = limit.min(available);
         let stream = compression.unpack(file);
         Ok::<_, DataError>(Archive::new(LimitedReader { stream, left: limit, limit }))
     };
@@ -286,7 +286,7 @@ fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
         };
         match record.key() {
             Ok("size") if !record.value().is_ok_and(|size| size.parse::<u64>().is_ok()) => {
-                return Err("damaged: a length in its extended headers (pax) is no number".into());
+                return Err("damaged: a length in its pax headers is not a number".into());
             }
             Ok(key) if key.starts_with("GNU.sparse.") => {
                 return Err("it holds a sparse file: repack it without --sparse".into());

@@ -21,10 +21,10 @@ fn compressed_tars_are_the_same_set() {
         let set = open(&path, &rgb(4)).unwrap();
         assert_eq!((set.fingerprint(), set.len()), (plain.fingerprint(), 3), "{name}");
         assert_eq!(set.class_names(), plain.class_names());
-        // Known by its content, too, and read when it is several streams, one after the other.
-        let doubtful = folder.path().join("renamed");
-        fs::copy(&path, &doubtful).unwrap();
-        assert_eq!(open(&doubtful, &rgb(4)).unwrap().len(), 3, "{name}");
+        // Known by its content, too.
+        let renamed = folder.path().join("renamed");
+        fs::copy(&path, &renamed).unwrap();
+        assert_eq!(open(&renamed, &rgb(4)).unwrap().len(), 3, "{name}");
     }
 }
 

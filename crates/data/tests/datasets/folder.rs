@@ -93,7 +93,7 @@ fn train_beside_test_are_splits() {
     plain(folder.path(), "val/cat/1.png", 2, [2; 3]);
     plain(folder.path(), "val/cat/2.png", 2, [2; 3]);
     let (train, test) = (of(Split::Train).unwrap(), of(Split::Test).unwrap());
-    // A folder that holds all images is no class.
+    // A folder that holds all images is not a class.
     assert_eq!((train.len(), test.len(), train.class_names().len()), (1, 2, 0));
     plain(folder.path(), "val/dog/1.png", 2, [3; 3]);
     let (train, test) = (of(Split::Train).unwrap(), of(Split::Test).unwrap());

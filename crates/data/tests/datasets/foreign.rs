@@ -89,7 +89,7 @@ fn images_that_are_something_else_are_named() {
 }
 
 #[test]
-fn addresses_are_no_paths() {
+fn addresses_are_not_paths() {
     for spec in ["https://host/set.zip", "hf://datasets/cifar10", "s3://bucket/set", "zip:http://x"]
     {
         match DataSpec::parse(spec).unwrap_err() {

@@ -122,7 +122,7 @@ fn folders_and_archives_follow_one_rule() {
 }
 
 #[test]
-fn texts_are_no_images_whatever_they_begin_with() {
+fn texts_are_not_images_whatever_they_begin_with() {
     let folder = tempdir().unwrap();
     let mut files = images(&["0.png", "1.png"]);
     for (name, text) in [

@@ -129,7 +129,7 @@ fn folders_decide_classes_and_splits() {
             "valid/images/",
             "no classes; split test in folder valid",
         ),
-        // A train is a vehicle here, and a contest no test.
+        // A train is a vehicle here, and a contest is not a test.
         (&["bus/*2", "car/*2", "train/*2"], Train, 6, "", "3 classes from folders bus, car, train"),
         (&["contest/*2", "trains/*2"], Train, 4, "", "2 classes from folders contest, trains"),
         // Many images in a folder that may be a split by its name, but more outside.
@@ -290,7 +290,7 @@ fn labels_come_from_side_files() {
         let line = labeled(&[image("a/0.png"), image("b/0.png"), ("dataset.json", other)]).2;
         assert_eq!(line, "2 classes from folders a, b", "{other}");
     }
-    // JSON that belongs to no image, or is no object with a label.
+    // JSON that belongs to no image, or is not an object with a label.
     for json in [("annotations.json", "[{\"label\": 3}]"), ("0.json", "[1]"), ("x.json", "{")] {
         assert_eq!(labeled(&[image("0.png"), image("1.png"), json]).2, "no classes");
     }
@@ -308,7 +308,8 @@ fn labels_come_from_side_files() {
 #[test]
 fn hugging_face_metadata_gives_labels_and_attributes() {
     let images = [("train/0.png", ""), ("train/1.png", ""), ("test/0.png", "")];
-    let csv = "file_name,label,age,text\ntrain/0.png,dog,3,a dog\ntrain/1.png,cat,4,\ntest/0.png,eel,5,x\n";
+    let csv = "file_name,label,age,text\ntrain/0.png,dog,3,a dog\ntrain/1.png,cat,4,\n\
+               test/0.png,eel,5,x\n";
     let with = |table: &[(&str, &str)], split| arrange_files(&[&images[..], table].concat(), split);
     let layout = with(&[("metadata.csv", csv)], Split::Train).unwrap();
     assert_eq!(layout.classes.unwrap().labels, [1, 0]);
@@ -319,7 +320,7 @@ fn hugging_face_metadata_gives_labels_and_attributes() {
         (layout.classes.unwrap().labels, layout.attributes.of(0)),
         (vec![2], &[5.0, 2.0][..])
     );
-    // As JSON lines beside the images of each split, with boxes, which are no attribute.
+    // As JSON lines beside the images of each split, with boxes, which are not attributes.
     let lines = "{\"file_name\": \"0.png\", \"label\": 1, \"boxes\": [[1, 2]], \"day\": true}\n\
                  {\"file_name\": \"./1.png\", \"label\": 0, \"boxes\": [], \"day\": false}\n";
     let test = "{\"file_name\": \"0.png\", \"label\": 3, \"day\": true}\n";
@@ -329,7 +330,7 @@ fn hugging_face_metadata_gives_labels_and_attributes() {
     assert_eq!((classes.names.len(), &classes.labels[..]), (4, &[1, 0][..]));
     assert_eq!(layout.attributes.columns[0].kind, AttributeKind::Binary);
     assert_eq!((layout.attributes.columns.len(), layout.attributes.of(0)), (1, &[1.0][..]));
-    // Other files of these names are no metadata.
+    // Other files of these names are not metadata.
     for other in [("metadata.csv", "a,b\n1,2\n"), ("metadata.jsonl", "[1]\n"), ("metadata.csv", "")]
     {
         let layout = with(&[other], Split::Train).unwrap();
