@@ -1,4 +1,4 @@
-//! What the benchmarks of networks share: flags, the peer, and the median.
+//! What the benchmarks of networks share: flags, the peer, the median, and the peak of memory.
 
 use crate::pytorch_baseline::{Baseline, StepShape, Work};
 use clap::Args;
@@ -86,4 +86,12 @@ impl NetworkArgs {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// The peak resident memory in bytes of a process (`self` or a number), if the system reports it
+/// (Linux).
+pub fn peak_resident(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

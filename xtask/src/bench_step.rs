@@ -1,7 +1,7 @@
 //! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic
 //! images.
 
-use crate::bench::{BoxError, NetworkArgs, median};
+use crate::bench::{BoxError, NetworkArgs, median, peak_resident};
 use crate::pytorch_baseline::Work;
 use clap::{Args, Parser};
 use nn::recipe::UpdateOrder;
@@ -174,7 +174,7 @@ fn measure(options: &Options) -> Result<Report, BoxError> {
         Device::Cpu => tensor::memory_stats().peak as u64,
         Device::Gpu(gpu) => gpu.counters().peak_bytes,
     };
-    let peak_bytes = peak_resident().unwrap_or(tensors);
+    let peak_bytes = peak_resident("self").unwrap_or(tensors);
     let mut reports = Vec::new();
     for (baseline, times) in baselines {
         let ratios = times.iter().zip(&seconds).map(|(theirs, ours)| theirs / ours).collect();
@@ -201,13 +201,6 @@ fn measure(options: &Options) -> Result<Report, BoxError> {
         tensor_peak_bytes: tensors,
         baselines: reports,
     })
-}
-
-/// The process's peak resident memory, if the system reports it (Linux).
-fn peak_resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod experiments;
 mod figures;
 mod images;
 mod inject_duplicates;
+#[cfg(target_os = "linux")]
 mod memory;
 mod pytorch_baseline;
 mod tasks;
@@ -38,6 +39,7 @@ enum Task {
     #[cfg(target_os = "linux")]
     Chaos(chaos::Options),
     InjectDuplicates(inject_duplicates::Options),
+    #[cfg(target_os = "linux")]
     Memory(memory::Options),
     Images(images::Options),
     Stack(images::Stack),
@@ -74,6 +76,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         #[cfg(target_os = "linux")]
         Task::Chaos(options) => chaos::run(&options),
         Task::InjectDuplicates(options) => inject_duplicates::run(&options),
+        #[cfg(target_os = "linux")]
         Task::Memory(options) => memory::run(&options),
         Task::Images(options) => images::run(&options),
         Task::Stack(options) => images::stack(&options),

@@ -1,5 +1,6 @@
 //! `memory`: the memory estimate of `dcgan train` beside the peak of the process that trains.
 
+use crate::bench::peak_resident;
 use clap::Args;
 use image::RgbImage;
 use std::fs::{self, File};
@@ -9,13 +10,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// Train a few steps in several configurations, and compare the memory that `dcgan train` announces
-/// with the most that the process had resident (Linux). An estimate is good from the peak to 20 %
-/// above it.
+/// with the most that the process had resident. Fails if an estimate is below the peak or more than
+/// 20 % above it. Linux only.
 #[derive(Args)]
 pub struct Options {
-    /// The program to measure [default: the one beside this program].
+    /// A built `dcgan`, instead of building one.
     #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    dcgan: Option<PathBuf>,
     /// A folder for images and runs, which is created and deleted.
     #[arg(long, value_name = "DIR", default_value = "target/memory")]
     folder: PathBuf,
@@ -114,26 +115,27 @@ const CONFIGURATIONS: [Configuration; 14] = [
 const STEPS: &str = "4";
 /// Time between two readings of the peak, which only grows.
 const POLL: Duration = Duration::from_millis(1);
-/// The least and the largest good ratio of estimate and peak.
+/// The ratios of estimate and peak that pass: from the peak to 20 % above it.
 const GOOD: std::ops::RangeInclusive<f64> = 1.0..=1.2;
 
 /// Measures all configurations and prints a table.
 ///
 /// # Errors
-/// Returns an error if a run fails, or an estimate is not good.
+/// Returns an error if a run fails, or a ratio is not in [`GOOD`].
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let program = match &options.program {
-        Some(program) => std::path::absolute(program)?,
-        None => std::env::current_exe()?.with_file_name("dcgan"),
-    };
+    let chosen: Vec<_> = CONFIGURATIONS.iter().filter(|c| c.name.contains(&options.only)).collect();
+    if chosen.is_empty() {
+        return Err(format!("no configuration has `{}` in its name", options.only).into());
+    }
+    let dcgan = crate::tasks::dcgan(options.dcgan.as_deref())?;
     if options.folder.exists() {
         return Err(format!("{} exists: remove it first", options.folder.display()).into());
     }
     fs::create_dir_all(&options.folder)?;
     println!("{:<30} {:>12} {:>12} {:>6}", "configuration", "estimate", "peak", "ratio");
     let mut bad = Vec::new();
-    for configuration in CONFIGURATIONS.iter().filter(|c| c.name.contains(&options.only)) {
-        let [estimate, peak] = measure(&program, &options.folder, configuration)?;
+    for configuration in chosen {
+        let [estimate, peak] = measure(&dcgan, &options.folder, configuration)?;
         let ratio = estimate as f64 / peak as f64;
         let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
         let name = configuration.name;
@@ -143,15 +145,15 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     fs::remove_dir_all(&options.folder)?;
-    match bad.is_empty() {
-        true => Ok(()),
-        false => Err(format!("not from the peak to 20 % above it: {}", bad.join(", ")).into()),
+    if bad.is_empty() {
+        return Ok(());
     }
+    Err(format!("estimates not from the peak to 20 % above it: {}", bad.join(", ")).into())
 }
 
 /// Estimate and peak of a run in bytes.
 fn measure(
-    program: &Path,
+    dcgan: &Path,
     folder: &Path,
     configuration: &Configuration,
 ) -> Result<[u64; 2], Box<dyn std::error::Error>> {
@@ -168,7 +170,7 @@ fn measure(
     let recipe = folder.join("recipe.toml");
     fs::write(&recipe, configuration.recipe)?;
     let (run, log) = (folder.join("run"), folder.join("log"));
-    let mut child = Command::new(program)
+    let mut child = Command::new(dcgan)
         .args(["train", "--device", "cpu", "--json", "--steps", STEPS])
         .args(["--log-every", "1", "--sample-every", "2", "--checkpoint-every", "2"])
         .arg("--data")
@@ -180,11 +182,11 @@ fn measure(
         .stdout(File::create(&log)?)
         .stderr(Stdio::inherit())
         .spawn()
-        .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
-    let status = format!("/proc/{}/status", child.id());
+        .map_err(|e| format!("cannot run {}: {e}", dcgan.display()))?;
+    let process = child.id().to_string();
     let mut peak = 0;
     let ended = loop {
-        peak = peak.max(high_water_mark(&status).unwrap_or(0));
+        peak = peak.max(peak_resident(&process).unwrap_or(0));
         match child.try_wait()? {
             Some(ended) => break ended,
             None => sleep(POLL),
@@ -200,11 +202,4 @@ fn measure(
         event["memory_bytes"].as_u64()
     });
     Ok([estimate.ok_or("the run printed no estimate")?, peak])
-}
-
-/// The most memory that a process had resident, in bytes.
-fn high_water_mark(status: &str) -> Option<u64> {
-    let text = fs::read_to_string(status).ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

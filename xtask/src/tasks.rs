@@ -7,7 +7,7 @@ use std::process::Command;
 /// Regenerate the golden files with PyTorch (see xtask/golden/README.md).
 #[derive(Args)]
 pub struct Golden {
-    /// A Python with torch, numpy and safetensors.
+    /// A Python with torch, numpy, safetensors, scikit-learn and torch-fidelity.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
 }
@@ -44,10 +44,13 @@ pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
     call(Path::new("bash"), &[".ci/run"])
 }
 
-/// Builds `dcgan` in release mode and returns its path.
-pub fn built_dcgan() -> Result<PathBuf, Box<dyn std::error::Error>> {
+/// The absolute path of `given`, or of `dcgan`, which is then built in release mode.
+pub fn dcgan(given: Option<&Path>) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    if let Some(file) = given {
+        let found = std::fs::canonicalize(file);
+        return Ok(found.map_err(|e| format!("cannot find {}: {e}", file.display()))?);
+    }
     call(Path::new("cargo"), &["build", "--release", "--locked", "--package", "cli"])?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release").join(format!("dcgan{}", std::env::consts::EXE_SUFFIX)))
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(root().join(target).join("release").join(format!("dcgan{}", std::env::consts::EXE_SUFFIX)))
 }

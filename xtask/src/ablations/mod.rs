@@ -88,10 +88,7 @@ struct Row {
 type BoxError = Box<dyn Error + Send + Sync>;
 
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let dcgan = match &options.dcgan {
-        Some(file) => file.clone(),
-        None => crate::tasks::built_dcgan()?,
-    };
+    let dcgan = crate::tasks::dcgan(options.dcgan.as_deref())?;
     std::fs::create_dir_all(&options.dir)?;
     let [garments, grid] =
         [Table::Garments, Table::Grid].map(|set| options.only.is_none_or(|only| only == set));

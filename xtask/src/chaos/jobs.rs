@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// The name of a job's output in its folder.
 pub const OUT: &str = "out";
 const TRAIN: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu --threads 1 \
-                     --log-every 1 --sample-every 4 --checkpoint-every 2 --keep 3 --ema 0.9 --steps 12";
+                     --log-every 1 --sample-every 4 --checkpoint-every 2 --keep 3 --ema 0.9 \
+                     --steps 12";
 /// The first of the three checkpoints that such a run leaves.
 const EARLIER: &str = "step-00000008.safetensors";
 

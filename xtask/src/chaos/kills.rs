@@ -59,6 +59,6 @@ pub fn readable(case: &mut Case, job: &Job) -> Result<(), BoxError> {
 }
 
 /// Whether a file is named like one that is being written.
-pub fn is_temporary(name: &str) -> bool {
+fn is_temporary(name: &str) -> bool {
     [".tmp", ".part"].iter().any(|ending| name.ends_with(ending))
 }

@@ -76,10 +76,7 @@ pub fn run(options: &Options) -> Result<(), BoxError> {
         register_conditional_shutdown(signal, 128 + signal, Arc::new(true.into()))?;
     }
     let kinds = KINDS.into_iter().filter(|kind| options.kind.as_ref().is_none_or(|k| k == kind.0));
-    let program = fs::canonicalize(match &options.dcgan {
-        Some(file) => file.clone(),
-        None => crate::tasks::built_dcgan()?,
-    })?;
+    let program = crate::tasks::dcgan(options.dcgan.as_deref())?;
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("seed {seed}");
     fs::create_dir_all(&options.dir)?;
@@ -135,8 +132,8 @@ fn campaign(
     Ok([tried, failed])
 }
 
-/// Where this user may mount nothing, starts this process again in a user namespace in which he
-/// may, if the system has them.
+/// Without the right to mount, starts this process again in a user namespace that gives it, where
+/// the system allows one.
 fn enter_namespace() -> Result<(), BoxError> {
     if full_disks::Disk::mount(tempfile::tempdir()?.path()).is_ok() {
         return Ok(());

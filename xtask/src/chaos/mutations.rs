@@ -95,8 +95,8 @@ pub fn inputs(setup: &Setup) -> Result<Vec<Input>, BoxError> {
             Some((folder, file)) if FOLDERS.contains(&folder) => {
                 add(&fixtures.join(folder), file, &data);
             }
-            // The scripts that made them are no inputs.
             Some(_) => add(&path, "", &data),
+            // A script that made them, or what it needs.
             None => {}
         }
     }

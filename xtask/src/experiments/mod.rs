@@ -52,10 +52,7 @@ pub fn run(options: &Options) -> Result<(), BoxError> {
         return Ok(());
     }
     let programs = Programs {
-        dcgan: fs::canonicalize(match &options.dcgan {
-            Some(file) => file.clone(),
-            None => crate::tasks::built_dcgan()?,
-        })?,
+        dcgan: crate::tasks::dcgan(options.dcgan.as_deref())?,
         xtask: std::env::current_exe()?,
     };
     prepare(options)?;
