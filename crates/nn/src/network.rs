@@ -428,7 +428,8 @@ impl Network {
     /// `num_batches_tracked`, then 0.
     ///
     /// # Errors
-    /// As [`load_state_dict`](Self::load_state_dict), with names without the prefix.
+    /// Returns the errors of [`load_state_dict`](Self::load_state_dict), with names without the
+    /// prefix.
     pub fn import_state_dict(&self, state: StateDict) -> Result<(), NnError> {
         self.load_state_dict(&adapt_names(&self.tensor_specs(), state))
     }

@@ -484,7 +484,7 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[objective]\nloss = \"hinge\"\n[labels]\nreal = [0.9, 0.9]", "has no targets"),
         ("[labels]\nreal = [1.0, 0.9]", "\"labels.real\" = [1, 0.9]: must be a range"),
         ("[objective]\nsemi_supervised = true", "needs a section [condition]"),
-        ("[objective]\nfeature_matching = 1.0\nfeature_layers = [\"main.99\"]", "is no layer of D"),
+        ("[objective]\nfeature_matching = 1.0\nfeature_layers = [\"main.99\"]", "not a layer of D"),
         ("[discriminator]\nnorm = \"virtual-batch\"", "is for generators"),
         ("[generator]\nnorm = \"none\"\nnorm_everywhere = true", "no norm"),
         ("[generator]\nattention = 13", "there are 14, 7"),

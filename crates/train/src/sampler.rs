@@ -163,10 +163,11 @@ impl Sampler {
     /// [`BatchNormMode::Batch`]; batches are then of nearly equal size. `progress` is called with
     /// the number of images so far.
     ///
-    /// # Errors Returns an error if latents or conditions do not have the generator's shapes, for a
-    /// batch of 0, or for a batch of one image under [`BatchNormMode::Batch`], whose statistics
-    /// would be of a single value. Returns [`TrainError::NonFiniteImages`] if an image holds NaN or
-    /// infinity, and [`TrainError::Gpu`] if the device fails.
+    /// # Errors
+    /// Returns an error if latents or conditions do not have the generator's shapes, for a batch of
+    /// 0, or for a batch of one image under [`BatchNormMode::Batch`], whose statistics would be of
+    /// a single value. Returns [`TrainError::NonFiniteImages`] if an image holds NaN or infinity,
+    /// and [`TrainError::Gpu`] if the device fails.
     pub fn sample(
         &self,
         latents: &Tensor,

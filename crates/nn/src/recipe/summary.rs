@@ -1,4 +1,5 @@
-//! Summary of both networks before they are built: layers, parameters and floating-point operations.
+//! Summary of both networks before they are built: layers, parameters and floating-point
+//! operations.
 
 use super::architecture::Architecture;
 use super::{NetworkRole, Recipe};

@@ -160,7 +160,7 @@ fn matching(recipe: &Recipe) -> Check {
     for layer in &recipe.objective.feature_layers {
         reject! {
             !known.contains(&layer.as_str()) => "objective.feature_layers", format!("{layer:?}"),
-                format!("is no layer of D, which has {}", known.join(", "));
+                format!("is not a layer of D, which has {}", known.join(", "));
         }
     }
     Ok(())
