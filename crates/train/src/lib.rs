@@ -53,8 +53,8 @@ pub use import_export::{export, export_generator, import, import_newmu_svhn};
 pub use memory_estimate::estimate_memory;
 pub use run::{RunOutcome, run, run_with_eval};
 pub use sampler::{
-    BatchNormMode, Sampler, generator_condition, latents, load_discriminator, load_generator,
-    truncate,
+    BatchNormMode, Sampler, batches, generator_condition, latents, load_discriminator,
+    load_generator, truncate,
 };
 pub use settings::{ResumeOverride, Settings};
 pub use step::{DeviceBatch, PendingMetrics, RealBatch, StepMetrics, TrainState};

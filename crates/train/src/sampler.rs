@@ -8,6 +8,7 @@ use nn::recipe::{ConditionConfig, LatentDistribution};
 use nn::{BatchNormStats, ForwardCtx, Mode, Network, Recipe};
 use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, TensorData};
 
@@ -181,14 +182,12 @@ impl Sampler {
         }
         let count = latents.shape()[0];
         self.check_condition(condition, count)?;
-        let batches = count.div_ceil(batch);
         let uses_batch = matches!(self.batch_norm.mode().statistics, BatchNormStats::Batch { .. });
-        if uses_batch && count > 0 && count / batches < 2 {
+        if uses_batch && batches(count, batch).any(|rows| rows.len() < 2) {
             return Err(TrainError::BatchStatistics { count, batch });
         }
         let mut parts = Vec::new();
-        for i in 0..batches {
-            let (start, end) = (count * i / batches, count * (i + 1) / batches);
+        for Range { start, end } in batches(count, batch) {
             let rows = |all: &Tensor| all.narrow(0, start, end - start).to_device(&self.device);
             let images = self.forward(&rows(latents), condition.map(rows).as_ref())?;
             let images = images.to_device(&Device::Cpu);
@@ -233,6 +232,12 @@ impl Sampler {
             _ => Ok(()),
         }
     }
+}
+
+/// The fewest batches of at most `batch` (not 0) of `count` images, of nearly equal size.
+pub fn batches(count: usize, batch: usize) -> impl Iterator<Item = Range<usize>> {
+    let batches = count.div_ceil(batch);
+    (0..batches).map(move |i| count * i / batches..count * (i + 1) / batches)
 }
 
 /// The condition of a recipe whose generator is conditional.

@@ -8,6 +8,7 @@ use nn::Recipe;
 use runs::GridOptions;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use tensor::Tensor;
 use tensor::rng::Philox;
 use train::{Sampler, TrainError, generator_condition};
@@ -296,12 +297,10 @@ impl SampleSpec {
         }
         let (latents, conditions) = self.inputs(sampler.recipe())?;
         let (shown, count) = (self.shown(), latents.shape()[0]);
-        // Batches of nearly equal size, as the sampler makes them, by their first image.
-        let batches = count.div_ceil(batch);
+        // The images of batches by the first.
         let mut drawn: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let mut done = 0;
-        for i in 0..batches {
-            let (start, end) = (count * i / batches, count * (i + 1) / batches);
+        for Range { start, end } in train::batches(count, batch) {
             if shown.range(start..end).next().is_none() {
                 continue;
             }
