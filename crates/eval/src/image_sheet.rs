@@ -17,8 +17,8 @@ use std::path::Path;
 
 /// Width of a frame's side, in pixels after enlarging.
 const FRAME: usize = 3;
-/// Images with frames are enlarged until their longer side has about this many pixels.
-const FRAMED_SIDE: usize = 64;
+/// Small images are enlarged until their longer side has about this many pixels, at most.
+pub(crate) const ENLARGED_SIDE: usize = 64;
 
 /// The color of a frame, RGB in [−1, 1].
 pub type FrameColor = [f32; 3];
@@ -44,7 +44,7 @@ impl ImageSheet {
     /// which the fourth is ignored): nearest neighbors framed next to their query, as in Goodfellow
     /// et al. 2014.
     pub fn framed(shape: [usize; 3], columns: usize) -> Self {
-        let scale = (FRAMED_SIDE / shape[0].max(shape[1]).max(1)).max(1);
+        let scale = (ENLARGED_SIDE / shape[0].max(shape[1]).max(1)).max(1);
         Self { framed: Some(scale), ..Self::new(shape, columns) }
     }
 

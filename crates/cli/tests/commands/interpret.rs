@@ -92,6 +92,12 @@ fn guided_gradients_are_drawn_and_reported() {
         &[&command[..4], &["photos", "--maps", "99"], &grid].concat(),
         &["99 features", "main."],
     );
+    // Before the responses that would show that there are not so many.
+    dir.refused(
+        1,
+        &[&command[..4], &["photos", "--maps", "999"], &grid].concat(),
+        &["33966 images of 64x64", "draw fewer"],
+    );
     dir.refused(2, &[&command[..], &["--image", "32"], &grid].concat(), &["16x16x3"]);
     dir.refused(
         1,

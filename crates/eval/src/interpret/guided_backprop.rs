@@ -23,7 +23,7 @@
 
 use super::inspected_discriminator::InspectedDiscriminator;
 use super::signed_image;
-use crate::image_sheet::ImageSheet;
+use crate::image_sheet::{ENLARGED_SIDE, ImageSheet};
 use crate::images::evenly_spaced;
 use crate::stats::MeanStd;
 use crate::{EvalError, Progress};
@@ -207,6 +207,19 @@ pub fn sheet(
         }
     }
     Ok(sheet)
+}
+
+/// Checks, before responses are searched, that their [`sheet`] can be drawn at its largest: with
+/// cells of whole images, or enlarged ones.
+///
+/// # Errors
+/// Returns an error if it would be too large.
+pub fn check_sheet(dataset: &Dataset, options: Options) -> Result<(), EvalError> {
+    let [h, w, c] = dataset.shape();
+    let top = options.top.min(options.images).min(dataset.len());
+    let columns = 2 * top + 1;
+    let cell = [h.max(ENLARGED_SIDE), w.max(ENLARGED_SIDE), c];
+    ImageSheet::new(cell, columns).check_size(2 * options.maps * columns)
 }
 
 /// The bounding box of the pixels of `[H, W, C]` that are not 0: `[[top, bottom], [left, right]]`,

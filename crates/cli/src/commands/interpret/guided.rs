@@ -68,6 +68,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             top: args.top as usize,
             images: args.count as usize,
         };
+        guided_backprop::check_sheet(&dataset, options)?;
         let d = InspectedDiscriminator::trained(&checkpoint, &dataset, &device, progress)?;
         let untrained =
             InspectedDiscriminator::untrained(&recipe, args.seed, &dataset, &device, progress)?;
