@@ -41,6 +41,11 @@ pub fn graceful() -> Result<&'static AtomicBool, CliError> {
     Ok(&STOP)
 }
 
+/// Makes every interrupt end the program again: what the run needs is saved.
+pub fn immediate() {
+    GRACEFUL.store(false, Ordering::SeqCst);
+}
+
 fn interrupted() {
     if !GRACEFUL.load(Ordering::SeqCst) {
         end();

@@ -199,6 +199,16 @@ fn an_interrupted_command_leaves_no_temporary_file() {
         let left = files(&dir.path(&out));
         assert!(left.iter().all(|f| f.extension().is_some_and(|e| e == "png")), "{left:?}");
     }
+    let gif = dir.spawn(&["walk", "--checkpoint", "run", "--steps", "900", "--gif", "walk.gif"]);
+    let is_written = || {
+        files(&dir.path("")).iter().any(|f| {
+            f.file_name().unwrap() != "walk.gif" && f.to_string_lossy().contains("walk.gif")
+        })
+    };
+    wait_for(is_written);
+    signal(&gif, "INT");
+    assert_eq!(gif.wait_with_output().unwrap().status.code(), Some(130));
+    assert!(files(&dir.path("")).iter().all(|f| !f.to_string_lossy().contains("walk.gif")));
     let dedup = ["dedup", "photos", "--epochs", "100000", "--device", "cpu", "--out", "clean"];
     let child = dir.spawn(&dedup);
     std::thread::sleep(std::time::Duration::from_millis(300));

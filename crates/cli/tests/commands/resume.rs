@@ -3,7 +3,9 @@
 
 use crate::common::{Ended, TestDir, files, logged_steps, rows, signal, wait_for};
 use std::fs;
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 fn last_checkpoint(dir: &TestDir, run: &str) -> Vec<u8> {
@@ -38,8 +40,8 @@ fn an_interrupt_finishes_the_step_saves_and_names_the_command() {
     }
 }
 
-/// A run interrupted twice, this far apart, within a step that takes a second or more.
-fn interrupted_twice(dir: &TestDir, apart: Duration) -> Ended {
+/// A run in its first step, which takes a second or more.
+fn slow_run(dir: &TestDir) -> Child {
     let slow = [
         "train",
         "--data",
@@ -58,10 +60,48 @@ fn interrupted_twice(dir: &TestDir, apart: Duration) -> Ended {
     let child = dir.spawn(&slow);
     wait_for(|| dir.path("run/metrics.jsonl").exists());
     std::thread::sleep(Duration::from_millis(300));
+    child
+}
+
+/// A slow run interrupted twice, this far apart.
+fn interrupted_twice(dir: &TestDir, apart: Duration) -> Ended {
+    let child = slow_run(dir);
     signal(&child, "INT");
     std::thread::sleep(apart);
     signal(&child, "INT");
     Ended::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn an_interrupt_is_answered_within_the_step() {
+    let dir = TestDir::new();
+    let mut child = slow_run(&dir);
+    let start = Instant::now();
+    signal(&child, "INT");
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("finishing the step, then saving")));
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(child.try_wait().unwrap().is_none());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("dcgan train --resume run"));
+}
+
+/// All steps are saved by then; the images follow when the run is resumed.
+#[test]
+fn an_interrupt_ends_the_last_images_at_once() {
+    let dir = TestDir::new();
+    let size = ["--image", "128", "--width", "2", "--batch", "2", "--sample-every", "1"];
+    let train = ["train", "--data", "photos", "--steps", "20", "--out", "run"];
+    let child = dir.spawn(&[&train[..], &size].concat());
+    wait_for(|| dir.path("run/checkpoints/step-00000020.safetensors").exists());
+    signal(&child, "INT");
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+    let lapse = |file: &PathBuf| file.to_string_lossy().contains("timelapse");
+    assert!(!files(&dir.path("run")).iter().any(lapse));
+    dir.ok(&["train", "--resume", "run"]);
+    assert!(dir.path("run/timelapse.gif").is_file() && dir.path("run/losses.png").is_file());
 }
 
 /// Without the second interrupt the run would be saved after the step.

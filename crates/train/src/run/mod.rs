@@ -389,10 +389,11 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             Due { logs: false, samples: false, evaluates: false, saves: true, epoch: None };
         self.read_metrics(&nothing)?;
         let step = self.step();
-        let RunContext { trainer, emit, .. } = self.context;
+        let RunContext { trainer, emit, stop, .. } = self.context;
         let checkpoint = self.writer.final_checkpoint(trainer, *emit)?;
-        // A resumed run makes up for the evaluation.
-        let finished = step >= self.settings.steps && !self.lacks_evaluation;
+        // A resumed run makes up for the evaluation and the images.
+        let is_cut_short = self.lacks_evaluation || stop.load(Ordering::Relaxed);
+        let finished = step >= self.settings.steps && !is_cut_short;
         Ok(RunOutcome {
             step,
             finished,

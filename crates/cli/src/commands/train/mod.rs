@@ -284,14 +284,15 @@ fn run_training(
     let stop = interrupt::graceful()?;
     let mut measure = evaluator.map(|e| |checkpoint: &Checkpoint| e.measure(checkpoint, stop));
     let measure = measure.as_mut().map(|measure| measure as &mut EvalFn<'_>);
-    let outcome = ::train::run_with_eval(
-        &mut trainer,
-        dataset,
-        dir,
-        stop,
-        &mut |event: Event| render.event(&event),
-        measure,
-    );
+    let steps = trainer.settings().steps;
+    let mut emit = |event: Event| {
+        // The images that follow are drawn when the run is resumed, too.
+        if matches!(event, Event::Saved { step, .. } if step >= steps) {
+            interrupt::immediate();
+        }
+        render.event(&event);
+    };
+    let outcome = ::train::run_with_eval(&mut trainer, dataset, dir, stop, &mut emit, measure);
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
