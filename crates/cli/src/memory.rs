@@ -3,6 +3,7 @@
 
 use crate::error::CliError;
 use crate::render::Renderer;
+use crate::threads;
 use indicatif::HumanBytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -97,10 +98,12 @@ fn available_below(root: &Path) -> Option<Available> {
 }
 
 /// Address space that the threads of a command will reserve, most of it never used: each has a
-/// stack of 2 MiB, and glibc gives each an arena of 64 MiB.
+/// stack of 2 MiB, and glibc gives each an arena of 64 MiB with its first allocation.
 fn thread_address_space() -> u64 {
-    // Beside those of rayon there are the loader, the writer and a progress bar.
-    (rayon::current_num_threads() as u64 + 3) * (66 << 20)
+    let (computing, started) = threads::count();
+    // Beside them there are the loader, the writer and a progress bar.
+    let stacks = if started { 3 } else { computing + 3 };
+    (computing as u64 + 3) * (64 << 20) + stacks as u64 * (2 << 20)
 }
 
 /// The value of a line `name   N kB`, in bytes.
