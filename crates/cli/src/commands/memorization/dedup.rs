@@ -255,7 +255,7 @@ fn write(
             // A folder with the final name is complete.
             let folder = NewFolder::create(out).map_err(cannot_make(out))?;
             match originals {
-                Some(originals) => write_images(originals, &kept, &folder)?,
+                Some(originals) => write_images(originals, &kept, &folder, out)?,
                 None => data::select(dataset, &kept, folder.path())?,
             }
             folder.finish().map_err(cannot_make(out))?;
@@ -284,18 +284,23 @@ fn write(
     Ok(())
 }
 
-/// Writes these images as PNG, each in the folder of its class.
-fn write_images(originals: &Dataset, kept: &[usize], out: &NewFolder) -> Result<(), CliError> {
+/// Writes these images as PNG, each in the folder of its class, into the folder that becomes `out`.
+fn write_images(
+    originals: &Dataset,
+    kept: &[usize],
+    new: &NewFolder,
+    out: &Path,
+) -> Result<(), CliError> {
     let [h, w, c] = originals.shape();
     // The name of a class may be any text, such as T-shirt/top or `..`.
     let classes = file_io::file_names(originals.class_names());
     let folder_of = |index: usize| {
         let class = originals.label(index).and_then(|i| classes.get(i as usize));
-        class.map_or_else(|| Ok(out.path().to_owned()), |class| out.subfolder(class))
+        class.map_or_else(|| Ok(new.path().to_owned()), |class| new.subfolder(class))
     };
     with_progress(|progress| {
         for (done, &index) in kept.iter().enumerate() {
-            let folder = folder_of(index).map_err(cannot_make(out.path()))?;
+            let folder = folder_of(index).map_err(cannot_make(out))?;
             let values = load_images(originals, &[index])?.to_vec();
             let image = grid::grid(&values, [1, h, w, c], GridOptions::SINGLE)?;
             // Data, so without the signature of what this program draws.
