@@ -43,16 +43,16 @@ impl FileEntry {
     }
 }
 
-/// The path of a file in an archive, with `/` between its components. The error is the reason for
-/// which an archive with such a path is refused.
+/// The path of a file in an archive, with `/` between its components; one that is not UTF-8 is read
+/// in code page 437. The error is the reason for which an archive with such a path is refused.
 ///
 /// Nothing is written under these paths, but a malicious archive must not become training data.
 pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
-    let shown = String::from_utf8_lossy(bytes);
-    let Ok(name) = std::str::from_utf8(bytes) else {
-        return Err(format!("the name of {shown:?} is not UTF-8: rename it and repack"));
+    let shown = match std::str::from_utf8(bytes) {
+        Ok(name) => name.to_owned(),
+        Err(_) => from_cp437(bytes),
     };
-    let name = name.replace('\\', "/");
+    let name = shown.replace('\\', "/");
     let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
     if name.starts_with('/') || drive {
         return Err(format!("it holds {shown:?}, an absolute path: repack it with relative ones"));
@@ -80,4 +80,31 @@ pub(crate) fn clean_path(path: &str) -> String {
         .filter(|part| !part.is_empty() && *part != ".")
         .collect::<Vec<_>>()
         .join("/")
+}
+
+/// The characters of the bytes from 128 on in code page 437.
+const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙\
+                     ╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+
+/// A name in code page 437, which is what zip files hold unless they say that it is UTF-8. Names in
+/// other encodings become other letters, but stay different from each other.
+fn from_cp437(bytes: &[u8]) -> String {
+    let high: Vec<char> = CP437.chars().collect();
+    let character = |&byte: &u8| match byte.checked_sub(128) {
+        Some(index) => high[usize::from(index)],
+        None => char::from(byte),
+    };
+    bytes.iter().map(character).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_cp437_have_a_letter_for_each_byte() {
+        assert_eq!(CP437.chars().count(), 128);
+        assert_eq!(from_cp437(b"caf\x82/\x81\xe1.png"), "café/üß.png");
+        assert_eq!(from_cp437(&[0x80, 0xff, b'a']), "Ç\u{a0}a");
+    }
 }

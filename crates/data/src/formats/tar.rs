@@ -162,7 +162,8 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
     let (shown, other) = (split.name(), others.len());
     let left_out = match others.first().and_then(|path| path.file_name()) {
         Some(first) => {
-            format!("; split {shown} ({other} other archives left out, {first:?} is the first)")
+            let archives = if other == 1 { "archive" } else { "archives" };
+            format!("; split {shown} ({other} other {archives} left out, {first:?} is the first)")
         }
         None => format!("; split {shown}"),
     };
@@ -419,7 +420,9 @@ impl TarFiles {
             file_io::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
         );
         // Opening the dataset checked that the archive is long enough.
-        let mut bytes = vec![0; size as usize];
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size as usize).map_err(|error| one_line(&error))?;
+        bytes.resize(size as usize, 0);
         file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
         Ok(bytes)
     }

@@ -74,12 +74,7 @@ impl ZipFiles {
         let mut entries = archive.entries(&mut buffer);
         while let Some(entry) = entries.next_entry().map_err(of_library)? {
             count += 1;
-            let raw = entry.file_path();
-            let name = match std::str::from_utf8(raw.as_ref()) {
-                Ok(_) => checked_name(raw.as_ref()),
-                Err(_) => checked_name(from_cp437(raw.as_ref()).as_bytes()),
-            };
-            let name = name.map_err(bad)?;
+            let name = checked_name(entry.file_path().as_ref()).map_err(bad)?;
             if entry.mode().is_symlink() {
                 return Err(bad(format!("{name:?} in it is a link: pack the file itself")));
             }
@@ -148,7 +143,8 @@ impl FileStore for ZipFiles {
             return Err(format!("it would unpack to more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
         let available = place.compressed_size_hint().saturating_mul(MAX_DEFLATE_RATIO);
-        let mut bytes = Vec::with_capacity(size.min(available) as usize);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size.min(available) as usize).map_err(|error| one_line(&error))?;
         self.with(number, |content| content.read_to_end(&mut bytes))?
             .map_err(|error| one_line(&error))?;
         Ok(bytes)
@@ -163,32 +159,5 @@ impl FileStore for ZipFiles {
                 .map_err(|error| one_line(&error))
         });
         read?.map(|_| bytes)
-    }
-}
-
-/// The characters of the bytes from 128 on in code page 437.
-const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙\
-                     ╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
-
-/// A name in code page 437, which is what zip files hold unless they say that it is UTF-8. Names in
-/// other code pages become other letters, but stay different from each other.
-fn from_cp437(bytes: &[u8]) -> String {
-    let high: Vec<char> = CP437.chars().collect();
-    let character = |&byte: &u8| match byte.checked_sub(128) {
-        Some(index) => high[usize::from(index)],
-        None => char::from(byte),
-    };
-    bytes.iter().map(character).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_cp437_have_a_letter_for_each_byte() {
-        assert_eq!(CP437.chars().count(), 128);
-        assert_eq!(from_cp437(b"caf\x82/\x81\xe1.png"), "café/üß.png");
-        assert_eq!(from_cp437(&[0x80, 0xff, b'a']), "Ç\u{a0}a");
     }
 }

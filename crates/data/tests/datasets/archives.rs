@@ -234,7 +234,6 @@ fn archives_that_mean_harm_are_refused() {
         ("device.tar", "neither a file nor a folder (type '3')"),
         ("twice.zip", "two of its files are called \"a.png\""),
         ("twice.tar", "two of its files are called \"a.png\""),
-        ("name.tar", "the name of \"b\u{fffd}.png\" is not UTF-8"),
         (
             "overlap.zip",
             "would unpack to 2097152000 bytes, more than 103090 bytes can hold: a zip bomb",

@@ -145,7 +145,7 @@ fn texts_are_not_images_whatever_they_begin_with() {
 }
 
 #[test]
-fn names_in_a_zip_may_be_in_any_code_page() {
+fn names_in_archives_may_be_in_any_code_page() {
     let folder = tempdir().unwrap();
     let (one, two, three) = (png(1), png(2), png(3));
     let files: [(&[u8], &[u8]); 3] = [
@@ -158,6 +158,13 @@ fn names_in_a_zip_may_be_in_any_code_page() {
     assert_eq!((set.len(), set.class_names().len()), (3, 3));
     assert_eq!(set.class_names()[0], "café");
     assert!(set.class_names().contains(&"été".to_owned()));
+    let name = fs::read(fixture("archives/name.tar")).unwrap();
+    write(folder.path(), "name.tar", &name);
+    write(folder.path(), "name.tar.gz", &gzip(&name));
+    for tar in ["name.tar", "name.tar.gz"] {
+        let set = open(&folder.path().join(tar), &rgb(2)).unwrap();
+        assert_eq!([set.image_name(0), set.image_name(1)], ["a.png", "b\u{a0}.png"], "{tar}");
+    }
 }
 
 #[test]
@@ -258,7 +265,7 @@ fn shards_are_splits_by_whole_words() {
     assert_eq!((train.len(), of(Split::Test).unwrap().len()), (6, 1));
     assert_eq!(
         description,
-        "no classes; split train (1 other archives left out, \"photos_val-003.tar\" is the first)"
+        "no classes; split train (1 other archive left out, \"photos_val-003.tar\" is the first)"
     );
 }
 
