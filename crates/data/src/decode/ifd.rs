@@ -78,6 +78,21 @@ impl<'a> Ifd<'a> {
         self.integers(tag).first().copied()
     }
 
+    /// The first value of an entry of any numeric type, if it is a whole number.
+    pub fn whole_number(&self, tag: u16) -> Option<u64> {
+        let entry = self.entries.iter().find(|entry| entry.tag == tag && entry.count > 0)?;
+        let number = |offset, width| self.number(entry.at + offset, width);
+        let signed = |offset| Some(f64::from(number(offset, 4)? as u32 as i32));
+        let value = match entry.kind {
+            5 => number(0, 4)? as f64 / number(4, 4)? as f64,
+            10 => signed(0)? / signed(4)?,
+            11 => f64::from(f32::from_bits(number(0, 4)? as u32)),
+            12 => f64::from_bits(number(0, 8)?),
+            _ => return self.integer(tag),
+        };
+        (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
+    }
+
     /// Whether there is an entry of this tag.
     pub fn has(&self, tag: u16) -> bool {
         self.entries.iter().any(|entry| entry.tag == tag)

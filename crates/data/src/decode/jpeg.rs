@@ -1,9 +1,10 @@
 //! JPEG files: whether they are complete, and which decoder reads them as libjpeg does.
 //!
 //! The image library's decoder is the faster one, but reads some kinds wrongly or not at all:
-//! sequential files of several scans, unusual subsampling, lossless files, and colors for which two
-//! of its markers disagree. Those go to `jpeg_decoder`. The image library's also
-//! interpolates the subsampled colors of an image at most 4 pixels wide, which libjpeg repeats.
+//! sequential files of several scans, unusual subsampling, subsampled colors that end within a
+//! block, lossless files, and colors for which two of its markers disagree. Those go to
+//! `jpeg_decoder`. Both interpolate the subsampled colors of an image at most 4 pixels wide, which
+//! libjpeg repeats: where that differs, the file is refused.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -148,6 +149,10 @@ impl<'a> Header<'a> {
         }
         let frame = self.frame.as_ref().ok_or("the JPEG data have no frame header")?;
         match (frame.process, frame.precision) {
+            (0..=2, 8) | (3, _) if frame.repeats_columns() => Err("its subsampled colors are at \
+                                                                   most 2 columns wide, which \
+                                                                   are not read: save it as PNG"
+                .to_owned()),
             (0..=2, 8) | (3, _) => Ok(frame),
             (0..=2, bits) => Err(format!("JPEG of {bits} bits is not read: save it with 8")),
             (9..=11 | 13..=15, _) => Err("JPEG's arithmetic coding is not read".to_owned()),
@@ -165,7 +170,11 @@ impl<'a> Header<'a> {
         });
         let disputed =
             self.jfif && frame.components.len() == 3 && (self.adobe == Some(0) || frame.is_rgb());
-        frame.process != 3 && (progressive || self.scans == 1) && sampled && !disputed
+        frame.process != 3
+            && (progressive || self.scans == 1)
+            && sampled
+            && !frame.ends_in_padding()
+            && !disputed
     }
 
     /// The colors that libjpeg takes the components for.
@@ -194,6 +203,47 @@ impl Frame {
             size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
             components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
         })
+    }
+
+    /// Whether libjpeg repeats samples that others interpolate: those of a component with half the
+    /// columns, all or half of the rows, and at most 2 columns (`jinit_upsampler` in jdsample.c).
+    fn repeats_columns(&self) -> bool {
+        self.components.iter().any(|component| {
+            let [columns, rows] = [0, 1].map(|axis| self.samples(component, axis));
+            // A single sample is the same either way.
+            let differs = columns == 2 || columns == 1 && self.is_half(component, 1) && rows > 1;
+            let has_all_rows = component.sampling[1] == self.most(1);
+            self.is_half(component, 0) && (has_all_rows || self.is_half(component, 1)) && differs
+        })
+    }
+
+    /// Whether the last column or row of an image lies between the last sample of a component with
+    /// half of them and what fills its last block. The image library interpolates between both,
+    /// where libjpeg repeats the sample.
+    fn ends_in_padding(&self) -> bool {
+        self.components.iter().any(|component| {
+            [0, 1].into_iter().any(|axis| {
+                let samples = self.samples(component, axis);
+                self.is_half(component, axis)
+                    && 2 * samples == u32::from(self.size[axis])
+                    && !samples.is_multiple_of(8 * u32::from(component.sampling[axis]))
+            })
+        })
+    }
+
+    /// The largest sampling factor of an axis.
+    fn most(&self, axis: usize) -> u8 {
+        self.components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1).max(1)
+    }
+
+    fn is_half(&self, component: &Component, axis: usize) -> bool {
+        2 * component.sampling[axis] == self.most(axis)
+    }
+
+    /// The samples of a component along an axis.
+    fn samples(&self, component: &Component, axis: usize) -> u32 {
+        let [side, factor] = [self.size[axis], component.sampling[axis].into()].map(u32::from);
+        (side * factor).div_ceil(self.most(axis).into())
     }
 
     /// Whether the components are called R, G and B.

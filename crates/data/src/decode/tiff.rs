@@ -8,6 +8,8 @@ use std::io::Cursor;
 
 use image::DynamicImage;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
+use weezl::BitOrder;
+use weezl::decode::Configuration;
 
 use super::ifd::Ifd;
 use super::{
@@ -26,7 +28,10 @@ mod tag {
     pub const SAMPLES_PER_PIXEL: u16 = 277;
     pub const STRIP_BYTE_COUNTS: u16 = 279;
     pub const PLANAR_CONFIGURATION: u16 = 284;
+    pub const PREDICTOR: u16 = 317;
     pub const COLOR_MAP: u16 = 320;
+    pub const TILE_WIDTH: u16 = 322;
+    pub const TILE_LENGTH: u16 = 323;
     pub const TILE_OFFSETS: u16 = 324;
     pub const TILE_BYTE_COUNTS: u16 = 325;
     pub const INK_SET: u16 = 332;
@@ -36,7 +41,12 @@ mod tag {
     pub const XMP: u16 = 700;
 }
 
+const LZW: u64 = 5;
 const JPEG: u64 = 7;
+const DEFLATE: [u64; 2] = [8, 32946];
+
+/// Bytes that a tile of LZW data gets beyond its own.
+const LZW_PADDING: usize = 16;
 
 /// What the first samples of a pixel are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +74,8 @@ struct Layout {
     reversed: bool,
     /// Reds, greens, blues of a palette.
     color_map: Vec<u8>,
+    /// The bytes of an unpacked tile, of a file with tiles of LZW data.
+    lzw_tile: Option<u64>,
     /// Where the number of the photometric interpretation is, and the bytes of "black is zero".
     patch: (usize, Vec<u8>),
 }
@@ -78,7 +90,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
     Ok(EncodedImage {
         size: [width as u64, height as u64],
         length,
-        orientation: match ifd.integer(orientation::TAG) {
+        orientation: match ifd.whole_number(orientation::TAG) {
             Some(value) => orientation::of_number(value),
             None => {
                 let xmp = ifd.place(tag::XMP).and_then(|place| bytes.get(place));
@@ -120,6 +132,16 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
     if let Some(name) = unread_compression(compression) {
         return Err(format!("TIFF's compression {name} is not read: save it with LZW or Deflate"));
     }
+    match number(tag::PREDICTOR, 1) {
+        1 => {}
+        2 if bits >= 8 && (compression == LZW || DEFLATE.contains(&compression)) => {}
+        predictor => {
+            return Err(format!(
+                "predictor {predictor} is not read with samples of {bits} bits in its \
+                 compression: save it without a predictor"
+            ));
+        }
+    }
     let number_of = required(tag::PHOTOMETRIC_INTERPRETATION, "PhotometricInterpretation")?;
     let (photometric, colors) = photometric(number_of)?;
     if photometric == Photometric::Cmyk && number(tag::INK_SET, 1) != 1 {
@@ -153,6 +175,13 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
         return Err("tiles in separate planes are not read: save it without tiles".to_owned());
     }
     let chunks = chunks(ifd, tiled);
+    let lzw_tile = (tiled && compression == LZW).then(|| {
+        let row = number(tag::TILE_WIDTH, 0).saturating_mul(samples as u64).saturating_mul(bits);
+        row.div_ceil(8).saturating_mul(number(tag::TILE_LENGTH, 0))
+    });
+    if lzw_tile.is_some_and(|length| length > MAX_DECODED_BYTES) {
+        return Err(format!("its tiles have more than {} MiB", MAX_DECODED_BYTES >> 20));
+    }
     if compression == JPEG {
         for &(start, length) in &chunks {
             let end = start.saturating_add(length);
@@ -173,6 +202,7 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
         chunks,
         reversed: number(tag::FILL_ORDER, 1) == 2 && compression != JPEG,
         color_map,
+        lzw_tile,
         patch: (place.start, black_is_zero),
     })
 }
@@ -241,8 +271,8 @@ fn chunks(ifd: &Ifd<'_>, tiled: bool) -> Vec<(usize, usize)> {
     pairs.map(|(start, length)| (start as usize, length as usize)).collect()
 }
 
-fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
-    let mut bytes = bytes.to_vec();
+fn read(original: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
+    let mut bytes = original.to_vec();
     let (at, black_is_zero) = &layout.patch;
     bytes[*at..*at + black_is_zero.len()].copy_from_slice(black_is_zero);
     if layout.reversed {
@@ -253,16 +283,64 @@ fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
             });
         }
     }
+    if let Some(length) = layout.lzw_tile {
+        for &(start, packed) in &layout.chunks {
+            let chunk = bytes.get(start..start.saturating_add(packed)).ok_or("it ends early")?;
+            check_lzw(chunk, length as usize)?;
+        }
+        pad_lzw_tiles(&mut bytes, original, layout);
+    }
     let mut limits = Limits::default();
     limits.decoding_buffer_size = MAX_DECODED_BYTES as usize;
     limits.intermediate_buffer_size = MAX_DECODED_BYTES as usize;
     let mut decoder =
         Decoder::new(Cursor::new(bytes)).map_err(|error| one_line(&error))?.with_limits(limits);
     let mut packed = DecodingResult::U8(Vec::new());
-    decoder.read_image_to_buffer(&mut packed).map_err(|error| one_line(&error))?;
+    decoder
+        .read_image_to_buffer(&mut packed)
+        .map_err(|error| format!("its pixels cannot be unpacked: {}", one_line(&error)))?;
     let samples = interleave(unpack(packed, layout)?, layout);
     let (channels, pixels) = colors(&samples, layout);
     from_samples(layout.size, channels, pixels)
+}
+
+/// Checks that LZW data unpack to `length` bytes at least.
+fn check_lzw(packed: &[u8], length: usize) -> Result<(), String> {
+    let mut decoder = Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build();
+    let (mut read, mut unpacked, mut written) = (0, vec![0; length], 0);
+    while written < length {
+        let step = decoder.decode_bytes(&packed[read..], &mut unpacked[written..]);
+        if step.status.is_err() {
+            return Err("its LZW data are damaged".to_owned());
+        }
+        if step.consumed_in == 0 && step.consumed_out == 0 {
+            return Err("its LZW data end early".to_owned());
+        }
+        (read, written) = (read + step.consumed_in, written + step.consumed_out);
+    }
+    Ok(())
+}
+
+/// Makes tiles of LZW data longer by bytes that mean nothing. The library unpacks a tile row by
+/// row, and takes it for cut off when rows follow from bits that its decoder holds and there is no
+/// further byte. The tiles must be known to be whole.
+fn pad_lzw_tiles(bytes: &mut Vec<u8>, original: &[u8], layout: &Layout) {
+    let place = Ifd::first(original).and_then(|ifd| {
+        let count = ifd.integers(tag::TILE_BYTE_COUNTS).len().max(1);
+        let place = ifd.place(tag::TILE_BYTE_COUNTS)?;
+        Some((place.len() / count, place, ifd.big_endian))
+    });
+    let Some((width @ 1..=8, place, big_endian)) = place else { return };
+    for (number, (_, length)) in bytes[place].chunks_exact_mut(width).zip(&layout.chunks) {
+        let padded = (length + LZW_PADDING) as u64;
+        if padded.checked_shr(8 * width as u32).unwrap_or(0) == 0 {
+            number.copy_from_slice(&padded.to_le_bytes()[..width]);
+            if big_endian {
+                number.reverse();
+            }
+        }
+    }
+    bytes.extend([0; LZW_PADDING]);
 }
 
 /// The samples in 8 bits, indices of a palette as they are.

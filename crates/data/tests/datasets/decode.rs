@@ -35,13 +35,14 @@ fn decode(path: &Path, [width, height]: [u32; 2]) -> Result<Vec<u8>, String> {
     Ok(pixels.iter().map(|value| ((value + 1.0) * 127.5).round() as u8).collect())
 }
 
-/// The largest difference of alpha, and of the colors over black.
-fn difference(a: &[u8], b: &[u8]) -> u8 {
+/// The largest difference of alpha, and of the colors over black, and the pixel that has it.
+fn difference(a: &[u8], b: &[u8]) -> (u8, usize) {
     let over = |p: &[u8], c| ((u32::from(p[c]) * u32::from(p[3]) + 127) / 255) as u8;
     let pixel = |(p, q): (&[u8], &[u8])| {
         (0..3).map(|c| over(p, c).abs_diff(over(q, c))).fold(p[3].abs_diff(q[3]), u8::max)
     };
-    a.chunks_exact(4).zip(b.chunks_exact(4)).map(pixel).max().unwrap_or(0)
+    let differences = a.chunks_exact(4).zip(b.chunks_exact(4)).map(pixel);
+    differences.zip(0..).max_by_key(|&(difference, _)| difference).unwrap_or_default()
 }
 
 #[test]
@@ -70,14 +71,15 @@ fn pixels_are_pillows() {
         let right = &files["expected"][start..start + (size[0] * size[1] * 4) as usize];
         match decode(&path, size) {
             Ok(pixels) => {
-                let difference = difference(&pixels, right);
+                let (difference, at) = difference(&pixels, right);
                 if difference > tolerance.parse().unwrap() {
-                    wrong.push(format!("{name} differs by {difference}"));
+                    let [x, y] = [at % size[0] as usize, at / size[0] as usize];
+                    wrong.push(format!("{name} differs by {difference} at {x}, {y}"));
                 }
             }
             Err(reason) => wrong.push(format!("{name}: {reason}")),
         }
     }
-    assert!(table.lines().count() > 800);
+    assert!(table.lines().count() > 1100);
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
