@@ -124,6 +124,11 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::SmallerThanBatch { images, .. } => {
             format!("choose a batch of {images} or fewer, or more images")
         }
+        DataError::Memory { .. } => {
+            "close other programs, use smaller images, or raise the limit of \
+                                     memory (ulimit -v, the container's)"
+                .to_owned()
+        }
         DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
         _ => return None,
     })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use crate::attributes::Attribute;
-use crate::error::{DataError, SkippedImage};
+use crate::error::{DataError, ImageError, SkippedImage};
 use crate::fit::{fit_image, to_float};
 use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
@@ -226,10 +226,8 @@ impl Dataset {
     /// Panics if `index` is not below [`len`](Self::len), or if `out` is not `H·W·C` long.
     #[track_caller]
     pub fn write(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
-        self.try_write(index, out).map_err(|reason| DataError::Decode {
-            path: self.source.path().join(self.image_name(index)),
-            reason,
-        })
+        self.try_write(index, out)
+            .map_err(|error| error.of_file(&self.source.path().join(self.image_name(index))))
     }
 
     /// Writes the first image from `index` on (then from 0) that can be decoded, and returns its
@@ -242,7 +240,10 @@ impl Dataset {
         for index in (index..self.len()).chain(0..index) {
             match self.try_write(index, out) {
                 Ok(()) => return Ok(index),
-                Err(reason) => self.note_failure(index, &reason)?,
+                Err(error) => {
+                    let reason = error.reason(&self.image_name(index))?;
+                    self.note_failure(index, &reason)?;
+                }
             }
         }
         Err(DataError::NoImages {
@@ -287,7 +288,7 @@ impl Dataset {
     }
 
     #[track_caller]
-    fn try_write(&self, index: usize, out: &mut [f32]) -> Result<(), String> {
+    fn try_write(&self, index: usize, out: &mut [f32]) -> Result<(), ImageError> {
         let size = self.preprocess.image_len();
         assert_eq!(
             out.len(),

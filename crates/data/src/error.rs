@@ -135,7 +135,7 @@ pub enum DataError {
     TooManyImages { name: String, images: usize },
     /// There is not enough memory.
     #[error("not enough memory for {what} ({bytes} bytes)")]
-    Memory { what: &'static str, bytes: u64 },
+    Memory { what: String, bytes: u64 },
     /// The operating system refused to start a thread.
     #[error("cannot start the threads that decode images: {0}")]
     Threads(String),
@@ -161,6 +161,46 @@ fn display_notes(notes: &[LayoutNote]) -> String {
 
 fn display_list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Why one image cannot be loaded.
+#[derive(Debug)]
+pub(crate) enum ImageError {
+    /// It is bad, for this reason in one line. Other images are unaffected.
+    Bad(String),
+    /// There is no memory for its pixels (width and height). It must not be left out, since with
+    /// more memory it would be part of the dataset.
+    Memory { size: [u64; 2], bytes: u64 },
+}
+
+impl ImageError {
+    /// The reason for which the image called `name` is bad.
+    ///
+    /// # Errors
+    /// Returns [`DataError::Memory`] if it may be good.
+    pub fn reason(self, name: &str) -> Result<String, DataError> {
+        match self {
+            Self::Bad(reason) => Ok(reason),
+            Self::Memory { size: [width, height], bytes } => {
+                let what = format!("the {width}×{height} pixels of {name:?}");
+                Err(DataError::Memory { what, bytes })
+            }
+        }
+    }
+
+    /// The error of a call for this image alone.
+    pub fn of_file(self, path: &Path) -> DataError {
+        match self.reason(&path.to_string_lossy()) {
+            Ok(reason) => DataError::Decode { path: path.to_owned(), reason },
+            Err(error) => error,
+        }
+    }
+}
+
+impl From<String> for ImageError {
+    fn from(reason: String) -> Self {
+        Self::Bad(reason)
+    }
 }
 
 /// Why a folder cannot be divided into splits, or images of it selected.

@@ -32,9 +32,9 @@ pub fn load_image(
         return Err(bad(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20)));
     }
     let bytes = file_io::read(path).map_err(|error| bad(one_line(&error)))?;
-    let decoded = decode(&bytes, path).map_err(bad)?;
+    let decoded = decode(&bytes, path).map_err(|error| error.of_file(path))?;
     let mut pixels = vec![0; preprocess.image_len()];
-    fit_image(&decoded, preprocess, &mut pixels).map_err(bad)?;
+    fit_image(&decoded, preprocess, &mut pixels).map_err(|error| error.of_file(path))?;
     let mut values = vec![0.0; pixels.len()];
     to_float(&pixels, &mut values);
     Ok((values, [decoded.height as usize, decoded.width as usize]))

@@ -306,7 +306,7 @@ impl LoaderState {
         let bytes = values as u64 * 4;
         buffer
             .try_reserve_exact(values)
-            .map_err(|_| DataError::Memory { what: "a batch of images", bytes })?;
+            .map_err(|_| DataError::Memory { what: "a batch of images".to_owned(), bytes })?;
         buffer.resize(values, 0.0);
         Ok(buffer)
     }

@@ -178,7 +178,7 @@ impl<'a> PackWriter<'a> {
                 return Err(DataError::malformed(FORMAT_NAME, &self.part, problem));
             }
             let mut record = vec![0; self.layout.record()];
-            while stream.read_exact(&mut record).is_ok() && self.take_over(&record) {
+            while stream.read_exact(&mut record).is_ok() && self.take_over(&record)? {
                 kept += record.len() as u64;
             }
         }
@@ -192,24 +192,28 @@ impl<'a> PackWriter<'a> {
 
     /// Counts a record that exists already. Returns false if it is damaged, or if images before it
     /// that were bad can be decoded now.
-    fn take_over(&mut self, record: &[u8]) -> bool {
+    fn take_over(&mut self, record: &[u8]) -> Result<bool, DataError> {
         if !self.layout.is_whole(record) {
-            return false;
+            return Ok(false);
         }
         let RecordFields { digest, number, .. } = self.layout.fields(record);
         if !(self.next..self.source.len()).contains(&(number as usize)) {
-            return false;
+            return Ok(false);
         }
         let mut bad = Vec::new();
         for index in self.next..number as usize {
             match self.source.load(index) {
-                Ok(_) => return false,
-                Err(reason) => bad.push((self.source.name(index), reason)),
+                Ok(_) => return Ok(false),
+                Err(error) => {
+                    let name = self.source.name(index);
+                    let reason = error.reason(&name)?;
+                    bad.push((name, reason));
+                }
             }
         }
         self.bad.append(&mut bad);
         self.count(number as usize, &digest);
-        true
+        Ok(true)
     }
 
     fn count(&mut self, index: usize, digest: &Digest) {
@@ -246,7 +250,11 @@ impl<'a> PackWriter<'a> {
                         self.layout.push(&mut records, pixels, &fields);
                         self.count(index, &digest);
                     }
-                    Err(reason) => self.bad.push((self.source.name(index), reason)),
+                    Err(error) => {
+                        let name = self.source.name(index);
+                        let reason = error.reason(&name)?;
+                        self.bad.push((name, reason));
+                    }
                 }
             }
             self.next = images.end;

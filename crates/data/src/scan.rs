@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::error::{DataError, SkippedImage};
+use crate::error::{DataError, ImageError, SkippedImage};
 use crate::fingerprint::FingerprintHasher;
 use crate::fit::fit_image;
 use crate::preprocess::Preprocess;
@@ -61,7 +61,8 @@ pub(crate) fn scan(
     let mut pixels = Vec::new();
     let cached = all_bytes <= cache_bytes;
     if cached {
-        let memory = || DataError::Memory { what: "the decoded images", bytes: all_bytes };
+        let what = || "the decoded images".to_owned();
+        let memory = || DataError::Memory { what: what(), bytes: all_bytes };
         let capacity = usize::try_from(all_bytes).map_err(|_| memory())?;
         pixels.try_reserve_exact(capacity).map_err(|_| memory())?;
     }
@@ -94,7 +95,11 @@ pub(crate) fn scan(
                     identity.add(&digest, source.hashed_label(index), &source.attributes_of(index));
                     kept.push(index as u32);
                 }
-                Err(reason) => bad.push((source.name(index), reason)),
+                Err(error) => {
+                    let name = source.name(index);
+                    let reason = error.reason(&name)?;
+                    bad.push((name, reason));
+                }
             }
         }
         if cached {
@@ -152,7 +157,7 @@ pub(crate) fn decode_block(
     preprocess: &Preprocess,
     start: usize,
     pixels: &mut [u8],
-) -> Vec<Result<Digest, String>> {
+) -> Vec<Result<Digest, ImageError>> {
     let decode = |(k, out): (usize, &mut [u8])| {
         let (image, digest) = source.load_with_digest(start + k)?;
         fit_image(&image, preprocess, out)?;
@@ -161,6 +166,6 @@ pub(crate) fn decode_block(
     pixels.par_chunks_mut(preprocess.image_len()).enumerate().map(decode).collect()
 }
 
-fn check_block(source: &dyn Source, block: Range<usize>) -> Vec<Result<Digest, String>> {
+fn check_block(source: &dyn Source, block: Range<usize>) -> Vec<Result<Digest, ImageError>> {
     block.into_par_iter().map(|index| source.check(index)).collect()
 }

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attributes::{self, Attribute, Attributes};
 use crate::decode::{self, DecodedImage};
+use crate::error::ImageError;
 use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
 
@@ -35,8 +36,7 @@ impl Split {
     }
 }
 
-/// Images of any size, by index. An `Err(String)` is the problem of one image, in one line; other
-/// images are unaffected.
+/// Images of any size, by index.
 pub(crate) trait Source: Send + Sync {
     /// The number of images, good and bad.
     fn len(&self) -> usize;
@@ -48,14 +48,14 @@ pub(crate) trait Source: Send + Sync {
     fn name(&self, index: usize) -> String;
 
     /// The decoded image.
-    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String>;
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, ImageError>;
 
     /// The decoded image and the digest of its encoded form. The digest is the same on every
     /// machine; the output of decoders need not be.
-    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String>;
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), ImageError>;
 
     /// The digest, after the cheapest check that the image can probably be decoded.
-    fn check(&self, index: usize) -> Result<Digest, String>;
+    fn check(&self, index: usize) -> Result<Digest, ImageError>;
 
     /// The image's class; `Some` for all images or for none.
     fn label(&self, index: usize) -> Option<u32>;
@@ -159,17 +159,17 @@ impl<T: EncodedStore> Source for T {
         EncodedStore::name(self, index)
     }
 
-    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, ImageError> {
         decode::decode(&self.read(index)?, Path::new(&EncodedStore::name(self, index)))
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), ImageError> {
         let bytes = self.read(index)?;
         let image = decode::decode(&bytes, Path::new(&EncodedStore::name(self, index)))?;
         Ok((image, Sha256::digest(&bytes).into()))
     }
 
-    fn check(&self, index: usize) -> Result<Digest, String> {
+    fn check(&self, index: usize) -> Result<Digest, ImageError> {
         let bytes = self.read(index)?;
         decode::check_header(&bytes, Path::new(&EncodedStore::name(self, index)))?;
         Ok(Sha256::digest(&bytes).into())

@@ -97,8 +97,9 @@ impl DatasetStats {
                         *sizes.entry(size).or_default() += 1;
                         *channels.entry(depth).or_default() += 1;
                     }
-                    Err(reason) => {
+                    Err(error) => {
                         let (name, ordinal) = (source.name(index), bad.len() + 1);
+                        let reason = error.reason(&name)?;
                         bad.push(SkippedImage { name, reason, ordinal, found: chosen.len() });
                     }
                 }

@@ -215,6 +215,29 @@ fn a_limit_of_address_space_is_an_error_with_a_way_out() {
     assert!(dir.path("small/checkpoints").is_dir());
 }
 
+/// The decoders abort where they get no memory. With more of it the image is read, so it is not
+/// left out as a bad one.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_image_that_does_not_fit_into_memory_is_an_error() {
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("large")).unwrap();
+    image::GrayImage::new(16384, 16384).save(dir.path("large/black.png")).unwrap();
+    let limited = |kib: u32, args: &[&str]| {
+        let mut command = dir.command_after(&format!("ulimit -v {kib}"), args);
+        command.envs([("RAYON_NUM_THREADS", "2"), ("MALLOC_ARENA_MAX", "2")]);
+        Ended::of(command.output().unwrap())
+    };
+    let info = ["data", "info", "large"];
+    let prepare = ["data", "prepare", "large", "--image", "8", "--channels", "1", "--out", "set"];
+    let parts = ["memory for the 16384×16384 pixels of \"black.png\"", "ulimit -v"];
+    limited(900_000, &info).refused(1, &parts);
+    limited(900_000, &prepare).refused(1, &parts);
+    let whole = limited(2_000_000, &info);
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    assert!(whole.out.contains("16384"), "{}", whole.out);
+}
+
 #[test]
 fn more_than_a_tenth_of_bad_images_is_too_many() {
     let dir = TestDir::new();

@@ -23,6 +23,7 @@ use image::{
     RgbImage, RgbaImage,
 };
 
+use crate::error::ImageError;
 use crate::foreign::ForeignFormat;
 
 /// The largest side of an image that is decoded, in pixels.
@@ -31,6 +32,13 @@ pub const MAX_SIDE: u32 = 16384;
 /// The most memory that one decoded image may take, in bytes; also the largest image file that is
 /// read.
 pub const MAX_DECODED_BYTES: u64 = 256 << 20;
+
+/// The pixels, and what a decoder needs beside them, in lengths of the pixels: a progressive JPEG's
+/// coefficients have 16 bits.
+const DECODING_COPIES: u64 = 3;
+
+/// The memory from which on it is checked that there is as much.
+const CHECKED_BYTES: u64 = 16 << 20;
 
 /// A decoded image: 8 bits per channel, interleaved, rows without padding.
 #[derive(Debug, Clone)]
@@ -45,16 +53,28 @@ pub(crate) struct DecodedImage<'a> {
 /// Decodes an image file's contents; `name` is used only for formats without a magic number (TGA).
 ///
 /// Takes the first frame of an animation, applies the orientation of EXIF, XMP or TIFF, and rounds
-/// 16-bit channels to 8 bits. The error is one line.
-pub(crate) fn decode(bytes: &[u8], name: &Path) -> Result<DecodedImage<'static>, String> {
-    guarded(|| {
-        let EncodedImage { orientation, read, .. } = open(bytes, name)?;
+/// 16-bit channels to 8 bits.
+pub(crate) fn decode(bytes: &[u8], name: &Path) -> Result<DecodedImage<'static>, ImageError> {
+    let EncodedImage { size, length, orientation, read } = guarded(|| open(bytes, name))?;
+    require_memory(size, DECODING_COPIES * length)?;
+    let decoded = guarded(|| {
         let mut image = read()?;
         if let Some(orientation) = orientation {
             image.apply_orientation(orientation);
         }
         Ok(into_decoded(image))
-    })
+    });
+    Ok(decoded?)
+}
+
+/// Checks that there is memory for an image's pixels. The decoders abort the program where they get
+/// none.
+fn require_memory(size: [u64; 2], bytes: u64) -> Result<(), ImageError> {
+    if bytes < CHECKED_BYTES {
+        return Ok(());
+    }
+    let reserved = Vec::<u8>::new().try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX));
+    reserved.map_err(|_| ImageError::Memory { size, bytes })
 }
 
 /// Checks the header and the limits, without decoding.

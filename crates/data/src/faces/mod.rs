@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use rustface::{Detector, ImageData, Model};
 
 use crate::decode::{DecodedImage, one_line};
-use crate::error::{DataError, SkippedImage};
+use crate::error::{DataError, ImageError, SkippedImage};
 use crate::fit::fit_image;
 use crate::preprocess::Preprocess;
 use crate::scan::ScanProgress;
@@ -135,7 +135,7 @@ pub fn extract_faces(
     for start in (0..total).step_by(block_len) {
         let block = start..(start + block_len).min(total);
         let with = || detector(&model, options);
-        let results: Vec<Result<Vec<FaceCrop>, String>> = block
+        let results: Vec<Result<Vec<FaceCrop>, ImageError>> = block
             .clone()
             .into_par_iter()
             .map_init(with, |detector, i| cut_out(&source.load(i)?, detector.as_mut(), options))
@@ -143,8 +143,9 @@ pub fn extract_faces(
         for (index, result) in block.clone().zip(results) {
             let found = match result {
                 Ok(found) => found,
-                Err(reason) => {
+                Err(error) => {
                     let (name, ordinal) = (source.name(index), faces.bad.len() + 1);
+                    let reason = error.reason(&name)?;
                     faces.bad.push(SkippedImage { name, reason, ordinal, found: total });
                     continue;
                 }
@@ -194,7 +195,7 @@ fn cut_out(
     image: &DecodedImage<'_>,
     detector: &mut dyn Detector,
     options: FaceOptions,
-) -> Result<Vec<FaceCrop>, String> {
+) -> Result<Vec<FaceCrop>, ImageError> {
     let found = detect(image, detector, options)?;
     let cut = |found: Detection| {
         let [left, top, side] = square(found, [image.width, image.height], options.margin);
@@ -208,7 +209,7 @@ fn detect(
     image: &DecodedImage<'_>,
     detector: &mut dyn Detector,
     options: FaceOptions,
-) -> Result<Vec<Detection>, String> {
+) -> Result<Vec<Detection>, ImageError> {
     let scale = f64::from(options.min_size.max(ENOUGH)) / f64::from(ENOUGH);
     let side = |side: u32| ((f64::from(side) / scale).round() as u32).max(1);
     let (width, height) = (side(image.width), side(image.height));

@@ -7,6 +7,7 @@ use imaging::Fit;
 use resample::resample;
 
 use crate::decode::DecodedImage;
+use crate::error::ImageError;
 use crate::preprocess::Preprocess;
 
 /// A rectangle of pixels.
@@ -18,19 +19,19 @@ struct Rect {
     height: usize,
 }
 
-/// Preprocesses `image` into `out` (`[H, W, C]` bytes). The error is one line.
+/// Preprocesses `image` into `out` (`[H, W, C]` bytes).
 pub(crate) fn fit_image(
     image: &DecodedImage<'_>,
     preprocess: &Preprocess,
     out: &mut [u8],
-) -> Result<(), String> {
+) -> Result<(), ImageError> {
     let [height, width, channels] = preprocess.shape();
     let (source, target) = placement(preprocess, [image.height as usize, image.width as usize]);
-    let pixels = convert(image, source, preprocess);
+    let pixels = convert(image, source, preprocess)?;
     let (from, to) = ([source.height, source.width], [target.height, target.width]);
     if target == (Rect { x: 0, y: 0, width, height }) {
         return resample(&pixels, from, out, to, channels, preprocess.filter)
-            .map_err(|error| error.to_string());
+            .map_err(|error| error.to_string().into());
     }
     let background = margin(preprocess);
     for pixel in out.chunks_exact_mut(channels) {
@@ -131,20 +132,28 @@ fn margin(preprocess: &Preprocess) -> [u8; 4] {
 }
 
 /// The pixels of `rect`, composited on the background and converted to the target's channels.
-fn convert<'a>(image: &'a DecodedImage<'_>, rect: Rect, preprocess: &Preprocess) -> Cow<'a, [u8]> {
+fn convert<'a>(
+    image: &'a DecodedImage<'_>,
+    rect: Rect,
+    preprocess: &Preprocess,
+) -> Result<Cow<'a, [u8]>, ImageError> {
     let width = image.width as usize;
     let from = usize::from(image.channels);
     let whole = rect.width == width && rect.height == image.height as usize;
     if whole && image.channels == preprocess.channels {
-        return Cow::Borrowed(&image.pixels);
+        return Ok(Cow::Borrowed(&image.pixels));
     }
-    let mut pixels =
-        Vec::with_capacity(rect.width * rect.height * usize::from(preprocess.channels));
+    let length = rect.width * rect.height * usize::from(preprocess.channels);
+    let mut pixels = Vec::new();
+    pixels.try_reserve_exact(length).map_err(|_| ImageError::Memory {
+        size: [image.width, image.height].map(u64::from),
+        bytes: length as u64,
+    })?;
     for y in rect.y..rect.y + rect.height {
         let start = (y * width + rect.x) * from;
         convert_row(&image.pixels[start..start + rect.width * from], from, preprocess, &mut pixels);
     }
-    Cow::Owned(pixels)
+    Ok(Cow::Owned(pixels))
 }
 
 fn convert_row(row: &[u8], from: usize, preprocess: &Preprocess, out: &mut Vec<u8>) {

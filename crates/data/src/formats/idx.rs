@@ -20,7 +20,7 @@ use super::{
     Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, is_gzip, read_start,
 };
 use crate::decode::{DecodedImage, MAX_SIDE, one_line};
-use crate::error::{DataError, IdxProblem};
+use crate::error::{DataError, IdxProblem, ImageError};
 use crate::source::{Digest, Source};
 
 pub(crate) static FORMAT: Format = Format {
@@ -156,7 +156,7 @@ impl Source for IdxSource {
         index.to_string()
     }
 
-    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, ImageError> {
         Ok(DecodedImage {
             width: self.width,
             height: self.height,
@@ -165,13 +165,13 @@ impl Source for IdxSource {
         })
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), ImageError> {
         let image = self.load(index)?;
         let digest = self.digest(&image.pixels);
         Ok((image, digest))
     }
 
-    fn check(&self, index: usize) -> Result<Digest, String> {
+    fn check(&self, index: usize) -> Result<Digest, ImageError> {
         Ok(self.digest(&self.bytes(index)?))
     }
 
@@ -227,7 +227,7 @@ fn with_stream<T>(
         IdxReadError::Problem(problem) => DataError::Idx { path: path.to_owned(), problem },
         IdxReadError::Io(error) => as_io(error),
         IdxReadError::Memory(bytes) => {
-            DataError::Memory { what: "the images of an idx file", bytes }
+            DataError::Memory { what: "the images of an idx file".to_owned(), bytes }
         }
     })
 }

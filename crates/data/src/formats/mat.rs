@@ -98,7 +98,7 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<MatArray>, DataErr
     parse(BufReader::with_capacity(1 << 16, file), length, names).map_err(|failure| match failure {
         MatReadError::Problem(problem) => DataError::malformed(FORMAT_NAME, path, problem),
         MatReadError::Memory(bytes) => {
-            DataError::Memory { what: "the arrays of a MAT-file", bytes }
+            DataError::Memory { what: "the arrays of a MAT-file".to_owned(), bytes }
         }
         MatReadError::Io(error) => io_error(path, error),
     })

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::io;
 use crate::attributes::{Attribute, Attributes};
 use crate::decode::{DecodedImage, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, ImageError};
 use crate::source::{Digest, Source};
 
 const CHANNELS: usize = 3;
@@ -113,16 +113,16 @@ impl Source for PlanarSource {
         index.to_string()
     }
 
-    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, ImageError> {
         Ok(self.interleaved(&self.planes(index)?))
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), ImageError> {
         let planes = self.planes(index)?;
         Ok((self.interleaved(&planes), digest(self.side, &planes)))
     }
 
-    fn check(&self, index: usize) -> Result<Digest, String> {
+    fn check(&self, index: usize) -> Result<Digest, ImageError> {
         Ok(digest(self.side, &self.planes(index)?))
     }
 
@@ -186,7 +186,7 @@ impl RecordFile {
             return Err(DataError::malformed(format, path, problem));
         }
         let count = usize::try_from(length / record)
-            .map_err(|_| DataError::Memory { what: "labels", bytes: length })?;
+            .map_err(|_| DataError::Memory { what: "labels".to_owned(), bytes: length })?;
         let mut labels = Vec::new();
         if label_bytes > 0 {
             let mut stream = BufReader::with_capacity(1 << 20, &file);

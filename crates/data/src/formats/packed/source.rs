@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::layout::{FORMAT_NAME, Footer, HEAD, RecordFields, RecordLayout, read_footer};
 use crate::attributes::Attribute;
 use crate::decode::DecodedImage;
-use crate::error::DataError;
+use crate::error::{DataError, ImageError};
 use crate::preprocess::Preprocess;
 use crate::source::{Digest, Source};
 
@@ -87,17 +87,17 @@ impl Source for PackedSource {
         name.map_or_else(|| index.to_string(), |name| String::from_utf8_lossy(name).into_owned())
     }
 
-    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, ImageError> {
         Ok(self.load_with_digest(index)?.0)
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), ImageError> {
         let (pixels, fields) = self.whole(index)?;
         let Preprocess { size: [height, width], channels, .. } = self.footer.preprocess;
         Ok((DecodedImage { width, height, channels, pixels: Cow::Borrowed(pixels) }, fields.digest))
     }
 
-    fn check(&self, index: usize) -> Result<Digest, String> {
+    fn check(&self, index: usize) -> Result<Digest, ImageError> {
         Ok(self.whole(index)?.1.digest)
     }
 
