@@ -13,8 +13,9 @@ used in order by every update of D; per case CASE/g/*, CASE/d/* the initial stat
 CASE/final_g/*, CASE/final_d/* those after all steps of the float64 run (all F32, counters I64).
 json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D,
 without penalty) and g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over
-the steps and of each final tensor max|f32 - f64| / max|f64|, the largest of three float32 runs that
-differ in the order of their sums.
+the steps and of each final tensor |f32 - f64| / |f64|, the largest of three float32 runs that
+differ in the order of their sums. (Norms, because the largest error of a tensor is often that of a
+weight whose gradient is almost zero: Adam divides it by its size, so the error is a chance.)
 """
 
 import itertools
@@ -407,7 +408,7 @@ def drift(runs, exact):
     """The largest distance of any run."""
     floats = {key: value for key, value in exact[1].items() if value.dtype.kind == "f"}
     away = lambda run, key: float(
-        np.abs(run[1][key] - floats[key]).max() / np.abs(floats[key]).max())
+        np.linalg.norm(run[1][key] - floats[key]) / np.linalg.norm(floats[key]))
     losses = np.max([np.abs(run[0] - exact[0]).max(0) for run in runs], 0)
     return {"d_loss": losses[0], "g_loss": losses[1],
             "final": {key: max(away(run, key) for run in runs) for key in floats}}

@@ -1,8 +1,7 @@
 //! Recipes other than the default one, ten steps each compared with PyTorch, and three steps of
 //! three recipes wide enough for Winograd's convolutions (generator: `xtask/golden/objectives.py`,
-//! whose docstring describes the files). The tolerance is three times
-//! PyTorch's own float32 drift, and a millionth, since the drift of so small a network may be small
-//! by luck.
+//! whose docstring describes the files). The tolerance is three times PyTorch's own float32 drift,
+//! and a millionth, since the drift of so small a network may be small by luck.
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
@@ -139,6 +138,10 @@ pub fn losses_follow_pytorch(device: &Device) {
     }
 }
 
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
+}
+
 fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Value) {
     let expected = strip_prefix(file, &format!("{name}/final_{part}/"));
     assert_eq!(expected.len(), state.len(), "{name}");
@@ -149,14 +152,10 @@ fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, dr
             }
             (HostTensor { data: TensorData::F32(data), .. }, TensorData::F32(reference)) => {
                 assert_eq!(data.len(), reference.len(), "{name}: {part}/{key}");
-                let scale = reference.iter().fold(0f32, |m, v| m.max(v.abs()));
-                let error =
-                    data.iter().zip(reference).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
+                let away: Vec<f32> = data.iter().zip(reference).map(|(a, b)| a - b).collect();
+                let error = norm(&away) / norm(reference);
                 let bound = 3.0 * drift[format!("{part}/{key}")].as_f64().unwrap() + LEAST;
-                assert!(
-                    f64::from(error) <= bound,
-                    "{name}: {part}/{key}: {error:.2e} > {bound:.2e}"
-                );
+                assert!(error <= bound, "{name}: {part}/{key}: {error:.2e} > {bound:.2e}");
             }
             other => panic!("{name}: {part}/{key}: {other:?}"),
         }
@@ -164,7 +163,7 @@ fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, dr
 }
 
 /// Prints, for each game of the runs in `folder`, our drift from float64 and PyTorch's: medians
-/// over the seeds, and the ratios.
+/// over the seeds, the ratios, and the drifts in ascending order.
 pub fn print_drift(folder: &Path) {
     let bytes = std::fs::read(folder.join("drift.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -183,6 +182,7 @@ pub fn print_drift(folder: &Path) {
             values
         });
         let median = |v: &[f64]| (v[(v.len() - 1) / 2] + v[v.len() / 2]) / 2.0;
+        let list = |v: &[f64]| v.iter().map(|v| format!("{v:.1e}")).collect::<Vec<_>>().join(" ");
         println!(
             "{game}: drift {:.2e}, PyTorch's {:.2e}, ratio {:.2} ({:.2} to {:.2})",
             median(&ours),
@@ -191,6 +191,7 @@ pub fn print_drift(folder: &Path) {
             ratios[0],
             ratios[ratios.len() - 1]
         );
+        println!("  ours {}\n  PyTorch's {}", list(&ours), list(&theirs));
     }
 }
 
