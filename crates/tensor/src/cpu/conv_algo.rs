@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 /// Names the algorithms that decide the last bits of a result: block lengths, splits of sums,
 /// formulas, and which kernel computes which shape. It changes whenever one of them does.
-const TABLE: &str = "winograd-7";
+const TABLE: &str = "winograd-8";
 
 /// A member of the convolution triple.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

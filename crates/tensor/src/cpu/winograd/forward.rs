@@ -7,7 +7,7 @@ use super::tiling::{
 use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
-use crate::cpu::microkernel::{KSegment, Out, Rows};
+use crate::cpu::microkernel::{Out, StridedRows};
 use crate::cpu::parallel::{SendPtr, par_for_with_scratch};
 use crate::descriptors::ConvParams;
 use std::ops::Range;
@@ -25,19 +25,11 @@ pub(super) unsafe fn products(
     [rows, kc, n]: [usize; 3],
     add: bool,
 ) {
-    let (mut lhs_offsets, mut out_offsets) = ([0; MAX_TILES], [0; MAX_TILES]);
-    for m in 0..rows {
-        (lhs_offsets[m], out_offsets[m]) = (m * kc, m * n);
-    }
-    let segs = [KSegment { off: 0, len: kc }];
+    let out_offsets: [usize; MAX_TILES] = std::array::from_fn(|m| m * n);
     for p in 0..points {
         // SAFETY: the caller's promise.
         unsafe {
-            let lhs = Rows {
-                base: lhs.add(p * point_stride(rows * kc)),
-                offsets: &lhs_offsets[..rows],
-                segs: &segs,
-            };
+            let lhs = StridedRows { base: lhs.add(p * point_stride(rows * kc)), pitch: kc, kc };
             let out = Out {
                 base: out.add(p * point_stride(rows * n)),
                 offsets: &out_offsets[..rows],

@@ -6,9 +6,7 @@ use super::tiling::{
     BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, phase_channels, pieces, point_stride,
     square, strips, tap, tile_blocks, tiles_at_once,
 };
-use super::transforms::{
-    Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter,
-};
+use super::transforms::{Form, InputBack, KernelMap, Matrices, OutputGrad, gather, scatter};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::{SIDE, transpose_tile};
 use crate::cpu::parallel::{SendPtr, par_for_with_scratch};
@@ -34,7 +32,7 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
         // SAFETY: pixels have `cout` channels, `zeros` at least as many; the rest is the caller's
         // promise.
         unsafe {
-            gather::<OutputGradBack<M, T, R>, M, T>(
+            gather::<OutputGrad<M, T, R>, M, T>(
                 &from,
                 e.add(t * channels.len()),
                 stride,
@@ -93,7 +91,7 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
                 // SAFETY: each row of `transposed` has `len` elements; the rest is the caller's
                 // promise.
                 unsafe {
-                    gather::<KernelMapBack<M, T, R>, R, T>(
+                    gather::<KernelMap<M, T, R>, R, T>(
                         &from,
                         u.add(packed_at(k, start, kc, n)),
                         point_stride(kc * n),
