@@ -15,7 +15,7 @@ use eval::representation::{
     BnStatistics, DiscriminatorFeatures, KMeans, KMeansOptions, LinearProbeConfig, PixelFeatures,
     ProbeResult, Representation, SplitIndices, SupervisedResult, TrialSettings, supervised,
 };
-use eval::stats::{MeanStd, binomial_half_width};
+use eval::stats::{MeanStd, Z_95, binomial_half_width};
 use runs::plots::{Bar, bars};
 use runs::{grid, write_atomic};
 use serde::Serialize;
@@ -381,7 +381,7 @@ impl Report for Comparison {
         let draws = self.rows.first().map_or(0, |row| row.result.accuracy.len());
         let interval = match draws {
             1 => "the 95 % interval of a proportion".to_owned(),
-            _ => format!("1.96 standard deviations over {draws} draws"),
+            _ => format!("{Z_95:.2} standard deviations over {draws} draws"),
         };
         let [labels, held_out, tested] = self.images;
         let mut lines = vec![
@@ -406,7 +406,7 @@ impl Report for Comparison {
                      {wins} of {draws}",
                     first.name,
                     other.name,
-                    1.96 * std
+                    Z_95 * std
                 ));
             }
         }
