@@ -5,7 +5,7 @@
 use crate::environment::DATASETS_VARIABLE;
 use data::{DataError, FetchError, ForeignFormat};
 use eval::EvalError;
-use nn::NnError;
+use nn::{NnError, Recipe};
 use runs::ArtifactError;
 use std::fmt::Display;
 use std::io::ErrorKind;
@@ -56,13 +56,53 @@ pub fn gpu(error: &GpuError) -> Option<String> {
 
 /// Hints for recipes and state dicts.
 pub fn nn(error: &NnError) -> Option<String> {
-    match error {
-        NnError::NonFiniteTensor { .. } => Some(
+    const OTHER_RECIPE: &str = "were these weights made by another recipe?";
+    Some(match error {
+        NnError::MissingTensor { .. } | NnError::WrongShape { .. } => OTHER_RECIPE.to_owned(),
+        NnError::UnexpectedTensor { name, known, .. } => {
+            match nearest(name, known.iter().map(String::as_str)) {
+                Some(own) => format!("it has \"{own}\"; {OTHER_RECIPE}"),
+                None => OTHER_RECIPE.to_owned(),
+            }
+        }
+        NnError::BadTensor { .. } => "the file is damaged or not a state dict".to_owned(),
+        NnError::NonFiniteTensor { .. } => {
             "take weights from before training diverged, or save them as float32 within its range"
-                .to_owned(),
-        ),
-        _ => None,
-    }
+                .to_owned()
+        }
+        NnError::UnknownRecipe { name } => {
+            let known = Recipe::names().collect::<Vec<_>>().join(", ");
+            match nearest(name, Recipe::names()) {
+                Some(similar) => format!("did you mean \"{similar}\"? (there are {known})"),
+                None => format!("there are {known}"),
+            }
+        }
+        NnError::UnknownKey { key, known } => {
+            let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+            let mut known = known.iter().map(String::as_str);
+            // A key in the wrong section is found by its own name, before whole paths are compared.
+            let elsewhere = known.clone().find(|known| last(known) == last(key));
+            let similar = elsewhere.or_else(|| nearest(key, &mut known))?;
+            format!("did you mean \"{similar}\"?")
+        }
+        NnError::MissingKey { .. } => {
+            "add it, or start from a preset with base = \"small\"".to_owned()
+        }
+        NnError::Syntax { .. } | NnError::BadValue { .. } | NnError::ImageSize { .. } => {
+            return None;
+        }
+    })
+}
+
+/// The known name at the least edit distance, if at most a third of it differs.
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&name, known), known))
+        .filter(|(distance, known)| *distance <= known.len() / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
 }
 
 /// Hints for datasets.
@@ -82,8 +122,13 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::NotFound { spec, fetchable: true, .. } => {
             format!("get it with dcgan data fetch {spec}")
         }
-        DataError::NotFound { similar: Some(name), .. } => format!("did you mean {name:?}?"),
-        DataError::NotFound { .. } => format!("built-in are {}", built_in()),
+        DataError::NotFound { spec, .. } => {
+            let names = data::known_sets().flat_map(|set| [&[set.name], set.aliases].concat());
+            match nearest(spec, names) {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => format!("built-in are {}", built_in()),
+            }
+        }
         DataError::UnknownFormat { .. } => {
             let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
             format!("known formats are {}", names.join(", "))
@@ -397,6 +442,29 @@ mod tests {
             "no device: use --device cpu"
         );
         assert_eq!(compose("no device", None), "no device");
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest_one() {
+        let recipe = |name: &str| nn(&Recipe::preset(name).unwrap_err()).unwrap();
+        assert!(recipe("tourch").starts_with("did you mean \"torch\"? (there are small, torch, "));
+        assert!(recipe("PAPER").starts_with("did you mean \"paper\"?"));
+        assert!(recipe("zzz").starts_with("there are small, torch, "));
+        for (text, similar) in [
+            ("[optimizer]\nlrr = 1.0", "optimizer.lr"),
+            ("[optimiser]\nlr = 1.0", "optimizer"),
+            ("lr = 1.0", "optimizer.lr"),
+            ("[generator]\nslope = 0.1", "discriminator.slope"),
+            ("[objective]\nlos = \"hinge\"", "objective.loss"),
+            ("[image]\nbackgroud = \"white\"", "image.background"),
+        ] {
+            let error = Recipe::from_toml(&format!("base = \"small\"\n{text}")).unwrap_err();
+            assert_eq!(nn(&error).unwrap(), format!("did you mean \"{similar}\"?"), "{text}");
+        }
+        let dataset = |spec: &str| data(&data::DataSpec::parse(spec).unwrap_err()).unwrap();
+        assert_eq!(dataset("fashon-mnist"), "did you mean \"fashion-mnist\"?");
+        assert_eq!(dataset("svhn-extra"), "get it with dcgan data fetch svhn-extra");
+        assert!(dataset("no/such/place").starts_with("built-in are fashion-mnist, "));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::layout_report::LayoutNote;
 /// use data::{DataError, DataSpec};
 ///
 /// let error = DataSpec::parse("fashon-mnist").unwrap_err();
-/// assert!(matches!(error, DataError::NotFound { similar: Some("fashion-mnist"), .. }));
+/// assert!(matches!(error, DataError::NotFound { spec, .. } if spec == "fashon-mnist"));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,15 +21,10 @@ pub enum DataError {
     /// The dataset spec is an empty string.
     #[error("no dataset given")]
     EmptySpec,
-    /// The dataset spec is neither the name of a built-in dataset nor an existing path. `similar`
-    /// is the built-in name most like it; `fetched` is where a dataset of this name was fetched to.
+    /// The dataset spec is neither the name of a built-in dataset nor an existing path.
+    /// `fetched` is where a dataset of this name was fetched to.
     #[error("no data at {spec:?}: no such file or folder, and not a built-in dataset")]
-    NotFound {
-        spec: String,
-        similar: Option<&'static str>,
-        fetchable: bool,
-        fetched: Option<PathBuf>,
-    },
+    NotFound { spec: String, fetchable: bool, fetched: Option<PathBuf> },
     /// The prefix before the path is not the name of a format.
     #[error("unknown format {prefix:?} in dataset {spec:?}")]
     UnknownFormat { prefix: String, spec: String },

@@ -1,7 +1,7 @@
 //! Import of the DCGAN authors' released networks (Newmu/dcgan_code) as state dicts of recipe
 //! `newmu-svhn`.
 
-use crate::error::NnError;
+use crate::error::{NnError, TensorProblem};
 use crate::state::StateDict;
 use tensor::HostTensor;
 
@@ -68,7 +68,11 @@ fn convert(
     let mut state = StateDict::new();
     if let Some(extra) = arrays.get(table.len()) {
         let name = format!("{file}_{:02}", table.len() + 1);
-        return Err(NnError::UnexpectedTensor { name, shape: extra.shape.clone(), similar: None });
+        return Err(NnError::UnexpectedTensor {
+            name,
+            shape: extra.shape.clone(),
+            known: Vec::new(),
+        });
     }
     for (i, &(name, kind, expected)) in table.iter().enumerate() {
         let array = format!("{file}_{:02}", i + 1);
@@ -76,10 +80,8 @@ fn convert(
             return Err(NnError::MissingTensor { name: array, shape: expected.into() });
         };
         let (shape, Some(data)) = (&value.shape, value.as_f32()) else {
-            return Err(NnError::BadTensor {
-                name: array,
-                problem: "holds I64 where F32 belongs".into(),
-            });
+            let problem = TensorProblem::Type { found: "I64", expected: "F32" };
+            return Err(NnError::BadTensor { name: array, problem });
         };
         if shape != expected {
             return Err(NnError::WrongShape {
@@ -89,7 +91,7 @@ fn convert(
             });
         }
         if data.len() != shape.iter().product::<usize>() {
-            let problem = format!("has {} elements for shape {shape:?}", data.len());
+            let problem = TensorProblem::Elements { elements: data.len(), shape: shape.clone() };
             return Err(NnError::BadTensor { name: array, problem });
         }
         state.insert(name.into(), to_pytorch(kind, shape, data));

@@ -1,6 +1,6 @@
 //! State dicts: named tensors in PyTorch's layouts.
 
-use crate::error::{NnError, nearest};
+use crate::error::{NnError, TensorProblem};
 use crate::layout::Layout;
 use std::collections::BTreeMap;
 use tensor::{HostTensor, Tensor, TensorData};
@@ -42,9 +42,9 @@ pub(crate) fn read_state(
     if let Some((name, value)) =
         given.iter().find(|(name, _)| !expected.iter().any(|(e, _)| e == *name))
     {
-        let similar = nearest(name, expected.iter().map(|(e, _)| e.as_str())).map(str::to_owned);
+        let known = expected.iter().map(|(name, _)| name.clone()).collect();
         let (name, shape) = (name.clone(), value.shape.clone());
-        return Err(NnError::UnexpectedTensor { name, shape, similar });
+        return Err(NnError::UnexpectedTensor { name, shape, known });
     }
     Ok(loaded)
 }
@@ -73,7 +73,7 @@ fn shared_prefix(expected: &[(String, TensorSpec)], given: &StateDict) -> Option
 }
 
 fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTensor, NnError> {
-    let bad = |problem: String| Err(NnError::BadTensor { name: name.into(), problem });
+    let bad = |problem| Err(NnError::BadTensor { name: name.into(), problem });
     let wrong = |expected: &[usize]| {
         Err(NnError::WrongShape {
             name: name.into(),
@@ -86,11 +86,15 @@ fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTe
         TensorSpec::Count => &[],
     };
     match (what, &value.data) {
-        (TensorSpec::F32(_), TensorData::I64(_)) => bad("holds I64 where F32 belongs".into()),
-        (TensorSpec::Count, TensorData::F32(_)) => bad("holds F32 where I64 belongs".into()),
+        (TensorSpec::F32(_), TensorData::I64(_)) => {
+            bad(TensorProblem::Type { found: "I64", expected: "F32" })
+        }
+        (TensorSpec::Count, TensorData::F32(_)) => {
+            bad(TensorProblem::Type { found: "F32", expected: "I64" })
+        }
         _ if value.shape != expected => wrong(expected),
         _ if !value.fills_shape() => {
-            bad(format!("has {} elements for shape {:?}", value.len(), value.shape))
+            bad(TensorProblem::Elements { elements: value.len(), shape: value.shape.clone() })
         }
         (TensorSpec::F32(layout), TensorData::F32(data)) => {
             match data.iter().position(|value| !value.is_finite()) {

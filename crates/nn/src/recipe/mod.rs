@@ -1,13 +1,13 @@
 //! Recipes: all settings that decide what is trained and how.
 //!
 //! ```
-//! use nn::Recipe;
+//! use nn::{NnError, Recipe};
 //!
 //! let recipe = Recipe::from_toml("base = \"torch\"\n[optimizer]\nlr = 0.0001")?;
 //! assert_eq!((recipe.optimizer.lr, recipe.image.size), (1e-4, [64, 64]));
 //! // Keys that make no sense, alone or together, are refused by name.
 //! let error = recipe.with(&[("optimizer.momentum".into(), "0.9".into())]).unwrap_err();
-//! assert!(error.to_string().contains("optimizer.momentum"));
+//! assert!(matches!(error, NnError::BadValue { key, .. } if key == "optimizer.momentum"));
 //! # Ok::<(), nn::NnError>(())
 //! ```
 
@@ -138,7 +138,7 @@ impl Recipe {
     /// The preset of this name.
     ///
     /// # Errors
-    /// Returns an error for any other name, with the nearest one.
+    /// Returns an error for any other name.
     pub fn preset(name: &str) -> Result<Self, NnError> {
         preset::preset(name)
     }
@@ -147,7 +147,7 @@ impl Recipe {
     /// differ from that preset.
     ///
     /// # Errors
-    /// Returns an error if the text is not TOML, a key is unknown (the nearest is named) or
+    /// Returns an error if the text is not TOML, a key is unknown or
     /// missing, a value has the wrong type, or [`validate`](Self::validate) refuses it.
     pub fn from_toml(text: &str) -> Result<Self, NnError> {
         let recipe = parse::parse(text)?;

@@ -3,6 +3,7 @@
 use super::architecture::Architecture;
 use super::{NetworkRole, Recipe, halvings, image, nearest_sizes, validate_combinations};
 use crate::error::NnError;
+use crate::error::ValueProblem::{self, OutOfRange, TooLarge};
 use std::fmt::Display;
 use tensor::Activation;
 
@@ -20,8 +21,13 @@ const MOST_PARAMETERS: u128 = 1 << 30;
 /// Upper bound of the elements of one layer's output for a batch (8 GiB).
 const MOST_ACTIVATIONS: u128 = 1 << 31;
 
-pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
+pub(super) fn bad(key: &str, value: impl Display, problem: ValueProblem) -> NnError {
     NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
+}
+
+/// The problem that a value does not go together with that of the key or section `other`.
+pub(super) fn combination(other: &str, reason: impl Into<String>) -> ValueProblem {
+    ValueProblem::Combination { other: other.into(), reason: reason.into() }
 }
 
 /// A range of real numbers: the values that it holds, and its description.
@@ -40,7 +46,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     label_ranges(recipe)?;
     if let Some(problem) = recipe.optimizer.schedule.problem() {
         let schedule = format!("{:?}", recipe.optimizer.schedule);
-        return Err(bad("optimizer.schedule", schedule, problem));
+        return Err(bad("optimizer.schedule", schedule, OutOfRange(problem)));
     }
     length(recipe.train.epochs, recipe.train.steps)?;
     validate_combinations::validate(recipe)?;
@@ -51,7 +57,7 @@ fn image_size(recipe: &Recipe) -> Result<(), NnError> {
     let (size, channels) = (recipe.image.size, recipe.image.channels);
     if size.iter().any(|&side| side > LARGEST_SIDE) {
         let problem = format!("sides must be at most {LARGEST_SIDE} pixels");
-        return Err(bad("image.size", format!("[{}, {}]", size[0], size[1]), problem));
+        return Err(bad("image.size", format!("[{}, {}]", size[0], size[1]), OutOfRange(problem)));
     }
     // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of
     // two.
@@ -60,7 +66,8 @@ fn image_size(recipe: &Recipe) -> Result<(), NnError> {
         return Err(NnError::ImageSize { size, nearest: nearest_sizes(size) });
     }
     if ![1, 3, 4].contains(&channels) {
-        return Err(bad("image.channels", channels, "must be 1 (gray), 3 (RGB) or 4 (RGBA)"));
+        let problem = "must be 1 (gray), 3 (RGB) or 4 (RGBA)".into();
+        return Err(bad("image.channels", channels, OutOfRange(problem)));
     }
     Ok(())
 }
@@ -97,11 +104,11 @@ fn counts(recipe: &Recipe) -> Result<(), NnError> {
     let optional = [discrimination, condition].into_iter().flatten().flatten();
     for (key, value, low, high) in counts.into_iter().chain(optional) {
         if !(low..=high).contains(&value) {
-            return Err(bad(key, value, format!("must be from {low} to {high}")));
+            return Err(bad(key, value, OutOfRange(format!("must be from {low} to {high}"))));
         }
     }
     if objective.r1_every == 0 {
-        return Err(bad("objective.r1_every", 0, "must be at least 1"));
+        return Err(bad("objective.r1_every", 0, OutOfRange("must be at least 1".into())));
     }
     Ok(())
 }
@@ -149,7 +156,7 @@ fn reals(recipe: &Recipe) -> Result<(), NnError> {
         let Some(value): Option<f64> = value else { continue };
         if !(value as f32).is_finite() || !holds(value as f32) {
             let usual = if usual.is_empty() { "".into() } else { format!("; {usual} is usual") };
-            return Err(bad(key, value, format!("must be {range}{usual}")));
+            return Err(bad(key, value, OutOfRange(format!("must be {range}{usual}"))));
         }
     }
     Ok(())
@@ -160,8 +167,8 @@ fn label_ranges(recipe: &Recipe) -> Result<(), NnError> {
         [("labels.real", recipe.labels.real), ("labels.fake", recipe.labels.fake)]
     {
         if low.is_nan() || low < 0.0 || !(low..=1.0).contains(&high) {
-            let problem = "must be a range within 0 and 1, the lower end first";
-            return Err(bad(key, format!("[{low}, {high}]"), problem));
+            let problem = "must be a range within 0 and 1, the lower end first".into();
+            return Err(bad(key, format!("[{low}, {high}]"), OutOfRange(problem)));
         }
     }
     Ok(())
@@ -172,15 +179,15 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
         (Some(epochs), None) => ("train.epochs", epochs),
         (None, Some(steps)) => ("train.steps", steps),
         (Some(_), Some(steps)) => {
-            let problem = "cannot be combined with train.epochs; keep one of the two";
-            return Err(bad("train.steps", steps, problem));
+            let why = "cannot be combined with train.epochs; keep one of the two";
+            return Err(bad("train.steps", steps, combination("train.epochs", why)));
         }
         (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
     };
     if (1..=LONGEST).contains(&length) {
         Ok(())
     } else {
-        Err(bad(key, length, format!("must be from 1 to {LONGEST}")))
+        Err(bad(key, length, OutOfRange(format!("must be from 1 to {LONGEST}"))))
     }
 }
 
@@ -195,16 +202,16 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
         for (name, plan) in &net.layers {
             let outputs = plan.output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
-                let problem = "would need over 8 GiB for its output; reduce it";
-                return Err(bad("train.batch", batch, format!("{name} {problem}")));
+                let problem = format!("{name} would need over 8 GiB for its output; reduce it");
+                return Err(bad("train.batch", batch, TooLarge(problem)));
             }
             // The normalized form of a single value is 0, whatever the value.
             if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
-                let problem = format!(
+                let why = format!(
                     "batch norm at {name} would have a single value per unit; use at least 2, or \
                      generator.stem = \"conv\""
                 );
-                return Err(bad("train.batch", batch, problem));
+                return Err(bad("train.batch", batch, combination("generator.stem", why)));
             }
         }
         let parameters = net.parameters();
@@ -212,7 +219,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
             let problem = format!(
                 "makes a network of {parameters} parameters, over {MOST_PARAMETERS}; reduce it"
             );
-            return Err(bad(key, value, problem));
+            return Err(bad(key, value, TooLarge(problem)));
         }
     }
     Ok(())
