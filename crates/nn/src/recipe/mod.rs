@@ -26,6 +26,7 @@ mod validate;
 mod validate_combinations;
 
 pub use crate::layers::Parametrization;
+pub use field_names::variant_names;
 pub use image::{ImageConfig, Range, parse_color};
 pub use imaging::{Fit, ResizeFilter};
 pub use network_config::{
