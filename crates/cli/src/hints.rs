@@ -3,7 +3,7 @@
 //! the user reads after the message: `message: hint`.
 
 use crate::environment::DATASETS_VARIABLE;
-use data::{DataError, FetchError, ForeignFormat};
+use data::{DataError, EntryProblem, FetchError, FileProblem, ForeignFormat};
 use eval::EvalError;
 use nn::{NnError, Recipe};
 use runs::ArtifactError;
@@ -150,6 +150,7 @@ pub fn data(error: &DataError) -> Option<String> {
         }
         DataError::HeldOutOnly { .. } => "to train on them, unpack it and name that folder".into(),
         DataError::Foreign { format, .. } => foreign(*format).to_owned(),
+        DataError::Malformed { problem, .. } => file(problem)?.to_owned(),
         DataError::Url { spec } => match spec.split("://").next().unwrap_or_default() {
             "hf" => "get it first with huggingface-cli download --repo-type dataset NAME \
                      --local-dir FOLDER"
@@ -175,6 +176,25 @@ pub fn data(error: &DataError) -> Option<String> {
                 .to_owned()
         }
         DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The way out of a defect of a dataset's file.
+fn file(problem: &FileProblem) -> Option<&'static str> {
+    Some(match problem {
+        FileProblem::Twice { what: "files", .. } => "repack it with each file once",
+        FileProblem::Twice { .. } => "rename one",
+        FileProblem::NotUtf8(_) => "write it in UTF-8",
+        FileProblem::Entry { problem: EntryProblem::LeadsOut, .. } => "repack it without `..`",
+        FileProblem::Entry { problem: EntryProblem::Absolute, .. } => {
+            "repack it with relative paths"
+        }
+        FileProblem::Entry { problem: EntryProblem::Link, .. } => {
+            "pack the file itself (tar --dereference --hard-dereference)"
+        }
+        FileProblem::Unfinished => "delete it, or choose another name",
+        FileProblem::Locked => "wait for it to end, or choose another name",
         _ => return None,
     })
 }

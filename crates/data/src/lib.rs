@@ -58,7 +58,9 @@ pub use builtin::{KnownSet, builtin_names, known_sets, set_datasets_folder};
 pub use cursor::{Cursor, SHARD, order, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};
 pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
-pub use error::{DataError, IdxProblem, PreprocessProblem, SkippedImage, SplitProblem};
+pub use error::{
+    DataError, EntryProblem, FileProblem, IdxProblem, PreprocessProblem, SkippedImage, SplitProblem,
+};
 pub use faces::{FaceCounts, FaceOptions, extract_faces};
 pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_sets};
 pub use foreign::ForeignFormat;

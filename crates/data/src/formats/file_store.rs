@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::error::{EntryProblem, FileProblem};
+
 /// The bytes that [`FileStore::read_start`] returns at most.
 pub(super) const START_BYTES: usize = 1024;
 
@@ -47,23 +49,22 @@ impl FileEntry {
 /// in code page 437. The error is the reason for which an archive with such a path is refused.
 ///
 /// Nothing is written under these paths, but a malicious archive must not become training data.
-pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
+pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, FileProblem> {
     let shown = match std::str::from_utf8(bytes) {
         Ok(name) => name.to_owned(),
         Err(_) => from_cp437(bytes),
     };
+    let refuse = |problem| Err(FileProblem::Entry { name: shown.clone(), problem });
     let name = shown.replace('\\', "/");
     let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
     if name.starts_with('/') || drive {
-        return Err(format!("it holds {shown:?}, an absolute path: repack it with relative ones"));
+        return refuse(EntryProblem::Absolute);
     }
     if name.split('/').any(|part| part == "..") {
-        return Err(format!(
-            "it holds {shown:?}, a path that leads out of it: repack it without `..`"
-        ));
+        return refuse(EntryProblem::LeadsOut);
     }
     if name.contains('\0') {
-        return Err(format!("it holds {shown:?}, a name with a zero byte"));
+        return refuse(EntryProblem::ZeroByte);
     }
     Ok(clean_path(&name))
 }

@@ -10,7 +10,7 @@ use super::file_store::{FileEntry, FileStore, is_hidden};
 use super::labels::ClassLabels;
 use super::layout::{Layout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::foreign::ForeignFormat;
 use crate::layout_report::LayoutReport;
 use crate::source::{EncodedStore, Split};
@@ -50,9 +50,7 @@ impl ImageFiles {
         let is_same =
             |pair: &&[FileEntry]| (pair[0].shard, &pair[0].path) == (pair[1].shard, &pair[1].path);
         if let Some(pair) = entries.windows(2).find(is_same) {
-            let name = pair[0].shown();
-            let problem =
-                format!("two of its files are called {name:?}: repack it with each file once");
+            let problem = FileProblem::Twice { what: "files", name: pair[0].shown() };
             return Err(DataError::malformed(store.format(), root, problem));
         }
         entries.retain(|entry| !entry.path.split(|&byte| byte == b'/').any(is_hidden));

@@ -11,7 +11,7 @@ use super::check_labels;
 use super::file_store::clean_path;
 use super::layout::Listing;
 use crate::decode::one_line;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 
 /// The name of StyleGAN's table of labels.
 pub(super) const STYLEGAN_FILE: &str = "dataset.json";
@@ -35,7 +35,7 @@ pub(super) enum WrittenLabel {
 }
 
 /// The classes of labels as written: numbers are class indices; words are sorted and indexed.
-pub(super) fn classes_of(labels: &[&WrittenLabel]) -> Result<ClassLabels, String> {
+pub(super) fn classes_of(labels: &[&WrittenLabel]) -> Result<ClassLabels, FileProblem> {
     let number = |label: &&WrittenLabel| match label {
         WrittenLabel::Number(number) => Some(*number),
         WrittenLabel::Word(_) => None,
@@ -53,7 +53,9 @@ pub(super) fn classes_of(labels: &[&WrittenLabel]) -> Result<ClassLabels, String
             WrittenLabel::Number(_) => None,
         })
         .collect();
-    let words = words.ok_or("some of its labels are numbers and some are words")?;
+    let words = words.ok_or_else(|| {
+        FileProblem::Labels("some of its labels are numbers and some are words".to_owned())
+    })?;
     let mut names = words.clone();
     names.sort_unstable();
     names.dedup();
@@ -72,6 +74,7 @@ pub(super) fn of_files(
     images: &[usize],
 ) -> Result<Option<FoundLabels>, DataError> {
     let files = listing.files;
+    let bad = |problem: String| listing.bad(FileProblem::Labels(problem));
     let key = |index: usize| (files[index].shard, split_stem(files[index].path).0);
     let stem = |index: usize| String::from_utf8_lossy(key(index).1).into_owned();
     let is_label = |index: usize| matches!(split_stem(files[index].path).1, b"cls" | b"json");
@@ -91,14 +94,14 @@ pub(super) fn of_files(
         }
         let text = listing.text(index)?;
         let label = if is_cls { parse_number(&text).map(Some) } else { parse_json(&text) };
-        let named = |problem| listing.bad(format!("{:?} {problem}", files[index].shown()));
+        let named = |problem| bad(format!("{:?} {problem}", files[index].shown()));
         let Some(label) = label.map_err(named)? else { continue };
         if !has_image {
-            return Err(listing.bad(format!("it has a label {:?} without an image", stem(index))));
+            return Err(bad(format!("it has a label {:?} without an image", stem(index))));
         }
         if found.insert(key(index), label).is_some() {
             let problem = "some of its images have two labels, a .cls and a .json file";
-            return Err(listing.bad(problem.to_owned()));
+            return Err(bad(problem.to_owned()));
         }
     }
     if found.is_empty() {
@@ -106,7 +109,7 @@ pub(super) fn of_files(
     }
     let label = |&index: &usize| {
         found.get(&key(index)).ok_or_else(|| {
-            listing.bad(format!("{:?} has no label file, and others have", files[index].shown()))
+            bad(format!("{:?} has no label file, and others have", files[index].shown()))
         })
     };
     let labels = images.iter().map(label).collect::<Result<Vec<_>, _>>()?;
@@ -155,7 +158,10 @@ pub(super) fn of_stylegan(
     }
     let label = |&index: &usize| {
         let image = String::from_utf8_lossy(&listing.files[index].path[folder..]);
-        rows.get(&*image).ok_or_else(|| listing.bad(format!("{name:?} has no label for {image:?}")))
+        rows.get(&*image).ok_or_else(|| {
+            let problem = format!("{name:?} has no label for {image:?}");
+            listing.bad(FileProblem::Labels(problem))
+        })
     };
     let labels = images.iter().map(label).collect::<Result<Vec<_>, _>>()?;
     let classes = classes_of(&labels).map_err(|problem| listing.bad(problem))?;
@@ -176,11 +182,11 @@ pub(super) fn by_folder<'a>(
         distinct.iter().map(|folder| String::from_utf8_lossy(folder).into_owned()).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let problem = format!(
-            "two of its folders read {:?} once bytes that are not UTF-8 are replaced: rename one",
-            pair[0]
+        // Their names differ in bytes that are not UTF-8.
+        let name = pair[0].clone();
+        return Err(
+            listing.bad(FileProblem::Twice { what: "folders, as far as it is UTF-8,", name })
         );
-        return Err(listing.bad(problem));
     }
     names.retain(|name| !known.contains(name));
     let names = [known, names].concat();

@@ -22,7 +22,7 @@ use super::no_split;
 use super::split_name::SplitFolders;
 use super::table::{self, AttributeTable};
 use crate::attributes::{self, Attributes};
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::layout_report::{LayoutNote, LayoutReport, images as count_images, listed};
 use crate::source::Split;
 
@@ -64,7 +64,7 @@ pub(super) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    pub fn bad(&self, problem: String) -> DataError {
+    pub fn bad(&self, problem: impl Into<FileProblem>) -> DataError {
         DataError::malformed(self.format, self.root, problem)
     }
 

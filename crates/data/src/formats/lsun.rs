@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::split_name::split_of;
 use super::{Confidence, Format, any_shape, io, lmdb, no_split};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::source::{EncodedStore, Split};
 
 const FORMAT_NAME: &str = "LMDB database";
@@ -197,7 +197,11 @@ fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let database = main_database(&env)
         .map_err(|error| DataError::malformed(FORMAT_NAME, path, one_line(&error)))?;
     let Some(database) = database else {
-        return Err(DataError::malformed(FORMAT_NAME, path, "it has no main database".to_owned()));
+        return Err(DataError::malformed(
+            FORMAT_NAME,
+            path,
+            FileProblem::Missing("main database".to_owned()),
+        ));
     };
     let database = Arc::new(LsunDatabase { env, database });
     open.insert(resolved, Arc::downgrade(&database));

@@ -14,7 +14,7 @@ use super::labels::{ClassLabels, FoundLabels, WrittenLabel, classes_of, count};
 use super::layout::{Listing, Part, match_rows};
 use super::table::{AttributeTable, CsvTable};
 use crate::attributes::{self, Attributes};
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::layout_report::LayoutNote;
 
 const FILES: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
@@ -89,13 +89,14 @@ impl Metadata {
 impl MetadataLabels {
     /// The labels in a column; `None` if it is empty, or -1 for unknown, in every row.
     fn of(path: &Path, table: &CsvTable, column: usize) -> Result<Option<Self>, DataError> {
-        let bad = |problem: String| DataError::malformed("metadata", path, problem);
+        let bad = |problem: FileProblem| DataError::malformed("metadata", path, problem);
         let cells: Vec<&str> = table.rows.iter().map(|row| &row[column]).collect();
         if cells.iter().all(|cell| ["", "-1"].contains(cell)) {
             return Ok(None);
         }
         if let Some(row) = cells.iter().position(|cell| cell.is_empty()) {
-            return Err(bad(format!("line {} has no label", table.line(row))));
+            let (line, problem) = (table.line(row), "no label".to_owned());
+            return Err(bad(FileProblem::Line { line, problem }));
         }
         let is_numbers = cells.iter().all(|cell| cell.parse::<u64>().is_ok());
         let label = |cell: &&str| match cell.parse() {
@@ -118,8 +119,10 @@ impl MetadataLabels {
         let label = |&index: &usize| {
             let image = listing.files[index].shown();
             let row = self.rows.get(&image);
-            row.map(|&row| self.classes.labels[row])
-                .ok_or_else(|| listing.bad(format!("{:?} has no row for {image:?}", self.name)))
+            row.map(|&row| self.classes.labels[row]).ok_or_else(|| {
+                listing
+                    .bad(FileProblem::Labels(format!("{:?} has no row for {image:?}", self.name)))
+            })
         };
         let labels = images.iter().map(label).collect::<Result<_, _>>()?;
         let text = format!("{} from the labels of {}", count(&self.classes), self.name);
@@ -147,7 +150,7 @@ fn read_table(path: &Path, bytes: &[u8]) -> Result<Option<CsvTable>, DataError> 
 /// The table of one JSON object per line. Keys whose values are lists or objects are left out.
 fn json_table(path: &Path, bytes: &[u8]) -> Result<Option<CsvTable>, DataError> {
     let bad = |line: usize, problem: String| {
-        DataError::malformed("metadata", path, format!("line {}: {problem}", line + 1))
+        DataError::malformed("metadata", path, FileProblem::Line { line: line as u64 + 1, problem })
     };
     let mut objects: Vec<(usize, Map<String, Value>)> = Vec::new();
     for (line, text) in bytes.split(|&byte| byte == b'\n').enumerate() {

@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::decode;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::foreign::ForeignFormat;
 use crate::source::{Source, Split};
 
@@ -283,11 +283,13 @@ fn read_start(path: &Path) -> Result<Vec<u8>, DataError> {
 }
 
 /// Refuses a largest label that must be a mistake.
-fn check_labels(largest: u64) -> Result<(), String> {
+fn check_labels(largest: u64) -> Result<(), FileProblem> {
     if largest < MAX_CLASSES {
         return Ok(());
     }
-    Err(format!("label {largest} is out of range: at most {MAX_CLASSES} classes are read"))
+    let problem =
+        format!("label {largest} is out of range: at most {MAX_CLASSES} classes are read");
+    Err(FileProblem::Labels(problem))
 }
 
 /// The first of `names` that is a file in `folder`.

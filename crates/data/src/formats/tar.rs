@@ -20,7 +20,7 @@ use super::{
     io as io_error, no_split, read_start,
 };
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, EntryProblem, FileProblem};
 use crate::source::Split;
 
 const FORMAT_NAME: &str = "tar archive";
@@ -173,13 +173,13 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
 /// Name, start and length of each file in an archive.
 fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     let as_io = |error| io_error(path, error);
-    let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+    let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
     let file = file_io::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     if length % BLOCK != 0 {
-        return Err(bad(format!(
-            "truncated: {length} bytes are not a whole number of blocks of {BLOCK}"
-        )));
+        return Err(bad(FileProblem::Truncated(format!(
+            "{length} bytes are not a whole number of blocks of {BLOCK}"
+        ))));
     }
     let mut archive = Archive::new(&file);
     let (mut files, mut end, mut records) = (Vec::new(), 0, PaxRecords::Valid);
@@ -189,10 +189,9 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
         let (start, size) = (entry.raw_file_position(), entry.size());
         end = start.saturating_add(size);
         if end > length {
-            return Err(bad(format!(
-                "truncated: it ends inside {:?}",
-                String::from_utf8_lossy(&entry.path_bytes())
-            )));
+            let path = entry.path_bytes();
+            let problem = format!("it ends inside {:?}", String::from_utf8_lossy(&path));
+            return Err(bad(FileProblem::Truncated(problem)));
         }
         if let Some(name) = file_name(&entry).map_err(bad)? {
             files.push((name, start, size));
@@ -206,7 +205,8 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err()
         || mark != [0; BLOCK as usize]
     {
-        return Err(bad("truncated: the zeros that mark its end are missing".to_owned()));
+        let problem = "the zeros that mark its end are missing".to_owned();
+        return Err(bad(FileProblem::Truncated(problem)));
     }
     Ok(files)
 }
@@ -224,7 +224,7 @@ fn open_compressed(
         Compression::Xz => "tar.xz archive",
         Compression::Zstandard => "tar.zst archive",
     };
-    let refused = |problem: String| DataError::malformed(format, path, problem);
+    let refused = |problem: FileProblem| DataError::malformed(format, path, problem);
     let bad = |error: io::Error| refused(problem(&error));
     let open = || {
         let file = file_io::open(path).map_err(|error| io_error(path, error))?;
@@ -275,7 +275,7 @@ enum PaxRecords {
 
 /// Checks an entry's pax records: the library ignores those that it does not understand, and would
 /// read the file under another name or with another length.
-fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
+fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, FileProblem> {
     let Some(records) = entry.pax_extensions().map_err(|error| problem(&error))? else {
         return Ok(PaxRecords::Valid);
     };
@@ -287,10 +287,12 @@ fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
         };
         match record.key() {
             Ok("size") if !record.value().is_ok_and(|size| size.parse::<u64>().is_ok()) => {
-                return Err("damaged: a length in its pax headers is not a number".into());
+                let problem = "a length in its pax headers is not a number".to_owned();
+                return Err(FileProblem::Damaged(problem));
             }
             Ok(key) if key.starts_with("GNU.sparse.") => {
-                return Err("it holds a sparse file: repack it without --sparse".into());
+                let problem = "it holds a sparse file: repack it without --sparse".to_owned();
+                return Err(FileProblem::Unsupported(problem));
             }
             _ => {}
         }
@@ -300,7 +302,7 @@ fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
 
 /// Checks all pax records of an archive by their lengths (POSIX.1-2001, pax), which the library
 /// splits at line breaks instead.
-fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), String> {
+fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), FileProblem> {
     for entry in archive.entries().map_err(|error| problem(&error))?.raw(true) {
         let mut entry = entry.map_err(|error| problem(&error))?;
         let kind = entry.header().entry_type();
@@ -311,7 +313,8 @@ fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), String> {
         let limit = &mut entry.by_ref().take(MAX_DECODED_BYTES);
         limit.read_to_end(&mut records).map_err(|error| problem(&error))?;
         if !are_pax_records(&records) {
-            return Err("damaged: its extended headers (pax) are malformed".to_owned());
+            let problem = "its extended headers (pax) are malformed".to_owned();
+            return Err(FileProblem::Damaged(problem));
         }
     }
     Ok(())
@@ -359,7 +362,7 @@ impl<R: Read> Read for LimitedReader<R> {
 }
 
 /// The name of a file; `None` for a folder or an entry that only describes the archive.
-pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, String> {
+pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, FileProblem> {
     let name = checked_name(&entry.path_bytes())?;
     let kind = entry.header().entry_type();
     if kind.is_file() || kind.is_contiguous() {
@@ -369,27 +372,23 @@ pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>,
         return Ok(None);
     }
     if kind.is_symlink() || kind.is_hard_link() {
-        return Err(format!(
-            "{name:?} in it is a link: pack the file itself (tar --dereference --hard-dereference)"
-        ));
+        return Err(FileProblem::Entry { name, problem: EntryProblem::Link });
     }
-    Err(format!(
-        "{name:?} in it is neither a file nor a folder (type {:?})",
-        char::from(kind.as_byte())
-    ))
+    let problem = EntryProblem::Special(char::from(kind.as_byte()));
+    Err(FileProblem::Entry { name, problem })
 }
 
 /// The defect that the tar library reported.
-fn problem(error: &io::Error) -> String {
+fn problem(error: &io::Error) -> FileProblem {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => "truncated: it ends early".to_owned(),
-        io::ErrorKind::FileTooLarge => one_line(error),
+        io::ErrorKind::UnexpectedEof => FileProblem::Truncated("it ends early".to_owned()),
+        io::ErrorKind::FileTooLarge => FileProblem::TooLarge(one_line(error)),
         io::ErrorKind::OutOfMemory => {
-            "its window is too large to be unpacked in memory: unpack it, or compress it at a \
-             lower level"
-                .to_owned()
+            let problem = "its window is too large to be unpacked in memory: unpack it, or compress \
+                           it at a lower level";
+            FileProblem::TooLarge(problem.to_owned())
         }
-        _ => format!("damaged: {}", one_line(error)),
+        _ => FileProblem::Damaged(one_line(error)),
     }
 }
 
@@ -472,7 +471,10 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let open = |limit| open_compressed(file.path(), Split::Train, Compression::Gzip, limit);
         assert!(open(4 << 20).is_ok());
-        let error = open(2 << 20).err().unwrap().to_string();
-        assert!(error.contains("it unpacks to more than 2 MiB: unpack it"), "{error}");
+        let error = open(2 << 20).err().unwrap();
+        assert!(
+            matches!(error, DataError::Malformed { problem: FileProblem::TooLarge(_), .. }),
+            "{error}"
+        );
     }
 }

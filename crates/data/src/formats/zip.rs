@@ -17,7 +17,7 @@ use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
 use super::image_files::ImageFiles;
 use super::{Candidate, Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, EntryProblem, FileProblem};
 
 const FORMAT_NAME: &str = "zip archive";
 
@@ -55,14 +55,15 @@ struct ZipEntry {
 impl ZipFiles {
     /// Reads the central directory.
     pub fn open(path: &Path) -> Result<(Self, Vec<FileEntry>), DataError> {
-        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+        let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
         let of_library = |error: rawzip::Error| match error.into_kind() {
             rawzip::ErrorKind::IO(error) => io(path, error),
             rawzip::ErrorKind::MissingEndOfCentralDirectory => {
-                bad("truncated: its table of contents, at its end, is missing".to_owned())
+                let problem = "its table of contents, at its end, is missing".to_owned();
+                bad(FileProblem::Truncated(problem))
             }
-            rawzip::ErrorKind::Eof => bad("truncated: it ends early".to_owned()),
-            kind => bad(one_line(&kind)),
+            rawzip::ErrorKind::Eof => bad(FileProblem::Truncated("it ends early".to_owned())),
+            kind => bad(FileProblem::Other(one_line(&kind))),
         };
         let file = file_io::open(path).map_err(|error| io(path, error))?;
         let length = file.metadata().map_err(|error| io(path, error))?.len();
@@ -76,7 +77,7 @@ impl ZipFiles {
             count += 1;
             let name = checked_name(entry.file_path().as_ref()).map_err(bad)?;
             if entry.mode().is_symlink() {
-                return Err(bad(format!("{name:?} in it is a link: pack the file itself")));
+                return Err(bad(FileProblem::Entry { name, problem: EntryProblem::Link }));
             }
             if entry.is_dir() {
                 continue;
@@ -91,15 +92,15 @@ impl ZipFiles {
             });
         }
         if count != promised {
-            return Err(bad(format!(
+            return Err(bad(FileProblem::Damaged(format!(
                 "it declares {promised} files and its table of contents has {count}"
-            )));
+            ))));
         }
         if total > length.saturating_mul(MAX_DEFLATE_RATIO) {
-            return Err(bad(format!(
+            return Err(bad(FileProblem::TooLarge(format!(
                 "its files would unpack to {total} bytes, more than {length} bytes can hold: a \
                  zip bomb"
-            )));
+            ))));
         }
         Ok((Self { archive, files }, members))
     }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{message, open, plain, write};
-use data::{DataError, Dataset, Preprocess, Split, SplitCounts, SplitOptions, SplitProblem, split};
+use crate::common::{assert_refused, open, plain, write};
+use data::{
+    DataError, Dataset, FileProblem, Preprocess, Split, SplitCounts, SplitOptions, SplitProblem,
+    split,
+};
 
 fn options(test: f64) -> SplitOptions {
     SplitOptions { test, seed: 0, group_by: None }
@@ -126,7 +129,8 @@ fn invalid_splits_are_errors() {
     assert!(matches!(
         run(pets.path(), &out, &by("owner")),
         Err(DataError::Malformed { path, problem, .. })
-            if path.ends_with("attributes.csv") && problem.contains("no row for \"dogs/new.png\"")
+            if path.ends_with("attributes.csv")
+                && problem == FileProblem::NoRow { name: "dogs/new.png".to_owned(), more: 0 }
     ));
     fs::remove_file(pets.path().join("attributes.csv")).unwrap();
     assert!(matches!(
@@ -182,12 +186,13 @@ fn non_utf8_names_are_refused() {
         return; // not on this file system
     }
     let out = place.path().join("split");
-    assert!(
-        message(run(pets.path(), &out, &options(0.5)))
-            .contains("the name of \"cats/caf\u{fffd}.png\"")
+    let is_odd = |name: &str| name == "cats/caf\u{fffd}.png";
+    assert_refused!(
+        run(pets.path(), &out, &options(0.5)),
+        DataError::Split(SplitProblem::NotUtf8 { name, .. }) if is_odd(name)
     );
     let set = open(pets.path(), &Preprocess::new([4, 4], 3)).unwrap();
     let all: Vec<usize> = (0..set.len()).collect();
-    assert!(message(data::select(&set, &all, &out)).contains("is not UTF-8: rename it"));
+    assert_refused!(data::select(&set, &all, &out), DataError::Split(SplitProblem::NotUtf8 { .. }));
     assert!(!out.exists(), "nothing was begun");
 }
