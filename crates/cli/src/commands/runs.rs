@@ -3,7 +3,7 @@
 use super::JsonArg;
 use crate::error::CliError;
 use crate::render::clock;
-use crate::report::{self, Report, table};
+use crate::report::{self, Report, ReportPath, table};
 use data::DataSpec;
 use indicatif::HumanBytes;
 use runs::{MetricsRow, RunDir, RunInfo, run_list};
@@ -44,7 +44,7 @@ struct RunList(Vec<RunReport>);
 /// A run. The settings are none for imported weights.
 #[derive(Serialize)]
 struct RunReport {
-    path: PathBuf,
+    path: ReportPath,
     name: String,
     /// `running`, `finished` or `stopped`; none if the length of the run is unknown.
     state: Option<&'static str>,
@@ -78,7 +78,7 @@ impl RunReport {
             None => None,
         };
         Self {
-            path,
+            path: path.into(),
             name,
             state,
             running,

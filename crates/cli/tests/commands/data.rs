@@ -691,4 +691,19 @@ fn data_may_have_a_path_that_is_not_utf8() {
     for out in ["one", "two"] {
         dir.ok(&["train", "--resume", out, "--steps", "3"]);
     }
+    // So may the run.
+    let place = OsStr::from_bytes(b"r\xE9");
+    let mut args = train(OsStr::from_bytes(b"folder:caf\xE9"), "three");
+    *args.last_mut().unwrap() = place;
+    args.push(OsStr::new("--json"));
+    let ended = run(&args, here);
+    for event in ["directory", "saved", "sampled"] {
+        let path = ended.event(event)["path"].as_str().unwrap().to_owned();
+        assert!(path.contains("r\\xE9"), "{path}");
+    }
+    let resume = ["train", "--resume"].map(OsStr::new).into_iter().chain([place]);
+    run(&resume.chain(["--steps", "3"].map(OsStr::new)).collect::<Vec<_>>(), here);
+    let info = ["info", "--json"].map(OsStr::new).into_iter().chain([place]);
+    let info = run(&info.collect::<Vec<_>>(), here).json();
+    assert!(info[0]["path"].as_str().unwrap().contains("r\\xE9"));
 }

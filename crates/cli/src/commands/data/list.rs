@@ -1,11 +1,10 @@
 //! `dcgan data list`.
 
 use crate::error::CliError;
-use crate::report::{self, Report, table};
+use crate::report::{self, Report, ReportPath, table};
 use data::{RemoteSet, known_sets, remote_sets};
 use indicatif::HumanBytes;
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,13 +31,13 @@ enum Entry {
         name: &'static str,
         aliases: &'static [&'static str],
         about: &'static str,
-        path: Option<PathBuf>,
+        path: Option<ReportPath>,
     },
     Remote {
         name: &'static str,
         bytes: u64,
         page: &'static str,
-        path: Option<PathBuf>,
+        path: Option<ReportPath>,
     },
 }
 
@@ -48,14 +47,14 @@ impl DatasetList {
             name: set.name,
             aliases: set.aliases,
             about: set.about,
-            path: set.path,
+            path: set.path.map(Into::into),
         });
         let is_known = |remote: &&RemoteSet| known_sets().any(|known| known.name == remote.name);
         let remote = remote_sets().filter(|remote| !is_known(remote)).map(|set| Entry::Remote {
             name: set.name,
             bytes: set.bytes(),
             page: set.page,
-            path: set.locate(),
+            path: set.locate().map(Into::into),
         });
         Self(known.chain(remote).collect())
     }
