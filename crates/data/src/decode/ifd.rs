@@ -78,6 +78,19 @@ impl<'a> Ifd<'a> {
         self.integers(tag).first().copied()
     }
 
+    /// The first value of an entry of any type of number, if it is a whole one.
+    pub fn whole_number(&self, tag: u16) -> Option<u64> {
+        let entry = self.entries.iter().find(|entry| entry.tag == tag && entry.count > 0)?;
+        let at = entry.at;
+        let value = match entry.kind {
+            5 | 10 => self.number(at, 4)? as f64 / self.number(at + 4, 4)? as f64,
+            11 => f32::from_bits(self.number(at, 4)? as u32).into(),
+            12 => f64::from_bits(self.number(at, 8)?),
+            _ => return self.integer(tag),
+        };
+        (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
+    }
+
     /// Whether there is an entry of this tag.
     pub fn has(&self, tag: u16) -> bool {
         self.entries.iter().any(|entry| entry.tag == tag)

@@ -2,8 +2,9 @@
 //!
 //! The image library's decoder is the faster one, but reads some kinds wrongly or not at all:
 //! sequential files of several scans, unusual subsampling, lossless files, and colors for which two
-//! of its markers disagree. Those go to `jpeg_decoder`. The image library's also
-//! interpolates the subsampled colors of an image at most 4 pixels wide, which libjpeg repeats.
+//! of its markers disagree. Where subsampled colors do not fill their blocks, it mixes the padding
+//! into the last column or row. All those go to `jpeg_decoder`. Both interpolate the subsampled
+//! colors of an image at most 4 pixels wide, which libjpeg repeats.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -20,7 +21,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
     let header = Header::read(bytes);
     let frame = header.check()?;
     let orientation = orientation::of_metadata(header.exif, header.xmp);
-    if header.is_common(frame) {
+    if header.is_common(frame) && frame.fills_blocks() {
         let image = open_by_library(Cow::Borrowed(bytes), ImageFormat::Jpeg, None)?;
         return Ok(EncodedImage { orientation, ..image });
     }
@@ -126,6 +127,8 @@ impl<'a> Header<'a> {
                 0xC4 | 0xC8 | 0xCC => {}
                 0xC0..=0xCF => header.frame = header.frame.or_else(|| Frame::read(marker, segment)),
                 0xDA => header.scans += 1,
+                // Readers look for metadata before the image.
+                0xE0..=0xEF if header.scans > 0 => {}
                 0xE0 => header.jfif |= segment.starts_with(b"JFIF\0"),
                 0xE1 if segment.starts_with(b"Exif\0\0") => {
                     header.exif = header.exif.or(Some(segment));
@@ -193,6 +196,17 @@ impl Frame {
             precision,
             size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
             components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
+        })
+    }
+
+    /// Whether the samples of each component that has half of those of another, in a direction,
+    /// fill whole blocks of 8.
+    fn fills_blocks(&self) -> bool {
+        (0..2).all(|k| {
+            let mut factors = self.components.iter().map(|component| component.sampling[k]);
+            let most = factors.clone().max().unwrap_or(1);
+            let is_halved = factors.any(|factor| factor > 0 && 2 * factor == most);
+            !is_halved || self.size[k].is_multiple_of(8 * u16::from(most))
         })
     }
 

@@ -23,7 +23,7 @@ fn of_exif(mut exif: &[u8]) -> Option<u64> {
     while let Some(rest) = exif.strip_prefix(b"Exif\0\0") {
         exif = rest;
     }
-    Ifd::first(exif)?.integer(TAG)
+    Ifd::first(exif)?.whole_number(TAG)
 }
 
 /// The digit of `tiff:Orientation="8"` or `<tiff:Orientation>8`.

@@ -5,6 +5,7 @@
 //! words. Pixels are those of Pillow and libtiff.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use image::DynamicImage;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -26,6 +27,7 @@ mod tag {
     pub const SAMPLES_PER_PIXEL: u16 = 277;
     pub const STRIP_BYTE_COUNTS: u16 = 279;
     pub const PLANAR_CONFIGURATION: u16 = 284;
+    pub const PREDICTOR: u16 = 317;
     pub const COLOR_MAP: u16 = 320;
     pub const TILE_OFFSETS: u16 = 324;
     pub const TILE_BYTE_COUNTS: u16 = 325;
@@ -64,8 +66,8 @@ struct Layout {
     reversed: bool,
     /// Reds, greens, blues of a palette.
     color_map: Vec<u8>,
-    /// Where the number of the photometric interpretation is, and the bytes of "black is zero".
-    patch: (usize, Vec<u8>),
+    /// Bytes that replace those of the file, by their offsets.
+    patches: Vec<(usize, Vec<u8>)>,
 }
 
 pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
@@ -159,10 +161,20 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
             jpeg::check_tiff_chunk(bytes.get(start..end).ok_or("it ends early")?)?;
         }
     }
+    let one_at = |place: Range<usize>| {
+        let mut one = vec![0; place.len()];
+        if let Some(lowest) = if ifd.big_endian { one.last_mut() } else { one.first_mut() } {
+            *lowest = 1;
+        }
+        (place.start, one)
+    };
     let place = ifd.place(tag::PHOTOMETRIC_INTERPRETATION).ok_or("its directory is damaged")?;
-    let mut black_is_zero = vec![0; place.len()];
-    let last = if ifd.big_endian { place.len() - 1 } else { 0 };
-    black_is_zero[last] = 1;
+    // "Black is zero".
+    let mut patches = vec![one_at(place)];
+    if !matches!(compression, 5 | 8 | 32946) {
+        // "No predictor": only LZW and Deflate have one.
+        patches.extend(ifd.place(tag::PREDICTOR).map(one_at));
+    }
     Ok(Layout {
         size: size.map(|side| side as usize),
         photometric,
@@ -173,7 +185,7 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
         chunks,
         reversed: number(tag::FILL_ORDER, 1) == 2 && compression != JPEG,
         color_map,
-        patch: (place.start, black_is_zero),
+        patches,
     })
 }
 
@@ -196,7 +208,9 @@ fn photometric(number: u64) -> Result<(Photometric, usize), String> {
         34892 => "a camera's linear samples",
         _ => return Err(format!("TIFF's color space {number} is not known: save it as RGB")),
     };
-    Err(format!("{name} are not read from TIFF: save it as RGB").replace("mask are", "mask is"))
+    Err(format!("{name} are not read from TIFF: save it as RGB")
+        .replace("mask are", "mask is")
+        .replace("array are", "array is"))
 }
 
 /// The name of a compression that is not read.
@@ -243,8 +257,9 @@ fn chunks(ifd: &Ifd<'_>, tiled: bool) -> Vec<(usize, usize)> {
 
 fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
     let mut bytes = bytes.to_vec();
-    let (at, black_is_zero) = &layout.patch;
-    bytes[*at..*at + black_is_zero.len()].copy_from_slice(black_is_zero);
+    for (at, patch) in &layout.patches {
+        bytes[*at..*at + patch.len()].copy_from_slice(patch);
+    }
     if layout.reversed {
         for &(start, length) in &layout.chunks {
             let end = start.saturating_add(length).min(bytes.len());
