@@ -408,10 +408,14 @@ fn find_split(
             entered = Some(part.folder.len());
             continue;
         }
-        let other_has_classes =
-            other.as_ref().is_some_and(|other| other.part.level(files).folders.len() > 1);
+        // A folder that the other split has beside others is a class.
+        let is_class = |name: &Vec<u8>| {
+            let folders = other.as_ref().map(|other| other.part.level(files).folders);
+            let folders = folders.unwrap_or_default();
+            folders.len() > 1 && folders.iter().any(|(folder, _)| folder == name)
+        };
         match &level.folders[..] {
-            [(only, _)] if level.direct == 0 && !other_has_classes => {
+            [(only, _)] if level.direct == 0 && !is_class(only) => {
                 part = part.inside(files, &[only]);
             }
             _ => break,

@@ -95,6 +95,32 @@ fn folders_decide_classes_and_splits() {
             "2 classes from folders a, b; split train in folder seg_train",
         ),
         (
+            &[
+                "training_set/training_set/cats/*2",
+                "training_set/training_set/dogs/*2",
+                "test_set/test_set/cats/*1",
+                "test_set/test_set/dogs/*2",
+            ],
+            Train,
+            4,
+            "training_set/training_set/",
+            "2 classes from folders cats, dogs; split train in folder training_set",
+        ),
+        (
+            &["train/a/*1", "train/b/*1", "test/images/*3", "val/images/*1"],
+            Test,
+            3,
+            "test/images/",
+            "no classes; split test; left out: val (1 image)",
+        ),
+        (
+            &["train/good/*3", "test/good/*1", "test/broken/*2"],
+            Train,
+            3,
+            "train/",
+            "1 class from folder good; split train",
+        ),
+        (
             &["train2017/*5", "val2017/*2", "annotations/x.json"],
             Test,
             2,
