@@ -68,10 +68,18 @@ pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
     Ok(clean_path(&name))
 }
 
-/// Whether a file or folder is hidden, by its name: dot files, and the folder that macOS adds to
-/// archives.
+/// Whether a file or folder is hidden, by its name: dot files, and folders that systems add to
+/// archives (macOS) and disks (Windows, Linux, network storage), with previews or deleted files.
 pub(super) fn is_hidden(name: &[u8]) -> bool {
-    name.starts_with(b".") || name == b"__MACOSX"
+    const ADDED: [&[u8]; 6] = [
+        b"__MACOSX",
+        b"$RECYCLE.BIN",
+        b"System Volume Information",
+        b"lost+found",
+        b"@eaDir",
+        b"#recycle",
+    ];
+    name.starts_with(b".") || ADDED.contains(&name)
 }
 
 /// A relative path without `.` and empty components, with `/` between the others.

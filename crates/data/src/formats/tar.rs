@@ -12,7 +12,7 @@ use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
 use super::compression::Compression;
-use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
+use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name, is_hidden};
 use super::image_files::ImageFiles;
 use super::split_name::split_of;
 use super::{
@@ -114,15 +114,13 @@ fn holds_only_shards(folder: &Path) -> Result<bool, DataError> {
         && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
 }
 
-/// The paths directly in a folder, sorted, without dot files.
+/// The paths directly in a folder, sorted, without hidden ones.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let paths = folder
         .read_dir()
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     let mut paths = paths.map_err(|error| io_error(folder, error))?;
-    paths.retain(|path| {
-        path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
-    });
+    paths.retain(|path| path.file_name().is_some_and(|name| !is_hidden(name.as_encoded_bytes())));
     paths.sort();
     Ok(paths)
 }

@@ -56,7 +56,10 @@ fn content_counts_not_the_extension() {
     write(folder.path(), "b", &encoded(&image, ImageFormat::Png));
     write(folder.path(), "notes.txt", b"not an image");
     write(folder.path(), ".hidden.png", b"not an image");
-    write(folder.path(), "__MACOSX/a.png", b"not an image");
+    for hidden in ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"]
+    {
+        write(folder.path(), &format!("{hidden}/a.png"), b"not an image");
+    }
     let set = open(folder.path(), &rgb(4)).unwrap();
     assert_eq!((set.len(), set.skipped()), (2, &[][..]));
     assert_eq!(bytes(&set, 0), image.as_raw().as_slice());
