@@ -46,6 +46,13 @@ pub enum LayoutNote {
         /// The path of the first.
         first: String,
     },
+    /// A file with the name of a table of labels or attributes that is something else.
+    UnreadTable {
+        /// The path of the table.
+        table: String,
+        /// Why it is not read.
+        reason: &'static str,
+    },
     /// A column of an attribute table in which most cells are numbers, and one is a word.
     ColumnOfWords {
         /// The path of the table.
@@ -103,6 +110,7 @@ impl fmt::Display for LayoutNote {
                 images(*count),
                 is(*count)
             ),
+            Self::UnreadTable { table, reason } => write!(f, "{table:?} is not read: {reason}"),
             Self::ColumnOfWords { table, column, line, cell } => write!(
                 f,
                 "{table:?} line {line}: {cell:?} makes {column:?} a column of words, although \

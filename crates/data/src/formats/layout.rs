@@ -68,10 +68,15 @@ impl<'a> Listing<'a> {
         DataError::malformed(self.format, self.root, problem)
     }
 
-    /// The content of a text file.
+    /// The content of a text file, without the mark by which Windows programs begin UTF-8.
     pub fn text(&self, index: usize) -> Result<Vec<u8>, DataError> {
         let name = self.files[index].shown();
-        (self.read)(index).map_err(|reason| self.bad(format!("cannot read {name:?}: {reason}")))
+        let mut text = (self.read)(index)
+            .map_err(|reason| self.bad(format!("cannot read {name:?}: {reason}")))?;
+        if text.starts_with(b"\xEF\xBB\xBF") {
+            text.drain(..3);
+        }
+        Ok(text)
     }
 
     /// The file called `name` in `folder` (with its slash) or in the nearest folder above it.
@@ -115,9 +120,10 @@ pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, Data
         find_split(root, files, images, split)?;
     note_unread(files, &in_run, &part.folder, &mut notes);
 
-    let metadata = Metadata::find(&listing, &in_run)?;
+    let metadata = Metadata::find(&listing, &in_run, &mut notes)?;
     let stylegan = listing.nearest(labels::STYLEGAN_FILE, &part.folder);
-    let stylegan = stylegan.map(|index| labels::of_stylegan(&listing, index, &part.images));
+    let stylegan =
+        stylegan.map(|index| labels::of_stylegan(&listing, index, &part.images, &mut notes));
     let (classes, class_text) = if let Some(found) = labels::of_files(&listing, &part.images)? {
         found
     } else if let Some(found) = stylegan.transpose()?.flatten() {

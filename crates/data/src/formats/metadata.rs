@@ -5,6 +5,7 @@
 //! <https://huggingface.co/docs/datasets/image_dataset>
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use csv::{Position, StringRecord};
@@ -40,7 +41,11 @@ pub(super) struct MetadataLabels {
 
 impl Metadata {
     /// Reads the metadata files; `None` if there are none with paths of images.
-    pub fn find(listing: &Listing<'_>, in_run: &[bool]) -> Result<Option<Self>, DataError> {
+    pub fn find(
+        listing: &Listing<'_>,
+        in_run: &[bool],
+        notes: &mut Vec<LayoutNote>,
+    ) -> Result<Option<Self>, DataError> {
         let (mut path, mut merged): (Option<PathBuf>, Option<CsvTable>) = (None, None);
         for (index, file) in listing.files.iter().enumerate().filter(|(i, _)| !in_run[*i]) {
             let shown = file.shown();
@@ -51,7 +56,11 @@ impl Metadata {
                 continue;
             }
             let this = listing.root.join(&shown);
-            let Some(mut table) = read_table(&this, &listing.text(index)?)? else { continue };
+            let Some(mut table) = read_table(&this, &listing.text(index)?)? else {
+                let reason = "it names no images in a column \"file_name\"";
+                notes.push(LayoutNote::UnreadTable { table: shown, reason });
+                continue;
+            };
             table.place_files(folder);
             path.get_or_insert(this);
             merged = Some(match merged {
@@ -104,7 +113,16 @@ impl MetadataLabels {
         };
         let labels: Vec<WrittenLabel> = cells.iter().map(label).collect();
         let classes = classes_of(&labels.iter().collect::<Vec<_>>()).map_err(bad)?;
-        let rows = table.files().zip(0..).collect();
+        let mut rows = HashMap::with_capacity(labels.len());
+        for (row, file) in table.files().enumerate() {
+            match rows.entry(file) {
+                Entry::Vacant(entry) => entry.insert(row),
+                Entry::Occupied(entry) => {
+                    let problem = format!("it has two rows for {:?}: remove one", entry.key());
+                    return Err(bad(problem));
+                }
+            };
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Some(Self { rows, classes, name }))
     }
@@ -118,8 +136,12 @@ impl MetadataLabels {
         let label = |&index: &usize| {
             let image = listing.files[index].shown();
             let row = self.rows.get(&image);
-            row.map(|&row| self.classes.labels[row])
-                .ok_or_else(|| listing.bad(format!("{:?} has no row for {image:?}", self.name)))
+            row.map(|&row| self.classes.labels[row]).ok_or_else(|| {
+                let name = &self.name;
+                listing.bad(format!(
+                    "{name:?} has no row for {image:?}: add it, or remove the column \"label\""
+                ))
+            })
         };
         let labels = images.iter().map(label).collect::<Result<_, _>>()?;
         let text = format!("{} from the labels of {}", count(&self.classes), self.name);

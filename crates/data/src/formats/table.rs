@@ -30,7 +30,15 @@ pub(crate) struct CsvTable {
 impl CsvTable {
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        let bad = |error: csv::Error| DataError::malformed(FORMAT_NAME, path, one_line(&error));
+        let bad = |error: csv::Error| {
+            let problem = match error.kind() {
+                csv::ErrorKind::Utf8 { .. } => {
+                    "it is not UTF-8: save it as CSV in UTF-8".to_owned()
+                }
+                _ => one_line(&error),
+            };
+            DataError::malformed(FORMAT_NAME, path, problem)
+        };
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
         let heads = reader.headers().map_err(bad)?.clone();
@@ -202,7 +210,7 @@ impl AttributeTable {
         let mut rows = HashMap::with_capacity(self.files.len());
         for (row, file) in self.files.iter().enumerate() {
             if rows.insert(file.as_str(), row).is_some() {
-                return Err(bad(format!("it has two rows for {file:?}")));
+                return Err(bad(format!("it has two rows for {file:?}: remove one")));
             }
         }
         let width = self.columns.len();
@@ -218,7 +226,10 @@ impl AttributeTable {
             }
         }
         if let Some(first) = first {
-            return Err(bad(format!("it has no row for {first:?}{}", others(without))));
+            let others = others(without);
+            return Err(bad(format!(
+                "it has no row for {first:?}{others}: add one for each image, or rename the table"
+            )));
         }
         let left = self
             .files
@@ -227,7 +238,11 @@ impl AttributeTable {
             .collect::<Vec<_>>();
         match left.first() {
             Some(first) => {
-                Err(bad(format!("there is no image for its row {first:?}{}", others(left.len()))))
+                let others = others(left.len());
+                Err(bad(format!(
+                    "there is no image for its row {first:?}{others}: remove such rows, or add the \
+                     images"
+                )))
             }
             None => Ok(Attributes { columns: self.columns.clone(), values }),
         }

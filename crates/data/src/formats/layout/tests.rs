@@ -316,6 +316,19 @@ fn labels_come_from_side_files() {
         let line = labeled(&[image("a/0.png"), image("b/0.png"), ("dataset.json", other)]).2;
         assert_eq!(line, "2 classes from folders a, b", "{other}");
     }
+    let other = [image("a/0.png"), image("b/0.png"), ("dataset.json", "[]")];
+    let notes = arrange_files(&other, Split::Train).unwrap().report.notes;
+    assert!(
+        matches!(&notes[..], [LayoutNote::UnreadTable { table, .. }] if table == "dataset.json")
+    );
+    // As other programs write them: objects for pairs, fractions, capitals, a mark of UTF-8.
+    let style = r#"{"labels": {"00000/img00000000.png": 1, "00000/img00000001.png": 0.0}}"#;
+    assert_eq!(labeled(&[&sharded[..], &[("dataset.json", style)]].concat()).1, [1, 0]);
+    let odd = [("0.JSON", "\u{feff}{\"label\": 1.0}"), ("1.json", "{\"label\": 0}")];
+    assert_eq!(labeled(&[&[image("0.PNG"), image("1.png")], &odd[..]].concat()).1, [1, 0]);
+    // A document class of LaTeX, and a word without letters.
+    let none = [("article.cls", "\\NeedsTeXFormat{LaTeX2e}"), ("0.json", "{\"label\": \" \"}")];
+    assert_eq!(labeled(&[&[image("0.png"), image("1.png")], &none[..]].concat()).2, "no classes");
     // JSON that belongs to no image, or is not an object with a label.
     for json in [("annotations.json", "[{\"label\": 3}]"), ("0.json", "[1]"), ("x.json", "{")] {
         assert_eq!(labeled(&[image("0.png"), image("1.png"), json]).2, "no classes");
@@ -327,8 +340,11 @@ fn labels_come_from_side_files() {
         ),
         ("cat,owl".to_owned(), vec![1, 0], "2 classes from label files".to_owned())
     );
-    let missing = [image("0.png"), image("1.png"), ("dataset.json", r#"{"labels":[["0.png",1]]}"#)];
-    assert!(arrange_files(&missing, Split::Train).is_err());
+    for table in [r#"[["0.png",1]]"#, r#"[["0.png",1],["./0.png",0],["1.png",0]]"#] {
+        let table = format!("{{\"labels\": {table}}}");
+        let files = [image("0.png"), image("1.png"), ("dataset.json", &table)];
+        assert!(arrange_files(&files, Split::Train).is_err(), "{table}");
+    }
 }
 
 #[test]
@@ -362,12 +378,17 @@ fn hugging_face_metadata_gives_labels_and_attributes() {
         let layout = with(&[other], Split::Train).unwrap();
         assert_eq!(layout.report.description, "no classes; split train");
         assert!(layout.attributes.columns.is_empty());
+        assert!(matches!(layout.report.notes[..], [LayoutNote::UnreadTable { .. }]));
     }
     // A column of numbers with gaps is left out.
     let gaps = "file_name,age,old\ntrain/0.png,,1\ntrain/1.png,4,0\ntest/0.png,5,0\n";
     let layout = with(&[("metadata.csv", gaps)], Split::Train).unwrap();
     assert_eq!((layout.attributes.columns.len(), layout.report.notes.len()), (1, 1));
-    for bad in ["file_name,x\ntrain/0.png,1\n", "file_name,label\ntrain/0.png,1\ntrain/1.png,\n"] {
+    for bad in [
+        "file_name,x\ntrain/0.png,1\n",
+        "file_name,label\ntrain/0.png,1\ntrain/1.png,\n",
+        "file_name,label\ntrain/0.png,1\n./train/0.png,0\ntrain/1.png,1\n",
+    ] {
         assert!(with(&[("metadata.csv", bad)], Split::Train).is_err(), "{bad}");
     }
 }
