@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The format of archives in a [`LayoutNote::Unread`]: they are unpacked rather than converted.
+pub(crate) const ARCHIVE: &str = "archive";
+
 /// What was decided about the files of a folder or archive of images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LayoutReport {
@@ -16,9 +19,9 @@ pub struct LayoutReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayoutNote {
-    /// Images or videos of a format that is not read.
+    /// Images or videos of a format that is not read, or archives.
     Unread {
-        /// The format's name, such as HEIC.
+        /// The format's name, such as HEIC, or `archive`.
         format: &'static str,
         /// The number of files.
         count: usize,
@@ -79,6 +82,15 @@ impl fmt::Display for LayoutNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is = |count: usize| if count == 1 { "is" } else { "are" };
         match self {
+            Self::Unread { format: ARCHIVE, count: 1, first } => {
+                write!(f, "1 archive in it is not read: unpack it ({first:?})")
+            }
+            Self::Unread { format: ARCHIVE, count, first } => {
+                write!(
+                    f,
+                    "{count} archives in it are not read: unpack them (the first is {first:?})"
+                )
+            }
             Self::Unread { format, count: 1, first } => {
                 write!(f, "1 {format} file is not read: convert it ({first:?})")
             }

@@ -12,7 +12,7 @@ use super::layout::{Layout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
 use crate::error::DataError;
 use crate::foreign::ForeignFormat;
-use crate::layout_report::LayoutReport;
+use crate::layout_report::{ARCHIVE, LayoutNote, LayoutReport};
 use crate::source::{EncodedStore, Split};
 
 /// Files that are looked at where none is an image, to name the format of what is there.
@@ -75,8 +75,10 @@ impl ImageFiles {
             files: &files,
             read: &|index| store.read(entries[index].number),
         };
+        let is_archive =
+            |note: &LayoutNote| matches!(note, LayoutNote::Unread { format: ARCHIVE, .. });
         let layout = arrange(listing, split).map_err(|error| match error {
-            DataError::NoImages { ref notes, .. } if notes.is_empty() => {
+            DataError::NoImages { ref notes, .. } if notes.iter().all(is_archive) => {
                 let foreign = |entry: &FileEntry| {
                     let start = store.read_start(entry.number).ok()?;
                     let path = root.join(entry.shown());

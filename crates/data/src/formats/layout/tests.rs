@@ -280,6 +280,8 @@ fn formats_that_are_not_read_are_counted() {
             "3 RAW files are not read: convert them (the first is \"x/00.cr2\")",
         ]
     );
+    let error = arrange_paths(&["data.zip", "more.tar"], Split::Train).unwrap_err();
+    assert!(error.to_string().contains("2 archives in it are not read: unpack them"), "{error}");
     let error = arrange_paths(&["*2.heic"], Split::Train).unwrap_err();
     assert!(error.to_string().contains("2 HEIC files are not read"), "{error}");
     // Those of the other split do not count.
