@@ -195,7 +195,13 @@ pub fn artifact(error: &ArtifactError) -> Option<String> {
         ArtifactError::Read { source, .. } => read_hint(source.kind()),
         ArtifactError::Size { .. } => "use an older checkpoint, or copy it again",
         ArtifactError::NotSafetensors { .. } => {
-            "give a checkpoint that dcgan wrote, or a run directory"
+            "give a checkpoint that dcgan wrote, a run directory, or to dcgan import a state dict \
+             in safetensors"
+        }
+        ArtifactError::PyTorch { .. } => {
+            "save its state dict as safetensors first (Python: safetensors.torch.save_file(\
+             torch.load(FILE, weights_only=True), \"FILE.safetensors\")) and give that to dcgan \
+             import"
         }
         ArtifactError::NotCheckpoint { .. } => "use dcgan import",
         ArtifactError::NewerSchema { .. } => "update dcgan",

@@ -49,19 +49,38 @@ pub(crate) fn read_state(
     Ok(loaded)
 }
 
-/// Undoes what other programs do to the names of a state dict: a prefix that all names share, such
-/// as `module.` of `DataParallel` or `_orig_mod.` of `torch.compile`, is stripped, and a missing
-/// `num_batches_tracked` (PyTorch before 0.4.1 has none) is 0.
-pub(crate) fn adapt_names(expected: &[(String, TensorSpec)], given: StateDict) -> StateDict {
+/// Undoes what other programs do to a state dict: a prefix that all names share, such as `module.`
+/// of `DataParallel` or `_orig_mod.` of `torch.compile`, is stripped, a missing
+/// `num_batches_tracked` (PyTorch before 0.4.1 has none) is 0, and one that was converted to a
+/// floating-point type with all other tensors is an integer again.
+pub(crate) fn adapt(expected: &[(String, TensorSpec)], given: StateDict) -> StateDict {
     let prefix = shared_prefix(expected, &given).unwrap_or_default();
     let mut adapted: StateDict =
         given.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
     for (name, what) in expected {
         if matches!(what, TensorSpec::Count) && name.ends_with("num_batches_tracked") {
-            adapted.entry(name.clone()).or_insert_with(|| HostTensor::scalar_i64(0));
+            let count = adapted.entry(name.clone()).or_insert_with(|| HostTensor::scalar_i64(0));
+            if let Some(&[number]) = count.as_f32()
+                && number >= 0.0
+            {
+                *count = HostTensor::scalar_i64(number as i64);
+            }
         }
     }
     adapted
+}
+
+/// Refuses a running variance below 0, which has no square root.
+pub(crate) fn check_variances(state: &StateDict) -> Result<(), NnError> {
+    for (name, tensor) in state.iter().filter(|(name, _)| name.ends_with("running_var")) {
+        let values = tensor.as_f32().unwrap_or_default();
+        if let Some(index) = values.iter().position(|value| *value < 0.0) {
+            let value = values[index];
+            let problem = format!("holds {value} (element {index}) where a variance is 0 or more");
+            return Err(NnError::BadTensor { name: name.clone(), problem });
+        }
+    }
+    Ok(())
 }
 
 /// What all given names have in front of the expected ones, if it is more than nothing.

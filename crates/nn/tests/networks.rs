@@ -262,4 +262,27 @@ fn state_dicts_of_other_programs_may_have_a_prefix_and_lack_counts() {
         Err(NnError::MissingTensor { name, .. }) => assert_eq!(name, "main.0.weight"),
         other => panic!("{other:?}"),
     }
+    // A conversion of all tensors to one type makes counts fractions.
+    let mut converted = good.clone();
+    let mut variance = None;
+    for (name, tensor) in &mut converted {
+        if name.ends_with("batches_tracked") {
+            *tensor = HostTensor::f32(Vec::new(), vec![7.0]);
+        }
+        if name.ends_with("running_var") {
+            variance = Some((name.clone(), tensor.clone()));
+        }
+    }
+    g.import_state_dict(converted.clone()).expect("whole counts");
+    let state = g.state_dict();
+    let mut counts = state.iter().filter(|(name, _)| name.ends_with("batches_tracked"));
+    assert!(counts.all(|(_, count)| *count == HostTensor::scalar_i64(7)));
+    let (name, tensor) = variance.expect("batch norm");
+    let mut values = tensor.as_f32().unwrap().to_vec();
+    values[0] = -1e-3;
+    converted.insert(name.clone(), HostTensor::f32(tensor.shape, values));
+    match g.import_state_dict(converted) {
+        Err(NnError::BadTensor { name: bad, .. }) => assert_eq!(bad, name),
+        other => panic!("{other:?}"),
+    }
 }

@@ -25,6 +25,9 @@ pub enum ArtifactError {
     /// The file does not start with a safetensors header.
     #[error("{path:?} is not a safetensors file: {reason}")]
     NotSafetensors { path: PathBuf, reason: String },
+    /// Weights or other objects that PyTorch or Python saved.
+    #[error("{path:?} is a PyTorch or pickle file, not a safetensors file")]
+    PyTorch { path: PathBuf },
     /// A well-formed safetensors file without a checkpoint's metadata.
     #[error("{path:?} is a plain safetensors file, not a checkpoint")]
     NotCheckpoint { path: PathBuf },
