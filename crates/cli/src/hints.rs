@@ -124,6 +124,11 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::SmallerThanBatch { images, .. } => {
             format!("choose a batch of {images} or fewer, or more images")
         }
+        DataError::Malformed { problem, .. }
+            if problem.starts_with("truncated") || problem.starts_with("damaged") =>
+        {
+            "copy or download it again".to_owned()
+        }
         DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
         _ => return None,
     })

@@ -57,7 +57,12 @@ fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
         Some(compression) => unpack_start(path, compression),
         None => start.clone(),
     };
-    Ok(Confidence::Likely.when(named || unpacked.get(257..262) == Some(b"ustar")))
+    Ok(Confidence::Likely.when(named || is_tar_start(&unpacked)))
+}
+
+/// Whether these are the first bytes of a tar archive.
+pub(super) fn is_tar_start(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar")
 }
 
 /// The first bytes of a compressed file's content, at most a tar header.
@@ -222,6 +227,9 @@ fn open_compressed(
         Compression::Zstandard => "tar.zst archive",
     };
     let refused = |problem: String| DataError::malformed(format, path, problem);
+    if Compression::of(&unpack_start(path, compression)).is_some() {
+        return Err(refused("it is compressed twice: unpack it once".to_owned()));
+    }
     let bad = |error: io::Error| refused(problem(&error));
     let open = || {
         let file = file_io::open(path).map_err(|error| io_error(path, error))?;
@@ -385,6 +393,10 @@ fn problem(error: &io::Error) -> String {
             "its window is too large to be unpacked in memory: unpack it, or compress it at a \
              lower level"
                 .to_owned()
+        }
+        // The message quotes the bytes.
+        _ if error.to_string().contains("numeric field") => {
+            "damaged: a header in it has no numbers where tar has them".to_owned()
         }
         _ => format!("damaged: {}", one_line(error)),
     }

@@ -279,6 +279,33 @@ fn truncated_archives_say_so() {
 }
 
 #[test]
+fn archives_are_known_by_their_content() {
+    let folder = tempdir().unwrap();
+    let read = |name: &str| fs::read(fixture("archives").join(name)).unwrap();
+    for (name, content) in [
+        ("a.zip", read("tree.tar")),
+        ("b.zip", read("tree.tar.gz")),
+        ("c.tar", read("tree.zip")),
+        // With other bytes before it.
+        ("d.zip", [b"junk".repeat(50), read("tree.zip")].concat()),
+    ] {
+        write(folder.path(), name, &content);
+        let set = open(&folder.path().join(name), &rgb(4)).unwrap();
+        assert!(set.len() > 1, "{name}");
+    }
+    let twice = gzip(&read("tree.tar.gz"));
+    for (name, content, wanted) in [
+        ("e.tar.gz", &twice[..], "compressed twice"),
+        ("f.zip", b"404: Not Found", "neither starts nor ends as one"),
+        ("g.zip", b"", "neither starts nor ends as one"),
+    ] {
+        write(folder.path(), name, content);
+        let text = message(open(&folder.path().join(name), &rgb(4)));
+        assert!(text.contains(name) && text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
 fn bad_files_in_a_good_archive_are_skipped() {
     let set = open(&fixture("bad/zeros.zip"), &rgb(4)).unwrap();
     assert_eq!((set.len(), set.skipped().len()), (19, 1));
@@ -288,7 +315,10 @@ fn bad_files_in_a_good_archive_are_skipped() {
             .starts_with("cannot decode \"z.png\": not in a known image format")
     );
     let text = message(open(&fixture("archives/bzip2.zip"), &rgb(4)));
-    assert!(text.contains("only stored and deflated files are read"), "{text}");
+    assert!(
+        text.contains("method 12 (BZIP2), and only stored and deflated files are read"),
+        "{text}"
+    );
     // One flipped byte inside a stored image: the checksum detects it, whatever the decoder would.
     let folder = tempdir().unwrap();
     let mut zip = fs::read(fixture("archives/tiny.zip")).unwrap();
