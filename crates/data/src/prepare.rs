@@ -67,7 +67,11 @@ pub fn prepare(
     let mut writer = PackWriter::open(source.as_ref(), preprocess, out)?;
     let resumed = writer.resume()?;
     writer.write_records(progress)?;
-    scan::check_share(source.as_ref(), &writer.bad)?;
+    if let Err(error) = scan::check_share(source.as_ref(), &writer.bad) {
+        // It would be in the way once the bad images are removed.
+        let _ = fs::remove_file(&writer.part);
+        return Err(error);
+    }
     let footer = writer.finish()?;
     check_free()?;
     fs::rename(&writer.part, out).map_err(DataError::write(out))?;

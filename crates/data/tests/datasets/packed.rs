@@ -188,6 +188,19 @@ fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn too_many_bad_images_leave_nothing_behind() {
+    let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
+    images(folder.path());
+    fs::remove_file(folder.path().join("attributes.csv")).unwrap();
+    for k in 0..5 {
+        fs::write(folder.path().join(format!("a/bad{k}.png")), "no image").unwrap();
+    }
+    let out = place.path().join("set.dcgan");
+    assert!(matches!(packed(folder.path(), &out), Err(DataError::TooManyBad { .. })));
+    assert_eq!(place.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
 fn invalid_outputs_are_errors() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
     images(folder.path());
