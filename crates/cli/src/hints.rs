@@ -160,6 +160,8 @@ fn foreign(format: ForeignFormat) -> &'static str {
         }
         ForeignFormat::SevenZip => "unpack it with 7z x, and name the folder",
         ForeignFormat::Compressed => "unpack it, or compress it with gzip, bzip2, xz or zstd",
+        ForeignFormat::CompressedFile => "unpack it, and name what is in it",
+        ForeignFormat::Text => "name the folder or archive that holds the images",
         ForeignFormat::Rar => "unpack it with unrar x, and name the folder",
         ForeignFormat::Video => "save its frames as files first (ffmpeg -i FILE frames/%06d.png)",
         ForeignFormat::Pdf | ForeignFormat::Svg | ForeignFormat::Heif => {

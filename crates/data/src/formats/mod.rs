@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use self::compression::Compression;
 use crate::decode;
 use crate::error::DataError;
 use crate::foreign::ForeignFormat;
@@ -163,6 +164,12 @@ pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataErro
         (None, Some(start)) if decode::is_image_start(&start) => {
             Err(DataError::SingleImage { path: path.to_owned() })
         }
+        (None, Some(start)) if Compression::of(&start).is_some() => {
+            Err(DataError::Foreign { path: path.to_owned(), format: ForeignFormat::CompressedFile })
+        }
+        (None, Some(_)) if has_extension(path, TEXT_EXTENSIONS) => {
+            Err(DataError::Foreign { path: path.to_owned(), format: ForeignFormat::Text })
+        }
         (None, _) => Err(DataError::UnknownContents { path: path.to_owned() }),
     }
 }
@@ -187,6 +194,10 @@ fn best_format(
 /// The extensions of archives, and of compressed ones.
 const ARCHIVE_EXTENSIONS: &[&str] =
     &["zip", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst"];
+
+/// The extensions of texts that name images or their contents.
+const TEXT_EXTENSIONS: &[&str] =
+    &["csv", "tsv", "txt", "json", "jsonl", "xml", "yaml", "yml", "md", "py", "ipynb"];
 
 /// How many folders deep a dataset is looked for in a folder without images: torchvision puts MNIST
 /// into `MNIST/raw`.

@@ -119,12 +119,12 @@ fn labels_must_match_the_images() {
 #[test]
 fn files_that_are_not_datasets() {
     let folder = tempdir().unwrap();
-    write(folder.path(), "notes.txt", b"hello");
+    write(folder.path(), "notes", b"hello");
     plain(folder.path(), "one.png", 2, [1, 2, 3]);
     let path = |name: &str| folder.path().join(name);
     assert!(matches!(
-        open(&path("notes.txt"), &small()),
-        Err(DataError::UnknownContents { path: found }) if found == path("notes.txt")
+        open(&path("notes"), &small()),
+        Err(DataError::UnknownContents { path: found }) if found == path("notes")
     ));
     assert!(matches!(
         open(&path("one.png"), &small()),
