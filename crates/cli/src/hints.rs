@@ -100,6 +100,10 @@ pub fn data(error: &DataError) -> Option<String> {
             format!("{get}, or set {DATASETS_VARIABLE} to the folder that holds {folder:?}{path}")
         }
         DataError::Ambiguous { .. } => "name one of them".to_owned(),
+        DataError::HeldOutOnly { path, folder } if path.join(folder).is_file() => {
+            let archive = path.join(folder);
+            format!("to train on them, rename the archives, or name one, such as {archive:?}")
+        }
         DataError::HeldOutOnly { path, folder } if path.is_dir() => {
             format!("to train on them, name the folder itself, {:?}", path.join(folder))
         }

@@ -45,7 +45,8 @@ pub enum DataError {
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
     NoSplit { path: PathBuf, split: &'static str, wanted: String },
-    /// All images are in a folder that is named as a held-out split.
+    /// All images are in a folder, or in archives such as this one, that are named as a held-out
+    /// split.
     #[error("all images of {path:?} are in {folder:?}, its held-out split")]
     HeldOutOnly { path: PathBuf, folder: String },
     /// A folder holds several datasets.

@@ -17,7 +17,7 @@ use super::image_files::ImageFiles;
 use super::split_name::split_of;
 use super::{
     Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape, has_extension,
-    io as io_error, no_split, read_start,
+    io as io_error, read_start,
 };
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
 use crate::error::DataError;
@@ -159,11 +159,13 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
         Split::Train => (train, test),
         Split::Test => (test, train),
     };
+    let first = others.first().and_then(|path| path.file_name());
     if shards.is_empty() {
-        return Err(no_split(folder, split, "all its archives are named test or val"));
+        let first = first.unwrap_or_default().to_string_lossy().into_owned();
+        return Err(DataError::HeldOutOnly { path: folder.to_owned(), folder: first });
     }
     let (shown, other) = (split.name(), others.len());
-    let left_out = match others.first().and_then(|path| path.file_name()) {
+    let left_out = match first {
         Some(first) => {
             format!("; split {shown} ({other} other archives left out, {first:?} is the first)")
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::common::{
     bytes, column_names, fixture, gzip, labels, message, open, open_as, pixels, plain, write,
 };
-use data::{AttributeKind, Dataset, Preprocess, Split};
+use data::{AttributeKind, DataError, Dataset, Preprocess, Split};
 use tempfile::tempdir;
 
 fn rgb(side: u32) -> Preprocess {
@@ -150,6 +150,14 @@ fn a_folder_of_shards_is_one_set() {
     assert!(
         message(open_as("", folder.path(), Split::Test, &rgb(4))).contains("has no test split")
     );
+    let held_out = tempdir().unwrap();
+    write(held_out.path(), "val_1.tar", &shard);
+    write(held_out.path(), "val_2.tar", &shard);
+    assert!(matches!(
+        open(held_out.path(), &rgb(4)),
+        Err(DataError::HeldOutOnly { folder, .. }) if folder == "val_1.tar"
+    ));
+    assert_eq!(open_as("", held_out.path(), Split::Test, &rgb(4)).unwrap().len(), 6);
     write(folder.path(), "x-train-1.tar", &shard[..1024]);
     let text = message(open(folder.path(), &rgb(4)));
     assert!(text.contains("x-train-1.tar") && text.contains("truncated"), "{text}");

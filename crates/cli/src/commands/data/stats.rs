@@ -191,7 +191,9 @@ impl Report for SplitReport {
         }
         let sizes =
             listed(&self.sizes, |size| format!("{}x{}: {}", size.height, size.width, size.images));
-        lines.push(format!("  height x width{of}  {sizes}"));
+        if !self.sizes.is_empty() {
+            lines.push(format!("  height x width{of}  {sizes}"));
+        }
         let channels = listed(&self.channels, |count| {
             let name = match count.channels {
                 1 => "gray",
@@ -201,13 +203,19 @@ impl Report for SplitReport {
             };
             format!("{name}: {}", count.images)
         });
-        lines.push(format!("  channels{of}  {channels}"));
+        if !self.channels.is_empty() {
+            lines.push(format!("  channels{of}  {channels}"));
+        }
         if !self.classes.is_empty() {
             let counted: usize = self.classes.iter().map(|class| class.images).sum();
             let of = if counted < *images { &*of } else { "" };
             let classes =
                 listed(&self.classes, |class| format!("{}: {}", class.name, class.images));
-            lines.push(format!("  {} classes{of}  {classes}", self.classes.len()));
+            let count = match self.classes.len() {
+                1 => "1 class".to_owned(),
+                count => format!("{count} classes"),
+            };
+            lines.push(format!("  {count}{of}  {classes}"));
         }
         for attribute in &self.attributes {
             let (name, values) = attribute.text(self.examined);
