@@ -72,5 +72,5 @@ pub use preprocess::Preprocess;
 pub use scan::ScanProgress;
 pub use source::Split;
 pub use spec::DataSpec;
-pub use split::{SplitCounts, SplitOptions, select, split};
+pub use split::{SplitCounts, SplitOptions, require_outside, select, split};
 pub use stats::{AttributeStats, DatasetStats, STATS_MAX_COUNTED, STATS_MAX_IMAGES};

@@ -176,7 +176,10 @@ fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Refuses an output folder inside the input: the next reader of the input would read it too.
-pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
+///
+/// # Errors
+/// Returns [`DataError::OutputInsideInput`].
+pub fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
     // Resolves the existing part of a path that is still to be created.
     let real = |path: &Path| {
         std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok())

@@ -80,6 +80,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let options = Options { training: autoencoder, radius: args.radius };
     let dataset = open_dataset(args.spec.get(), args.split, &preprocess, args.output.json)?;
+    if let Some((folder, out)) = dataset.folder().zip(args.out.as_ref().filter(|out| !is_list(out)))
+    {
+        data::require_outside(&folder, out)?;
+    }
     let originals = originals(args, &spec, &dataset)?;
     let found = with_progress(|progress| dedup(&dataset, options, &device, progress))?;
     report::print(&DedupReport::new(args, &dataset, &found), args.output.json);
