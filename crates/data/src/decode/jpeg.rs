@@ -99,6 +99,16 @@ struct Component {
     id: u8,
     /// Horizontal and vertical sampling factors.
     sampling: [u8; 2],
+    /// A bit for each coefficient (in zigzag order) that the scans give to its last bit.
+    exact: u64,
+}
+
+impl Component {
+    /// Whether libjpeg estimates the first coefficients from the neighboring blocks.
+    fn is_smoothed(&self) -> bool {
+        const FIRST: u64 = 0x3FE;
+        self.exact & FIRST != FIRST
+    }
 }
 
 impl<'a> Header<'a> {
@@ -126,7 +136,10 @@ impl<'a> Header<'a> {
             match marker {
                 0xC4 | 0xC8 | 0xCC => {}
                 0xC0..=0xCF => header.frame = header.frame.or_else(|| Frame::read(marker, segment)),
-                0xDA => header.scans += 1,
+                0xDA => {
+                    header.scans += 1;
+                    header.frame.iter_mut().for_each(|frame| frame.complete(segment));
+                }
                 // Readers look for metadata before the image.
                 0xE0..=0xEF if header.scans > 0 => {}
                 0xE0 => header.jfif |= segment.starts_with(b"JFIF\0"),
@@ -150,6 +163,9 @@ impl<'a> Header<'a> {
             return Err("the JPEG data end early".to_owned());
         }
         let frame = self.frame.as_ref().ok_or("the JPEG data have no frame header")?;
+        if frame.process == 2 && frame.components.iter().any(Component::is_smoothed) {
+            return Err("a progressive JPEG without some of its scans is not read".to_owned());
+        }
         match (frame.process, frame.precision) {
             (0..=2, 8) | (3, _) => Ok(frame),
             (0..=2, bits) => Err(format!("JPEG of {bits} bits is not read: save it with 8")),
@@ -190,13 +206,32 @@ impl<'a> Header<'a> {
 impl Frame {
     fn read(marker: u8, segment: &[u8]) -> Option<Self> {
         let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = segment else { return None };
-        let component = |c: &[u8]| Component { id: c[0], sampling: [c[1] >> 4, c[1] & 15] };
+        let component =
+            |c: &[u8]| Component { id: c[0], sampling: [c[1] >> 4, c[1] & 15], exact: 0 };
         Some(Self {
             process: marker & 15,
             precision,
             size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
             components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
         })
+    }
+
+    /// Notes the coefficients that a scan gives to the last bit, by its header (SOS).
+    fn complete(&mut self, header: &[u8]) {
+        let Some((&count, rest)) = header.split_first() else { return };
+        let Some((selected, &[start, end, bits])) = rest.split_at_checked(2 * usize::from(count))
+        else {
+            return;
+        };
+        if bits & 15 > 0 || start > end || end > 63 {
+            return;
+        }
+        let coefficients = u64::MAX << start & u64::MAX >> (63 - end);
+        for component in &mut self.components {
+            if selected.chunks_exact(2).any(|scan| scan[0] == component.id) {
+                component.exact |= coefficients;
+            }
+        }
     }
 
     /// Whether the samples of each component that has half of those of another, in a direction,
