@@ -128,6 +128,10 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::SmallerThanBatch { images, .. } => {
             format!("choose a batch of {images} or fewer, or more images")
         }
+        DataError::Io { error, .. } => match error.kind() {
+            ErrorKind::PermissionDenied => "ask for permission to read it, or move it away".into(),
+            _ => return None,
+        },
         DataError::Malformed { problem, .. }
             if problem.starts_with("truncated") || problem.starts_with("damaged") =>
         {

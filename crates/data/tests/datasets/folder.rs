@@ -281,7 +281,8 @@ fn links_are_followed_and_dead_ones_are_bad_images() {
     assert_eq!((set.len(), set.skipped().len()), (20, 1));
     assert!(set.skipped()[0].name.ends_with("dead.png"));
     symlink(folder.path(), folder.path().join("good/loop")).unwrap();
-    assert!(message(open(folder.path(), &rgb(4))).contains("loop"));
+    let text = message(open(folder.path(), &rgb(4)));
+    assert!(text.contains("good/loop") && text.contains("leads back"), "{text}");
 }
 
 #[test]

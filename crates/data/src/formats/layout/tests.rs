@@ -344,7 +344,7 @@ fn labels_come_from_side_files() {
     );
     for table in [r#"[["0.png",1]]"#, r#"[["0.png",1],["./0.png",0],["1.png",0]]"#] {
         let table = format!("{{\"labels\": {table}}}");
-        let files = [image("0.png"), image("1.png"), ("dataset.json", &table)];
+        let files = [image("0.png"), image("1.png"), ("dataset.json", table.as_str())];
         assert!(arrange_files(&files, Split::Train).is_err(), "{table}");
     }
 }
