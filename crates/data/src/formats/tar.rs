@@ -174,6 +174,14 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
     Ok(Shards { shards, split: Split::Train, left_out })
 }
 
+/// Reads archives that follow each other in one file; the zeros that mark the end of each would
+/// end the reading.
+fn read_past_zeros<R: Read>(stream: R) -> Archive<R> {
+    let mut archive = Archive::new(stream);
+    archive.set_ignore_zeros(true);
+    archive
+}
+
 /// Name, start and length of each file in an archive.
 fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     let as_io = |error| io_error(path, error);
@@ -185,7 +193,7 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
             "truncated: {length} bytes are not a whole number of blocks of {BLOCK}"
         )));
     }
-    let mut archive = Archive::new(&file);
+    let mut archive = read_past_zeros(&file);
     let (mut files, mut end, mut records) = (Vec::new(), 0, PaxRecords::Valid);
     for entry in archive.entries_with_seek().map_err(as_io)? {
         let mut entry = entry.map_err(|error| bad(problem(&error)))?;
@@ -203,7 +211,7 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
         }
     }
     if records == PaxRecords::Suspect {
-        check_raw_pax(Archive::new(file_io::open(path).map_err(as_io)?)).map_err(bad)?;
+        check_raw_pax(read_past_zeros(file_io::open(path).map_err(as_io)?)).map_err(bad)?;
     }
     // A block of zeros marks the end; without it the archive may have had more files.
     let mut mark = [1; BLOCK as usize];
@@ -240,7 +248,7 @@ fn open_compressed(
         let available = length.saturating_mul(MAX_DEFLATE_RATIO).saturating_add(1 << 20);
         let limit = limit.min(available);
         let stream = compression.unpack(file);
-        Ok::<_, DataError>(Archive::new(LimitedReader { stream, left: limit, limit }))
+        Ok::<_, DataError>(read_past_zeros(LimitedReader { stream, left: limit, limit }))
     };
     let mut archive = open()?;
     let (mut members, mut files, mut records) = (Vec::new(), Vec::new(), PaxRecords::Valid);

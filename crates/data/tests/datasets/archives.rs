@@ -133,6 +133,21 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
+fn archives_may_follow_each_other_in_one_file() {
+    let folder = tempdir().unwrap();
+    plain(folder.path(), "x.png", 2, [1; 3]);
+    let png = fs::read(folder.path().join("x.png")).unwrap();
+    let first = tar(&[("0.png", &png[..])]);
+    let both = [first, tar(&[("1.png", &png[..]), ("2.png", &png[..])])].concat();
+    for (name, content) in [("x.tar", both.clone()), ("x.tar.gz", gzip(&both))] {
+        write(folder.path(), name, &content);
+        assert_eq!(open(&folder.path().join(name), &rgb(2)).unwrap().len(), 3, "{name}");
+    }
+    write(folder.path(), "y.tar", &[&both[..], &[7; 1024]].concat());
+    assert!(message(open(&folder.path().join("y.tar"), &rgb(2))).contains("damaged"));
+}
+
+#[test]
 fn a_folder_of_shards_is_one_set() {
     let folder = tempdir().unwrap();
     let shard = fs::read(fixture("archives/cls.tar")).unwrap();
