@@ -19,7 +19,7 @@ use super::{
 pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
     let header = Header::read(bytes);
     let frame = header.check()?;
-    let orientation = orientation::of_metadata(header.exif, header.xmp);
+    let orientation = orientation::of_metadata(Some(&header.exif), header.xmp);
     if header.is_common(frame) {
         let image = open_by_library(Cow::Borrowed(bytes), ImageFormat::Jpeg, None)?;
         return Ok(EncodedImage { orientation, ..image });
@@ -80,7 +80,8 @@ struct Header<'a> {
     jfif: bool,
     /// The color transform of Adobe's marker.
     adobe: Option<u8>,
-    exif: Option<&'a [u8]>,
+    /// Without its prefix; empty if there is none.
+    exif: Vec<u8>,
     xmp: Option<&'a [u8]>,
 }
 
@@ -127,13 +128,14 @@ impl<'a> Header<'a> {
                 0xC0..=0xCF => header.frame = header.frame.or_else(|| Frame::read(marker, segment)),
                 0xDA => header.scans += 1,
                 0xE0 => header.jfif |= segment.starts_with(b"JFIF\0"),
-                0xE1 if segment.starts_with(b"Exif\0\0") => {
-                    header.exif = header.exif.or(Some(segment));
-                }
-                0xE1 => {
-                    let xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0");
-                    header.xmp = xmp.or(header.xmp);
-                }
+                0xE1 => match segment.strip_prefix(b"Exif\0\0") {
+                    // More than 64 KB continue in the next segment.
+                    Some(exif) => header.exif.extend_from_slice(exif),
+                    None => {
+                        let xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0");
+                        header.xmp = xmp.or(header.xmp);
+                    }
+                },
                 0xEE if segment.starts_with(b"Adobe") => header.adobe = segment.get(11).copied(),
                 _ => {}
             }
