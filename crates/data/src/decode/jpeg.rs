@@ -2,7 +2,9 @@
 //!
 //! The image library's decoder is the faster one, but reads some kinds wrongly or not at all:
 //! sequential files of several scans, unusual subsampling, lossless files, and colors for which two
-//! of its markers disagree. Those go to `jpeg_decoder`. The image library's also
+//! of its markers disagree. Those go to `jpeg_decoder`. So do files whose colors are subsampled and
+//! whose last blocks are padded: libjpeg interpolates colors up to the image's edge, the image
+//! library into the padding. The image library's also
 //! interpolates the subsampled colors of an image at most 4 pixels wide, which libjpeg repeats.
 
 use std::borrow::Cow;
@@ -167,7 +169,8 @@ impl<'a> Header<'a> {
         });
         let disputed =
             self.jfif && frame.components.len() == 3 && (self.adobe == Some(0) || frame.is_rgb());
-        frame.process != 3 && (progressive || self.scans == 1) && sampled && !disputed
+        let read = frame.process != 3 && (progressive || self.scans == 1) && sampled && !disputed;
+        read && !frame.interpolates_padding()
     }
 
     /// The colors that libjpeg takes the components for.
@@ -195,6 +198,17 @@ impl Frame {
             precision,
             size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
             components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
+        })
+    }
+
+    /// Whether colors of half the width or height are interpolated beyond the image, in its last
+    /// column or row: those of an even size, in blocks that the image does not fill.
+    fn interpolates_padding(&self) -> bool {
+        let Some((first, rest)) = self.components.split_first() else { return false };
+        (0..2).any(|k| {
+            let [size, most] = [self.size[k], first.sampling[k].into()];
+            let halved = rest.iter().any(|component| 2 * u16::from(component.sampling[k]) == most);
+            halved && size % 2 == 0 && size % (8 * most) != 0
         })
     }
 
