@@ -26,6 +26,7 @@ mod tag {
     pub const SAMPLES_PER_PIXEL: u16 = 277;
     pub const STRIP_BYTE_COUNTS: u16 = 279;
     pub const PLANAR_CONFIGURATION: u16 = 284;
+    pub const PREDICTOR: u16 = 317;
     pub const COLOR_MAP: u16 = 320;
     pub const TILE_OFFSETS: u16 = 324;
     pub const TILE_BYTE_COUNTS: u16 = 325;
@@ -64,8 +65,8 @@ struct Layout {
     reversed: bool,
     /// Reds, greens, blues of a palette.
     color_map: Vec<u8>,
-    /// Where the number of the photometric interpretation is, and the bytes of "black is zero".
-    patch: (usize, Vec<u8>),
+    /// What the library is told instead: where a tag's value is, and other bytes for it.
+    patches: Vec<(usize, Vec<u8>)>,
 }
 
 pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
@@ -159,10 +160,17 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
             jpeg::check_tiff_chunk(bytes.get(start..end).ok_or("it ends early")?)?;
         }
     }
-    let place = ifd.place(tag::PHOTOMETRIC_INTERPRETATION).ok_or("its directory is damaged")?;
-    let mut black_is_zero = vec![0; place.len()];
-    let last = if ifd.big_endian { place.len() - 1 } else { 0 };
-    black_is_zero[last] = 1;
+    // "Black is zero", and no predictor where libtiff ignores it: in other compressions than LZW
+    // and Deflate.
+    let mut ones = vec![tag::PHOTOMETRIC_INTERPRETATION];
+    if !matches!(compression, 5 | 8 | 32946) {
+        ones.push(tag::PREDICTOR);
+    }
+    let patch = |place: std::ops::Range<usize>| {
+        let mut one = vec![0; place.len()];
+        one[if ifd.big_endian { place.len() - 1 } else { 0 }] = 1;
+        (place.start, one)
+    };
     Ok(Layout {
         size: size.map(|side| side as usize),
         photometric,
@@ -173,7 +181,12 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
         chunks,
         reversed: number(tag::FILL_ORDER, 1) == 2 && compression != JPEG,
         color_map,
-        patch: (place.start, black_is_zero),
+        patches: ones
+            .into_iter()
+            .filter_map(|tag| ifd.place(tag))
+            .filter(|place| !place.is_empty())
+            .map(patch)
+            .collect(),
     })
 }
 
@@ -243,8 +256,9 @@ fn chunks(ifd: &Ifd<'_>, tiled: bool) -> Vec<(usize, usize)> {
 
 fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
     let mut bytes = bytes.to_vec();
-    let (at, black_is_zero) = &layout.patch;
-    bytes[*at..*at + black_is_zero.len()].copy_from_slice(black_is_zero);
+    for (at, value) in &layout.patches {
+        bytes[*at..*at + value.len()].copy_from_slice(value);
+    }
     if layout.reversed {
         for &(start, length) in &layout.chunks {
             let end = start.saturating_add(length).min(bytes.len());
