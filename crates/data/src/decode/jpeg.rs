@@ -39,7 +39,9 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
 /// Checks a strip or tile of a TIFF file.
 pub(super) fn check_tiff_chunk(chunk: &[u8]) -> Result<(), String> {
     let header = Header::read(chunk);
-    match header.is_common(header.check()?) {
+    let frame = header.check()?;
+    // The library reads gray with alpha, two components, as something else.
+    match header.is_common(frame) && frame.components.len() != 2 {
         true => Ok(()),
         false => {
             Err("its kind of JPEG is not read in TIFF: save it with LZW or Deflate".to_owned())
