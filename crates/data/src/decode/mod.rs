@@ -124,6 +124,7 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<EncodedImage<'a>, String> {
     let image = match format {
         ImageFormat::Jpeg => jpeg::open(bytes)?,
         ImageFormat::Png => {
+            png::check_transparency(bytes)?;
             let exif = png::exif(bytes);
             open_by_library(png::with_end(bytes), format, exif.as_deref())?
         }
