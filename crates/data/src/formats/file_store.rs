@@ -21,8 +21,10 @@ pub(super) trait FileStore: Send + Sync {
         None
     }
 
-    /// Frees the memory that only `read` needs.
-    fn drop_cache(&mut self) {}
+    /// Frees the memory that only `read` needs, and returns its bytes.
+    fn drop_cache(&mut self) -> u64 {
+        0
+    }
 }
 
 /// A file in a folder or an archive.

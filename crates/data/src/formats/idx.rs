@@ -188,9 +188,10 @@ impl Source for IdxSource {
         &self.class_names
     }
 
-    fn drop_cache(&mut self) {
-        if let IdxPixels::Memory(pixels) = &mut self.pixels {
-            *pixels = Vec::new();
+    fn drop_cache(&mut self) -> u64 {
+        match &mut self.pixels {
+            IdxPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
+            IdxPixels::File(_) => 0,
         }
     }
 }

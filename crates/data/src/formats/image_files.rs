@@ -166,7 +166,7 @@ impl EncodedStore for ImageFiles {
         self.table.as_deref()
     }
 
-    fn drop_cache(&mut self) {
-        self.store.drop_cache();
+    fn drop_cache(&mut self) -> u64 {
+        self.store.drop_cache()
     }
 }

@@ -147,9 +147,10 @@ impl Source for PlanarSource {
         self.attributes.of(index).to_vec()
     }
 
-    fn drop_cache(&mut self) {
-        if let PlanarPixels::Memory(pixels) = &mut self.pixels {
-            *pixels = Vec::new();
+    fn drop_cache(&mut self) -> u64 {
+        match &mut self.pixels {
+            PlanarPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
+            PlanarPixels::Files(_) => 0,
         }
     }
 }

@@ -444,8 +444,8 @@ impl FileStore for TarContents {
         start.ok_or_else(|| "it is not in memory".to_owned())
     }
 
-    fn drop_cache(&mut self) {
-        self.files = Vec::new();
+    fn drop_cache(&mut self) -> u64 {
+        std::mem::take(&mut self.files).iter().flatten().map(|content| content.len() as u64).sum()
     }
 }
 

@@ -206,10 +206,11 @@ fn check_memory(
     Ok(needed)
 }
 
-/// The memory of a run in bytes, with its images.
+/// The most memory of a run in bytes, with its images: while they are decoded or later.
 fn run_memory(recipe: &Recipe, dataset: &Dataset) -> Result<u64, CliError> {
     let run = ::train::estimate_memory(recipe, dataset.is_cached())?;
-    Ok(memory::PROGRAM_BYTES.saturating_add(run).saturating_add(dataset.cached_bytes()))
+    let beside = run.max(dataset.source_bytes());
+    Ok(memory::PROGRAM_BYTES.saturating_add(beside).saturating_add(dataset.cached_bytes()))
 }
 
 /// Opens the dataset; its summary is printed later, below the networks. Images that do not fit into
