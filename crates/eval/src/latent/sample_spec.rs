@@ -14,8 +14,6 @@ use train::{Sampler, TrainError, generator_condition};
 
 /// Philox stream of the noise around a result of arithmetic.
 const NOISE: u64 = 0x6e6f_6973;
-/// The most latents, and images, of one specification.
-const MAX_COUNT: usize = 1_000_000;
 
 /// Consecutive latents of a seed: the index of the first, and their number.
 pub type Span = [usize; 2];
@@ -151,7 +149,8 @@ impl LatentSource {
                     .map(|[first, count]| first.saturating_add(*count))
                     .max()
                     .unwrap_or(0);
-                if end > MAX_COUNT || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0))
+                if end > SampleSpec::MAX_IMAGES
+                    || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0))
                 {
                     return Err(invalid(format!("rows up to {end}, truncation {truncation:?}")));
                 }
@@ -191,6 +190,9 @@ impl LatentSource {
 }
 
 impl SampleSpec {
+    /// The most images of one specification, and latents.
+    pub const MAX_IMAGES: usize = 1_000_000;
+
     /// One image per latent, in a grid, one after the other.
     pub fn plain(
         latents: Vec<LatentSource>,
@@ -222,7 +224,7 @@ impl SampleSpec {
     /// was read from a file may be anything.
     pub fn inputs(&self, recipe: &Recipe) -> Result<(Tensor, Option<Tensor>), EvalError> {
         let (count, images) = (self.len(), self.combinations.len());
-        if count == 0 || [count, images, self.cells.len()].iter().any(|&n| n > MAX_COUNT) {
+        if count == 0 || [count, images, self.cells.len()].iter().any(|&n| n > Self::MAX_IMAGES) {
             return Err(invalid(format!("{count} latents, {images} images")));
         }
         let rows =
