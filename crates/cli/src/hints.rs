@@ -243,7 +243,7 @@ fn read_hint(kind: ErrorKind) -> &'static str {
     match kind {
         NotFound | NotADirectory => "check the path",
         PermissionDenied => "ask for permission to read it",
-        IsADirectory => "give a file",
+        IsADirectory | InvalidInput => "give a file",
         _ => "check the disk",
     }
 }

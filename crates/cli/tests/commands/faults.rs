@@ -155,6 +155,7 @@ fn special_files_are_refused() {
     }
     let recipe = dir.run(&["recipes", "/dev/zero"]);
     recipe.refused(1, &["/dev/zero", "a device, not a regular file"]);
+    dir.refused(1, &["info", "/dev/zero"], &["a device, not a regular file: give a file"]);
     // A recipe has a limit, too.
     File::create(dir.path("long.toml")).unwrap().set_len(1 << 40).unwrap();
     dir.refused(1, &["recipes", "long.toml"], &["long.toml", "more than 1048576 bytes"]);
