@@ -384,8 +384,8 @@ fn problem(error: &io::Error) -> String {
         io::ErrorKind::UnexpectedEof => "truncated: it ends early".to_owned(),
         io::ErrorKind::FileTooLarge => one_line(error),
         io::ErrorKind::OutOfMemory => {
-            "its window is too large to be unpacked in memory: unpack it, or compress it at a \
-             lower level"
+            "its content, or the window of its compression, is too large for the memory: unpack \
+             it, or compress it at a lower level"
                 .to_owned()
         }
         _ => format!("damaged: {}", one_line(error)),
