@@ -107,6 +107,46 @@ fn groups_stay_together_and_the_table_goes_along() {
 }
 
 #[test]
+fn classes_and_attributes_of_other_files_go_along() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("numbers");
+    let mut table = "file_name,label,hue,size\n".to_owned();
+    for k in 0..20 {
+        plain(&folder, &format!("part/{k:02}.png"), 4, [k, 2 * k, 0]);
+        let [class, hue] = [["odd", "red"], ["even", "green"]][usize::from(k % 2 == 0)];
+        table += &format!("part/{k:02}.png,{class},{hue},{k}\n");
+    }
+    write(&folder, "metadata.csv", table.as_bytes());
+    let preprocess = Preprocess::new([4, 4], 3);
+    let open = |path: &Path, split| {
+        Dataset::open(path.to_str().unwrap(), split, &preprocess, &|_| ()).unwrap()
+    };
+    let whole = open(&folder, Split::Train);
+    let described = |set: &Dataset| {
+        let one = |k: usize| {
+            let name = set.image_name(k);
+            let name = Path::new(&name).file_name().unwrap().to_str().unwrap().to_owned();
+            let class = set.class_names()[set.label(k).unwrap() as usize].clone();
+            (name, class, set.attributes(k))
+        };
+        (0..set.len()).map(one).collect::<Vec<_>>()
+    };
+    let selected = place.path().join("selected");
+    data::select(&whole, &[0, 3, 6, 7], &selected).unwrap();
+    let all = described(&whole);
+    let four = [0, 3, 6, 7].map(|k| all[k].clone());
+    let found = open(&selected, Split::Train);
+    assert_eq!(described(&found), four);
+    assert_eq!(found.attribute_columns(), whole.attribute_columns());
+    let out = place.path().join("split");
+    run(&folder, &out, &options(0.2)).unwrap();
+    let mut both = described(&open(&out, Split::Train));
+    both.extend(described(&open(&out, Split::Test)));
+    both.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(both, all);
+}
+
+#[test]
 fn invalid_splits_are_errors() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");

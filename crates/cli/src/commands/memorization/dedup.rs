@@ -42,8 +42,9 @@ pub struct Args {
     #[command(flatten)]
     seed: SeedArg,
     /// Output path: the dataset without duplicates. DIR: the files of a folder of images (linked,
-    /// or copied) with their attributes.csv; of another dataset, PNG files of the original size (or
-    /// --image) in a folder per class. FILE.txt: only the names of the images kept, one per line.
+    /// or copied) with their classes and attributes; of another dataset, PNG files of the original
+    /// size (or --image) in a folder per class. FILE.txt: only the names of the images kept, one
+    /// per line.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Image size that --out writes of a dataset that is no folder [default: the images'
