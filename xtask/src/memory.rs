@@ -34,7 +34,7 @@ struct Configuration {
     recipe: &'static str,
 }
 
-const CONFIGURATIONS: [Configuration; 14] = [
+const CONFIGURATIONS: [Configuration; 15] = [
     Configuration { name: "small", images: [28, 512], recipe: "base = \"small\"" },
     Configuration {
         name: "torch, width 16",
@@ -101,6 +101,11 @@ const CONFIGURATIONS: [Configuration; 14] = [
         images: [128, 128],
         recipe: "base = \"torch\"\ntrain.batch = 16\nimage.size = [128, 128]\ntrain.ema = 0.999",
     },
+    Configuration {
+        name: "torch, batch 8",
+        images: [64, 256],
+        recipe: "base = \"torch\"\ntrain.batch = 8",
+    },
     Configuration { name: "modern", images: [64, 256], recipe: "base = \"modern\"" },
     Configuration {
         name: "resize and max-pool",
@@ -112,7 +117,7 @@ const CONFIGURATIONS: [Configuration; 14] = [
 ];
 
 /// Steps of a run: the memory no longer grows then.
-const STEPS: &str = "4";
+const STEPS: &str = "6";
 /// Time between two readings of the peak, which only grows.
 const POLL: Duration = Duration::from_millis(1);
 /// The ratios of estimate and peak that pass: from the peak to 20 % above it.
