@@ -261,11 +261,11 @@ pub enum IdxProblem {
 /// An image that could not be decoded and is left out of the dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedImage {
-    /// Its path inside the dataset.
+    /// The image's path inside the dataset.
     pub name: String,
     /// The reason, in one line.
     pub reason: String,
-    /// Its position among the skipped images, counted from 1.
+    /// The image's position among the skipped ones, counted from 1.
     pub ordinal: usize,
     /// The number of images in the dataset, good and bad.
     pub found: usize,

@@ -54,7 +54,7 @@ pub enum LayoutNote {
         column: String,
         /// The line of the first cell that is not a number.
         line: u64,
-        /// That cell.
+        /// The content of that cell.
         cell: String,
     },
     /// A column of numbers that is left out because cells are empty.

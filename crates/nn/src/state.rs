@@ -64,7 +64,7 @@ pub(crate) fn adapt_names(expected: &[(String, TensorSpec)], given: StateDict) -
     adapted
 }
 
-/// What all given names have in front of the expected ones, if it is more than nothing.
+/// The prefix, up to a dot, that all given names have before the expected ones; `None` if none.
 fn shared_prefix(expected: &[(String, TensorSpec)], given: &StateDict) -> Option<String> {
     let first = given.keys().next()?;
     let prefix = expected.iter().find_map(|(name, _)| first.strip_suffix(name.as_str()))?;

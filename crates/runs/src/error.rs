@@ -116,13 +116,13 @@ pub enum FrameProblem {
 }
 
 impl ArtifactError {
-    /// For `map_err` on a write.
+    /// Wraps the I/O error of a write, for `map_err`.
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Write { path, source }
     }
 
-    /// For `map_err` on a read.
+    /// Wraps the I/O error of a read, for `map_err`.
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Read { path, source }

@@ -53,7 +53,7 @@ enum Table {
 
 /// The flags of all runs: small enough for hundreds of runs on a plain CPU.
 const COMMON: &str = "--data fashion-mnist --batch 64 --device cpu --threads 1";
-/// For rows that do not name a recipe.
+/// The networks of rows that do not name a recipe.
 const NETWORKS: &str = "--recipe small --set generator.width=16 --set discriminator.width=16";
 /// The exit code of a run that the training monitor stopped.
 const DIVERGED: i32 = 3;

@@ -23,9 +23,9 @@ pub type Contents = BTreeMap<String, Vec<u8>>;
 pub struct Job {
     pub name: &'static str,
     args: Vec<String>,
-    /// What it writes.
+    /// The contents that the command writes.
     pub whole: Contents,
-    /// Its duration, and the number of its system calls that change files.
+    /// The command's duration, and the number of its system calls that change files.
     pub time: Duration,
     pub calls: u64,
 }

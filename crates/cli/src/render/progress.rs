@@ -119,7 +119,7 @@ fn open_bar() -> Option<ProgressBar> {
     open.iter().rev().filter_map(WeakProgressBar::upgrade).find(|bar| !bar.is_finished())
 }
 
-/// What a bar counts, and how far it is.
+/// The task of a bar with its position, as text.
 fn describe(bar: &ProgressBar) -> String {
     let task = match bar.message() {
         empty if empty.is_empty() => "working".to_owned(),

@@ -67,7 +67,7 @@ fn read_uncommon(bytes: &[u8], transform: ColorTransform) -> Result<DynamicImage
     from_samples(size, channels, pixels)
 }
 
-/// What the markers of a file say.
+/// The contents of a file's markers.
 #[derive(Default)]
 struct Header<'a> {
     /// Whether the markers lead from the start of the image to its end (EOI). The decoders are

@@ -8,7 +8,7 @@ const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xAE, 0x42, 0x60, 0x8
 
 struct Chunk<'a> {
     kind: [u8; 4],
-    /// As much of its data as there is.
+    /// The chunk's data, as far as the file has it.
     data: &'a [u8],
     start: usize,
     /// Whether all of it is there, its checksum included.

@@ -8,7 +8,7 @@ use imaging::is_signed;
 use crate::decode::{has_image_extension, is_image_start};
 use crate::foreign::isobmff_image;
 
-/// What a file is to a dataset.
+/// The role of a file in a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     Image,

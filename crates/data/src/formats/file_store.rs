@@ -30,9 +30,9 @@ pub(super) trait FileStore: Send + Sync {
 pub(crate) struct FileEntry {
     /// The index of its archive, where several archives are one dataset.
     pub shard: u32,
-    /// Its path inside the folder or archive, with `/` between the components.
+    /// The file's path inside the folder or archive, with `/` between the components.
     pub path: Vec<u8>,
-    /// Its index in the store.
+    /// The file's index in the store.
     pub number: usize,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct ImageFiles {
 /// One image.
 struct ImageFile {
     name: String,
-    /// Its index in the store.
+    /// The file's index in the store.
     number: usize,
 }
 

@@ -31,7 +31,7 @@ use crate::source::Split;
 pub(super) struct ListedFile<'a> {
     /// The index of its archive, where several archives are one dataset.
     pub shard: u32,
-    /// Its path, with `/` between the components.
+    /// The file's path, with `/` between the components.
     pub path: &'a [u8],
     pub kind: FileKind,
 }
@@ -54,7 +54,7 @@ pub(super) type ReadFile<'a> = &'a dyn Fn(usize) -> Result<Vec<u8>, String>;
 pub(super) struct Listing<'a> {
     /// The folder or archive, for messages.
     pub root: &'a Path,
-    /// Whether it is a folder.
+    /// Whether the dataset is a folder, not an archive.
     pub is_folder: bool,
     /// The format's name, for messages.
     pub format: &'static str,
@@ -241,7 +241,7 @@ fn note_unread(
 /// Images below a folder.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// With its slash.
+    /// The folder's path, with a slash at its end.
     pub folder: Vec<u8>,
     /// Indices of files, in order.
     pub images: Vec<usize>,

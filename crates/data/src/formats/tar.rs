@@ -268,7 +268,7 @@ fn open_compressed(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PaxRecords {
     Valid,
-    /// It met a record that is malformed, or that has a line break in its value.
+    /// A record is malformed, or has a line break in its value.
     Suspect,
 }
 

@@ -77,11 +77,11 @@ pub struct AblationEffect {
 /// Fractions of images in which the scorer detects the object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DetectionRates {
-    /// With all maps.
+    /// The rate with all feature maps.
     pub before: f64,
-    /// Without the dropped maps.
+    /// The rate without the dropped maps.
     pub after: f64,
-    /// Without as many random maps, for each control.
+    /// The rate without as many random maps, for each control.
     pub controls: Vec<f64>,
 }
 

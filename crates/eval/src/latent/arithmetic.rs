@@ -14,7 +14,7 @@ pub struct Equation(pub [Vec<usize>; 3]);
 /// Uniform noise U(−amplitude, amplitude) that is added to the result for its 8 neighbors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResultNoise {
-    /// The seed.
+    /// The random seed of the noise.
     pub seed: u64,
     /// The amplitude: 0.25 in the paper.
     pub amplitude: f32,

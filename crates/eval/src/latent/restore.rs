@@ -20,7 +20,7 @@ pub enum Corruption {
     Mask(Vec<bool>),
     /// The image is downsampled: each pixel is the mean of `factor` × `factor` pixels.
     Downsampled {
-        /// The factor.
+        /// The factor of the downsampling.
         factor: usize,
     },
     /// Noise is added to all pixels.
@@ -41,7 +41,7 @@ pub struct RestoreOptions {
 pub struct Restoration {
     /// `[1, latent]`.
     pub latent: Tensor,
-    /// Its condition, `[1, K]`.
+    /// The latent's condition, `[1, K]`.
     pub condition: Option<Tensor>,
     /// The generator's image, `[H, W, C]`.
     pub generated: Vec<f32>,

@@ -26,17 +26,17 @@ pub type Span = [usize; 2];
 pub enum LatentSource {
     /// Rows of the latents that a seed gives.
     Seed {
-        /// The seed.
+        /// The random seed of the latents.
         seed: u64,
         /// The truncation ψ, if they are truncated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         truncation: Option<f64>,
-        /// The rows.
+        /// The rows of latents.
         rows: Vec<Span>,
     },
     /// Independent values of U(−amplitude, amplitude).
     Noise {
-        /// The seed.
+        /// The random seed.
         seed: u64,
         /// The amplitude.
         amplitude: f32,

@@ -12,9 +12,9 @@ const WIDEN: usize = 2;
 
 /// The SVMs that do best on validation rows.
 pub struct SelectedSvm {
-    /// The SVMs.
+    /// The trained SVMs, one for each class.
     pub svms: LinearSvms,
-    /// Their C.
+    /// The inverse regularization strength C of the SVMs.
     pub cost: f64,
     /// The number of correctly classified validation rows.
     pub correct: usize,

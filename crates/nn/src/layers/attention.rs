@@ -16,7 +16,7 @@ use tensor::{Activation, Tensor};
 /// and no other follows. γ starts at 0, so that the layer starts as the identity. In a state dict:
 /// `f.weight`, `g.weight`, `h.weight`, `gamma` `[1]`.
 pub struct SelfAttention {
-    /// f, g and h.
+    /// The 1×1 convolutions f, g and h.
     convs: Box<[Conv2d; 3]>,
     gamma: Param,
 }

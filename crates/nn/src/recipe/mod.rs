@@ -64,7 +64,7 @@ pub struct Recipe {
     pub name: String,
     /// One sentence on its source and purpose.
     pub description: String,
-    /// The images.
+    /// The size, channels and preprocessing of images.
     pub image: ImageConfig,
     /// The generator.
     pub generator: GeneratorConfig,
@@ -91,7 +91,7 @@ pub struct Recipe {
     pub condition: Option<ConditionConfig>,
     /// The optimizers.
     pub optimizer: OptimizerConfig,
-    /// The schedule.
+    /// The training loop: length, batches, order of updates, EMA.
     pub train: TrainConfig,
 }
 

@@ -225,9 +225,9 @@ pub(crate) fn is_direct(params: &ConvParams) -> bool {
 
 /// The weight, packed for the direct input gradient of one geometry.
 pub(crate) enum InputGradWeight {
-    /// For images of few channels.
+    /// The weight for images of few channels.
     FewChannels(Packed),
-    /// For the other images, by stride phases.
+    /// The weight for other images, by stride phases.
     StridePhases(StridePhases),
 }
 

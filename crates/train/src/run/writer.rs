@@ -214,7 +214,7 @@ impl Clock {
         }
     }
 
-    /// Adds a step.
+    /// Adds the duration of a step.
     pub fn add_step(&mut self, elapsed: Duration) {
         self.total += elapsed;
         self.since_row += elapsed;

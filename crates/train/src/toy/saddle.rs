@@ -117,7 +117,7 @@ impl Method {
         Self::Extragradient,
     ];
 
-    /// The name.
+    /// The update rule's name in plots and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Simultaneous => "simultaneous SGD",
@@ -182,7 +182,7 @@ impl Method {
 /// The iterates of an update rule.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Trajectory {
-    /// The method.
+    /// The update rule.
     pub method: Method,
     /// The initial point and the point after each step; NaN or infinite after divergence.
     pub points: Vec<[f64; 2]>,

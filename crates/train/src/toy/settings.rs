@@ -14,7 +14,7 @@ pub enum ToyDataset {
 }
 
 impl ToyDataset {
-    /// The mixture.
+    /// The mixture of Gaussians that the name stands for.
     pub fn mixture(self) -> Mixture {
         match self {
             Self::Ring => Mixture::ring(),

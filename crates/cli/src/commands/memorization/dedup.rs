@@ -147,7 +147,7 @@ struct DedupReport {
     images: usize,
     groups: usize,
     left_out: usize,
-    /// Those left out whose distance is that of unrelated images.
+    /// Images left out whose distance is that of unrelated images.
     borderline: usize,
     distinct_codes: usize,
     informative_bits: u32,
