@@ -1,4 +1,4 @@
-//! `memory`: the memory estimate of `dcgan train` beside the peak of the process that trains.
+//! `memory`: the memory estimate of `dcgan train`, compared with the peak of the process.
 
 use crate::bench::peak_resident;
 use clap::Args;

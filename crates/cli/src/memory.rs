@@ -99,7 +99,7 @@ fn available_below(root: &Path) -> Option<Available> {
 /// Address space that the threads of a command will reserve, most of it never used: each has a
 /// stack of 2 MiB, and glibc gives each an arena of 64 MiB.
 fn thread_address_space() -> u64 {
-    // Beside those of rayon there are the loader, the writer and a progress bar.
+    // In addition to those of rayon there are the loader, the writer and a progress bar.
     (rayon::current_num_threads() as u64 + 3) * (66 << 20)
 }
 

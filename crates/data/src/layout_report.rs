@@ -32,7 +32,7 @@ pub enum LayoutNote {
         /// The directories.
         folders: Vec<String>,
     },
-    /// Images that this program drew or generated, beside others.
+    /// Images that this program drew or generated, among others.
     OwnImages {
         /// The number of images.
         count: usize,

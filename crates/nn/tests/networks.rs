@@ -251,7 +251,7 @@ fn state_dicts_of_other_programs_may_have_a_prefix_and_lack_counts() {
         }
         g.load_state_dict(&good).expect("the network's own");
     }
-    // A prefix of some names only is none, and no other tensor may be missing.
+    // A prefix of only some names is not removed, and no other tensor may be missing.
     let mut mixed = renamed("module.", true);
     let (name, tensor) = mixed.pop_last().expect("not empty");
     mixed.insert(name.replace("module.", ""), tensor);

@@ -637,7 +637,7 @@ fn layouts_are_told_in_one_line() {
     assert!(ended.err.contains("1 HEIC file is not read"), "{}", ended.err);
     let event = dir.ok(&train("set", &["--json"])).event("data");
     assert_eq!((&event["layout"], event["notes"].as_array().unwrap().len()), (&line.into(), 1));
-    // One class tells nothing apart, and an image in the wrong place does not remove two of them.
+    // One class distinguishes nothing, and a misplaced image does not remove two of them.
     let by_class = |data: &'static str| train(data, &["--condition", "class"]);
     fs::rename(dir.path("photos/000.png"), dir.path("set/train/x.png")).unwrap();
     let ended = dir.ok(&by_class("set"));
@@ -649,7 +649,7 @@ fn layouts_are_told_in_one_line() {
     let labels = format!("{{\"labels\": [{}]}}", rows.join(","));
     fs::write(dir.path("photos/dataset.json"), labels).unwrap();
     dir.refused(1, &by_class("photos"), &["one class, \"0\"", "two or more classes"]);
-    // A held-out split alone is no training set.
+    // A held-out split alone is not a training set.
     fs::create_dir(dir.path("coco")).unwrap();
     fs::rename(dir.path("set/train"), dir.path("coco/val2017")).unwrap();
     dir.refused(1, &train("coco", &[]), &["val2017", "held-out", "name the folder itself"]);

@@ -48,7 +48,7 @@ fn no_link_in_a_run_directory_is_followed() {
     fs::create_dir(dir.path("new")).unwrap();
     symlink(&victim, dir.path("new/.lock")).unwrap();
     dir.refused(1, &TestDir::training(&["--steps", "1", "--out", "new"]), &["new", "link"]);
-    // What is written anew replaces a link: config.toml, and the images at the end.
+    // What is written again replaces a link: config.toml, and the images at the end.
     for name in ["config.toml", "losses.png", "timelapse.gif"] {
         fs::remove_file(dir.path("run").join(name)).unwrap();
         symlink(&victim, dir.path("run").join(name)).unwrap();
@@ -262,7 +262,7 @@ fn lost_output_is_a_failure_and_a_closed_pipe_is_none() {
         let ended = Ended::of(dir.command(args).stdout(writer).output().unwrap());
         assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{args:?}");
     }
-    // A run goes on, since its files are not lost.
+    // A run continues, since its files are not lost.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let train = TestDir::training(&["--steps", "3", "--log-every", "1", "--out", "full"]);
     Ended::of(dir.command(&train).stdout(full).output().unwrap())

@@ -135,7 +135,7 @@ fn texts_are_not_images_whatever_they_begin_with() {
     ] {
         files.push((name.to_owned(), text.as_bytes().to_vec()));
     }
-    // Without an extension, the content tells an image.
+    // Without an extension, the content decides whether a file is an image.
     files.push(("photo".to_owned(), png(9)));
     for path in all_forms(folder.path(), &files) {
         let set = open(&path, &rgb(2)).unwrap();

@@ -260,7 +260,7 @@ mod tests {
         let mask: Vec<bool> = (0..16).map(|p| p == 3).collect();
         let masked = Corruption::Mask(mask.clone());
         assert_eq!(masked.apply(&whole, [4, 4, 1]).unwrap()[3], 0.0);
-        // Pixels generated in the hole are no error.
+        // Pixels generated in the hole do not count as errors.
         let mut other = whole.clone();
         other[3] = -1.0;
         assert_eq!(known_error(&masked, &other, &whole, [4, 4, 1]).unwrap(), 0.0);

@@ -148,7 +148,7 @@ fn with_allocator<R>(f: impl FnOnce(Option<&Arc<Allocator>>, &Allocator) -> R) -
 /// The system has no memory for a tensor on the CPU. Operations do not return errors, so it is the
 /// payload of an unwinding, without a message of its own; [`catch_out_of_memory`] returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no memory for a tensor of {bytes} bytes beside {reserved} bytes of others")]
+#[error("there is no memory for a tensor of {bytes} bytes: others hold {reserved} bytes")]
 pub struct OutOfMemory {
     /// Size of the tensor in bytes.
     pub bytes: usize,

@@ -82,7 +82,7 @@ pub fn run_with_eval(
 ) -> Result<RunOutcome, TrainError> {
     let eval = eval.map(|eval| eval as &mut EvalFn<'_>);
     let mut context = RunContext { trainer, dataset, dir, stop, emit, eval };
-    // Counted here: the overrides of a checkpoint that is loaded again and again stay the same.
+    // Counted here: the overrides of a checkpoint that is loaded repeatedly stay the same.
     let mut rollbacks = 0;
     loop {
         match context.train_loop() {

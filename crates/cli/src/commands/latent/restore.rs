@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let discriminator = match args.discriminator_weight {
         Some(0.0) => None,
         Some(_) => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?,
-        // By default a checkpoint without a usable discriminator is no error.
+        // By default a checkpoint without a usable discriminator is not an error.
         None => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)
             .unwrap_or(None),
     };

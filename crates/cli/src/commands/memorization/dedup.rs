@@ -46,7 +46,7 @@ pub struct Args {
     /// --image) in a folder per class. FILE.txt: only the names of the images kept, one per line.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Image size that --out writes of a dataset that is no folder [default: the images'
+    /// Image size that --out writes of a dataset that is not a folder [default: the images'
     /// own size, if all have the same].
     #[arg(long, value_name = "N|HxW", value_parser = crate::parse::size, help_heading = "Output")]
     image: Option<[u32; 2]>,

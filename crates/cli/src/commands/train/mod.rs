@@ -213,7 +213,7 @@ fn run_memory(recipe: &Recipe, dataset: &Dataset) -> Result<u64, CliError> {
 }
 
 /// Opens the dataset; its summary is printed later, below the networks. Images that do not fit into
-/// memory beside the `needed` bytes of the run are decoded in each epoch.
+/// memory in addition to the `needed` bytes of the run are decoded in each epoch.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
@@ -228,8 +228,8 @@ fn open_data(
     if !dataset.is_cached() && (cache_bytes + 1..=data::CACHE_BYTES).contains(&size) {
         let size = HumanBytes(size);
         render.warning(&format!(
-            "the images take {size} and do not fit into memory beside the run: they are decoded in \
-             each epoch"
+            "the images take {size} and do not fit into memory in addition to the run: they are \
+             decoded in each epoch"
         ));
     }
     Ok(Arc::new(dataset))
