@@ -18,7 +18,7 @@ enum Precision {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
-    /// Device: auto (a GPU if there is one), cpu, gpu or gpu:N.
+    /// Device: auto (a GPU if any), cpu, gpu or gpu:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceSpec,
     /// Accept a software renderer as a GPU: for tests, slower than the CPU.

@@ -17,7 +17,7 @@ const LARGE: usize = 48;
 #[derive(clap::Args, Default)]
 #[command(next_help_heading = "Data")]
 pub struct PreprocessArgs {
-    /// Image size, such as 28, 32, 64 or 48x64: each side 4 to 15 times a power of 2.
+    /// Image size (64 or 48x64): each side 4 to 15 times a power of 2.
     ///
     /// The default is the images' own size if all have one below 48 or come from a packed file,
     /// else the size in the recipe.

@@ -39,7 +39,7 @@ pub struct Args {
     runs: u32,
     #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true,
         help_heading = "Training",
-        help = toy_default("Decay of the EMA of the generator's weights, 0 for none", "train.ema"))]
+        help = toy_default("EMA decay of the generator's weights, 0 for none", "train.ema"))]
     ema: Option<f64>,
     #[arg(long, value_name = "X", value_parser = parse::learning_rate,
         allow_negative_numbers = true, help_heading = "Optimizer",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Conditioning")]
 pub struct ConditionArgs {
-    /// Condition: class, attributes, a file of vectors, or none [default: none].
+    /// Condition: class, attributes, a file, or none [default: none].
     ///
     /// class: the label. attributes: those that are shared by several images, or
     /// attributes:NAME,NAME. A file: a safetensors file of one tensor [images, K] with one vector

@@ -13,7 +13,9 @@ const COUNT: u32 = 5000;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct EvaluateArgs {
-    /// Compute metrics every N steps and at the end, and keep the best checkpoint.
+    /// Compute metrics every N steps, and keep the best checkpoint.
+    ///
+    /// They are also computed at the end of the run.
     #[arg(long, value_name = "N", value_parser = steps())]
     pub eval_every: Option<u64>,
     /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints

@@ -101,13 +101,14 @@ pub struct Args {
         help = with_default("Learning rate of both networks", "optimizer.lr"))]
     lr: Option<f64>,
     #[arg(long, value_name = "N", value_parser = count(1..=65536), help_heading = "Model",
-        help = with_default(
+        help = with_default("Width: channels at full resolution", "generator.width"),
+        long_help = with_default(
             "Width: channels at full resolution, doubled with each halving",
             "generator.width"))]
     width: Option<u32>,
     #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true,
         help_heading = "Training",
-        help = with_default("Decay of the EMA of G's weights, 0 for none", "train.ema"))]
+        help = with_default("EMA decay of G's weights, 0 for none", "train.ema"))]
     ema: Option<f64>,
     /// Random seed: the same seed gives the same networks [default: 0].
     #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Training")]
@@ -120,8 +121,7 @@ pub struct Args {
     #[command(flatten)]
     recipe_flags: recipe_flags::RecipeFlags,
     /// Start a new run from the weights of a checkpoint or run directory, and with its recipe
-    /// unless
-    /// --recipe is given.
+    /// unless --recipe is given.
     #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "resume", help_heading = "Training")]
     init_from: Option<PathBuf>,
 
@@ -138,7 +138,7 @@ pub struct Args {
     ///
     /// A checkpoint of a run rolls it back to that step and deletes what came after. Only --steps,
     /// --epochs, --lr and --on-... can change a run.
-    #[arg(long, value_name = "RUNDIR|CHECKPOINT", num_args = 0..=1, help_heading = "Output")]
+    #[arg(long, value_name = "RUNDIR|PATH", num_args = 0..=1, help_heading = "Output")]
     resume: Option<Option<PathBuf>>,
     /// Log losses and speed every N steps [default: 10].
     #[arg(long, value_name = "N", value_parser = steps(), help_heading = "Output")]
