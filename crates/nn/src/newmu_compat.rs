@@ -7,7 +7,7 @@ use tensor::HostTensor;
 
 /// How an array of the release differs from the tensor of a state dict.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ArrayKind {
     /// No difference: γ or β.
     Vector,
     /// A matrix `[in, out]` instead of `[out, in]`.
@@ -16,9 +16,9 @@ enum Kind {
     Kernel,
 }
 
-use Kind::{Kernel, Matrix, Vector};
+use ArrayKind::{Kernel, Matrix, Vector};
 
-const GENERATOR: [(&str, Kind, &[usize]); 10] = [
+const GENERATOR: [(&str, ArrayKind, &[usize]); 10] = [
     ("main.0.weight", Matrix, &[100, 4096]),
     ("main.1.weight", Vector, &[4096]),
     ("main.1.bias", Vector, &[4096]),
@@ -31,7 +31,7 @@ const GENERATOR: [(&str, Kind, &[usize]); 10] = [
     ("main.10.weight", Kernel, &[64, 3, 5, 5]),
 ];
 
-const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
+const DISCRIMINATOR: [(&str, ArrayKind, &[usize]); 8] = [
     ("main.0.weight", Kernel, &[64, 3, 5, 5]),
     ("main.2.weight", Kernel, &[128, 64, 5, 5]),
     ("main.3.weight", Vector, &[128]),
@@ -62,7 +62,7 @@ pub fn newmu_svhn_state(
 
 fn convert(
     file: &str,
-    table: &[(&str, Kind, &[usize])],
+    table: &[(&str, ArrayKind, &[usize])],
     arrays: &[HostTensor],
 ) -> Result<StateDict, NnError> {
     let mut state = StateDict::new();
@@ -103,7 +103,7 @@ fn convert(
     Ok(state)
 }
 
-fn to_pytorch(kind: Kind, shape: &[usize], data: &[f32]) -> HostTensor {
+fn to_pytorch(kind: ArrayKind, shape: &[usize], data: &[f32]) -> HostTensor {
     match (kind, shape) {
         (Matrix, &[rows, columns]) => {
             let transposed =

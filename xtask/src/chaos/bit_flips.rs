@@ -110,7 +110,7 @@ fn text(case: &mut Case) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn call(case: &mut Case, args: &[&str]) -> Result<super::case::Ended, BoxError> {
+fn call(case: &mut Case, args: &[&str]) -> Result<super::case::ProcessExit, BoxError> {
     case.run("", &args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
 }
 

@@ -74,7 +74,7 @@ struct Header<'a> {
     /// lenient: they fill missing rows with gray and report success, which is right for a viewer
     /// and wrong for a training set.
     complete: bool,
-    frame: Option<Frame>,
+    frame: Option<FrameHeader>,
     /// The number of scans.
     scans: usize,
     jfif: bool,
@@ -85,7 +85,7 @@ struct Header<'a> {
 }
 
 /// The frame header (SOF).
-struct Frame {
+struct FrameHeader {
     /// The low four bits of the marker: the coding process.
     process: u8,
     precision: u8,
@@ -124,7 +124,9 @@ impl<'a> Header<'a> {
             at += length;
             match marker {
                 0xC4 | 0xC8 | 0xCC => {}
-                0xC0..=0xCF => header.frame = header.frame.or_else(|| Frame::read(marker, segment)),
+                0xC0..=0xCF => {
+                    header.frame = header.frame.or_else(|| FrameHeader::read(marker, segment))
+                }
                 0xDA => header.scans += 1,
                 0xE0 => header.jfif |= segment.starts_with(b"JFIF\0"),
                 0xE1 if segment.starts_with(b"Exif\0\0") => {
@@ -142,7 +144,7 @@ impl<'a> Header<'a> {
     }
 
     /// The frame of a complete file of a kind that is read.
-    fn check(&self) -> Result<&Frame, String> {
+    fn check(&self) -> Result<&FrameHeader, String> {
         if !self.complete {
             return Err("the JPEG data end early".to_owned());
         }
@@ -156,7 +158,7 @@ impl<'a> Header<'a> {
     }
 
     /// Whether the image library reads a frame rightly.
-    fn is_common(&self, frame: &Frame) -> bool {
+    fn is_common(&self, frame: &FrameHeader) -> bool {
         let progressive = frame.process == 2;
         let [first, rest @ ..] = frame.components.as_slice() else { return false };
         let sampled = rest.iter().all(|component| {
@@ -169,7 +171,7 @@ impl<'a> Header<'a> {
     }
 
     /// The colors that libjpeg takes the components for.
-    fn color_transform(&self, frame: &Frame) -> ColorTransform {
+    fn color_transform(&self, frame: &FrameHeader) -> ColorTransform {
         match (frame.components.len(), self.jfif, self.adobe) {
             // Lossless files are not transformed.
             (3, _, _) if frame.process == 3 => ColorTransform::RGB,
@@ -184,7 +186,7 @@ impl<'a> Header<'a> {
     }
 }
 
-impl Frame {
+impl FrameHeader {
     fn read(marker: u8, segment: &[u8]) -> Option<Self> {
         let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = segment else { return None };
         let component = |c: &[u8]| Component { id: c[0], sampling: [c[1] >> 4, c[1] & 15] };

@@ -50,7 +50,7 @@ enum Photometric {
 }
 
 /// The layout of a file whose meaning is known.
-struct Layout {
+struct SampleLayout {
     size: [usize; 2],
     photometric: Photometric,
     bits: usize,
@@ -89,7 +89,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
     })
 }
 
-fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
+fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<SampleLayout, String> {
     let number = |tag, default| ifd.integer(tag).unwrap_or(default);
     let required = |tag, name: &str| ifd.integer(tag).ok_or(format!("it lacks the tag {name}"));
     let size = [required(tag::WIDTH, "ImageWidth")?, required(tag::HEIGHT, "ImageLength")?];
@@ -163,7 +163,7 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
     let mut black_is_zero = vec![0; place.len()];
     let last = if ifd.big_endian { place.len() - 1 } else { 0 };
     black_is_zero[last] = 1;
-    Ok(Layout {
+    Ok(SampleLayout {
         size: size.map(|side| side as usize),
         photometric,
         bits: bits as usize,
@@ -241,7 +241,7 @@ fn chunks(ifd: &Ifd<'_>, tiled: bool) -> Vec<(usize, usize)> {
     pairs.map(|(start, length)| (start as usize, length as usize)).collect()
 }
 
-fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
+fn read(bytes: &[u8], layout: &SampleLayout) -> Result<DynamicImage, String> {
     let mut bytes = bytes.to_vec();
     let (at, black_is_zero) = &layout.patch;
     bytes[*at..*at + black_is_zero.len()].copy_from_slice(black_is_zero);
@@ -266,9 +266,9 @@ fn read(bytes: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
 }
 
 /// The samples in 8 bits, indices of a palette as they are.
-fn unpack(packed: DecodingResult, layout: &Layout) -> Result<Vec<u8>, String> {
+fn unpack(packed: DecodingResult, layout: &SampleLayout) -> Result<Vec<u8>, String> {
     let [width, height] = layout.size;
-    let Layout { bits, samples, .. } = *layout;
+    let SampleLayout { bits, samples, .. } = *layout;
     let (rows, row) =
         if layout.planar { (height * samples, width) } else { (height, width * samples) };
     let unpacked: Vec<u8> = match packed {
@@ -300,7 +300,7 @@ fn unpack(packed: DecodingResult, layout: &Layout) -> Result<Vec<u8>, String> {
 }
 
 /// The samples pixel after pixel.
-fn interleave(samples: Vec<u8>, layout: &Layout) -> Vec<u8> {
+fn interleave(samples: Vec<u8>, layout: &SampleLayout) -> Vec<u8> {
     if !layout.planar {
         return samples;
     }
@@ -309,7 +309,7 @@ fn interleave(samples: Vec<u8>, layout: &Layout) -> Vec<u8> {
 }
 
 /// Gray or RGB, with alpha or without.
-fn colors(samples: &[u8], layout: &Layout) -> (usize, Vec<u8>) {
+fn colors(samples: &[u8], layout: &SampleLayout) -> (usize, Vec<u8>) {
     let gray = matches!(layout.photometric, Photometric::WhiteIsZero | Photometric::BlackIsZero);
     let channels = if gray { 1 } else { 3 } + usize::from(layout.alpha.is_some());
     let mut out = Vec::with_capacity(samples.len() / layout.samples * channels);

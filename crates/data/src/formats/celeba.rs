@@ -14,7 +14,7 @@ use super::folder::FolderFiles;
 use super::image_files::ImageFiles;
 use super::table::{AttributeTable, CsvTable};
 use super::zip::{self, ZipFiles};
-use super::{Candidate, Confidence, Format, any_shape, first_file, no_split};
+use super::{Confidence, DetectionInput, Format, any_shape, first_file, no_split};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
@@ -32,7 +32,7 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
-fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+fn detect(candidate: &DetectionInput<'_>) -> Result<Option<Confidence>, DataError> {
     let has_list = match candidate.folder() {
         Some(folder) => {
             ["", "Anno"].iter().any(|place| first_file(&folder.join(place), &ATTRIBUTES).is_some())

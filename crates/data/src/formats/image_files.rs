@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::file_kind::{FileKind, file_kind};
 use super::file_store::{FileEntry, FileStore, is_hidden};
 use super::labels::ClassLabels;
-use super::layout::{Layout, ListedFile, Listing, arrange};
+use super::layout::{DatasetLayout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
 use crate::error::DataError;
 use crate::foreign::ForeignFormat;
@@ -87,7 +87,8 @@ impl ImageFiles {
             }
             other => other,
         })?;
-        let Layout { folder, images, classes, hashed_labels, attributes, table, report } = layout;
+        let DatasetLayout { folder, images, classes, hashed_labels, attributes, table, report } =
+            layout;
         let images: Vec<ImageFile> = images
             .into_iter()
             .map(|index| ImageFile {

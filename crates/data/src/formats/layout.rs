@@ -91,7 +91,7 @@ impl<'a> Listing<'a> {
 
 /// One split of a dataset.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(super) struct DatasetLayout {
     /// The folder that holds all images, with its slash; their names are the paths inside it.
     pub folder: Vec<u8>,
     /// The indices of the images among the files, in order.
@@ -106,7 +106,7 @@ pub(super) struct Layout {
 }
 
 /// Arranges the images of `split`.
-pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, DataError> {
+pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<DatasetLayout, DataError> {
     let Listing { root, files, .. } = listing;
     let mut notes = Vec::new();
     let in_run = find_runs(files, &mut notes);
@@ -138,9 +138,9 @@ pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, Data
         None => hashed_labels(&listing, &part, entered)?,
     };
     let description = format!("{class_text}{split_text}");
-    let Part { folder, images } = part;
+    let FolderImages { folder, images } = part;
     let report = LayoutReport { description, notes };
-    Ok(Layout { folder, images, classes, attributes, table, hashed_labels, report })
+    Ok(DatasetLayout { folder, images, classes, attributes, table, hashed_labels, report })
 }
 
 /// The labels that an earlier rule gave to images without classes: by the first folder, even if it
@@ -148,7 +148,7 @@ pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, Data
 /// can be resumed.
 fn hashed_labels(
     listing: &Listing<'_>,
-    part: &Part,
+    part: &FolderImages,
     entered: Option<usize>,
 ) -> Result<Option<Vec<u32>>, DataError> {
     let from = entered.unwrap_or(if listing.is_folder { 0 } else { part.folder.len() });
@@ -240,7 +240,7 @@ fn note_unread(
 
 /// Images below a folder.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct FolderImages {
     /// The folder's path, with a slash at its end.
     pub folder: Vec<u8>,
     /// Indices of files, in order.
@@ -262,7 +262,7 @@ impl Level {
     }
 }
 
-impl Part {
+impl FolderImages {
     /// The path of an image inside the folder.
     fn name<'a>(&self, files: &[ListedFile<'a>], index: usize) -> &'a [u8] {
         &files[index].path[self.folder.len()..]
@@ -349,13 +349,13 @@ impl Part {
 
 /// The images of the split that was not asked for.
 struct Other {
-    part: Part,
+    part: FolderImages,
     is_train: bool,
 }
 
 /// The images of one split.
 struct SplitImages {
-    part: Part,
+    part: FolderImages,
     other: Option<Other>,
     /// The length of the split's folder, if there is one, with its slash.
     entered: Option<usize>,
@@ -370,7 +370,7 @@ fn find_split(
     images: Vec<usize>,
     split: Split,
 ) -> Result<SplitImages, DataError> {
-    let mut part = Part { folder: Vec::new(), images };
+    let mut part = FolderImages { folder: Vec::new(), images };
     let (mut other, mut text): (Option<Other>, Option<String>) = (None, None);
     let mut entered = None;
     loop {
@@ -457,7 +457,7 @@ fn split_text(
 fn attributes_of(
     listing: &Listing<'_>,
     table: usize,
-    part: &Part,
+    part: &FolderImages,
     notes: &mut Vec<LayoutNote>,
 ) -> Result<Attributes, DataError> {
     let path = listing.root.join(listing.files[table].shown());
@@ -473,7 +473,7 @@ pub(super) fn match_rows(
     table: &AttributeTable,
     path: &Path,
     listing: &Listing<'_>,
-    part: &Part,
+    part: &FolderImages,
     folder: usize,
 ) -> Result<Attributes, DataError> {
     let shown = |path: &[u8]| String::from_utf8_lossy(&path[folder.min(path.len())..]).into_owned();

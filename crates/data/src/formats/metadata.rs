@@ -11,7 +11,7 @@ use csv::{Position, StringRecord};
 use serde_json::{Map, Value};
 
 use super::labels::{ClassLabels, FoundLabels, WrittenLabel, classes_of, count};
-use super::layout::{Listing, Part, match_rows};
+use super::layout::{FolderImages, Listing, match_rows};
 use super::table::{AttributeTable, CsvTable};
 use crate::attributes::{self, Attributes};
 use crate::error::DataError;
@@ -76,7 +76,7 @@ impl Metadata {
     pub fn attributes(
         self,
         listing: &Listing<'_>,
-        part: &Part,
+        part: &FolderImages,
         notes: &mut Vec<LayoutNote>,
     ) -> Result<Attributes, DataError> {
         let Some(table) = self.table else { return Ok(attributes::NONE.clone()) };

@@ -16,8 +16,8 @@ use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
 use super::image_files::ImageFiles;
 use super::split_name::split_of;
 use super::{
-    Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape, has_extension,
-    io as io_error, no_split, read_start,
+    Confidence, DetectionInput, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape,
+    has_extension, io as io_error, no_split, read_start,
 };
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
 use crate::error::DataError;
@@ -44,7 +44,7 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
-fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+fn detect(candidate: &DetectionInput<'_>) -> Result<Option<Confidence>, DataError> {
     let path = candidate.path;
     let Some(start) = &candidate.start else {
         return Ok(Confidence::Likely.when(holds_only_shards(path)?));

@@ -15,7 +15,7 @@ use rawzip::{
 
 use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
 use super::image_files::ImageFiles;
-use super::{Candidate, Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
+use super::{Confidence, DetectionInput, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
 
@@ -33,7 +33,7 @@ pub(crate) static FORMAT: Format = Format {
 };
 
 /// Whether a path is a zip archive, by its signature or its name.
-pub(super) fn is_zip(candidate: &Candidate<'_>) -> bool {
+pub(super) fn is_zip(candidate: &DetectionInput<'_>) -> bool {
     candidate.start.as_ref().is_some_and(|start| {
         [&b"PK\x03\x04"[..], b"PK\x05\x06"].iter().any(|s| start.starts_with(s))
             || has_extension(candidate.path, &["zip"])

@@ -25,12 +25,12 @@ pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) ->
 }
 
 /// A range of real numbers: the values that it holds, and its description.
-type Range = (fn(f32) -> bool, &'static str);
-const POSITIVE: Range = (|x| x > 0.0, "greater than 0");
-const NOT_NEGATIVE: Range = (|x| x >= 0.0, "at least 0");
-const BELOW_ONE: Range = (|x| (0.0..1.0).contains(&x), "at least 0 and less than 1");
-const UP_TO_ONE: Range = (|x| x > 0.0 && x <= 1.0, "greater than 0 and at most 1");
-const UNIT: Range = (|x| (0.0..=1.0).contains(&x), "from 0 to 1");
+type AllowedRange = (fn(f32) -> bool, &'static str);
+const POSITIVE: AllowedRange = (|x| x > 0.0, "greater than 0");
+const NOT_NEGATIVE: AllowedRange = (|x| x >= 0.0, "at least 0");
+const BELOW_ONE: AllowedRange = (|x| (0.0..1.0).contains(&x), "at least 0 and less than 1");
+const UP_TO_ONE: AllowedRange = (|x| x > 0.0 && x <= 1.0, "greater than 0 and at most 1");
+const UNIT: AllowedRange = (|x| (0.0..=1.0).contains(&x), "from 0 to 1");
 
 pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     image_size(recipe)?;

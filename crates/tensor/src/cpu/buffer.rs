@@ -35,7 +35,7 @@ const FAKE_PAGE: usize = 64 << 10;
 /// Blocks of one kind of memory, with their counters.
 struct Allocator {
     is_fake: bool,
-    pool: Mutex<Pool>,
+    pool: Mutex<BlockPool>,
     live: AtomicUsize,
     peak: AtomicUsize,
     reserved: AtomicUsize,
@@ -43,7 +43,7 @@ struct Allocator {
     fresh: AtomicUsize,
 }
 
-struct Pool {
+struct BlockPool {
     idle: BTreeMap<usize, Vec<Block>>,
     idle_bytes: usize,
 }
@@ -120,15 +120,15 @@ pub fn reset_peak_memory_stats() {
 /// ```
 pub fn fake_tensor_mode<R>(f: impl FnOnce() -> R) -> R {
     /// Restores the allocator, also on unwind.
-    struct Restore(Option<Arc<Allocator>>);
-    impl Drop for Restore {
+    struct RestoreAllocator(Option<Arc<Allocator>>);
+    impl Drop for RestoreAllocator {
         fn drop(&mut self) {
             let outer = self.0.take();
             FAKE.with(|fake| *fake.borrow_mut() = outer);
         }
     }
     let fake = Arc::new(Allocator::new(true));
-    let _restore = Restore(FAKE.with(|current| current.borrow_mut().replace(fake)));
+    let _restore = RestoreAllocator(FAKE.with(|current| current.borrow_mut().replace(fake)));
     f()
 }
 
@@ -270,7 +270,7 @@ impl Allocator {
     const fn new(is_fake: bool) -> Self {
         Self {
             is_fake,
-            pool: Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 }),
+            pool: Mutex::new(BlockPool { idle: BTreeMap::new(), idle_bytes: 0 }),
             live: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             reserved: AtomicUsize::new(0),

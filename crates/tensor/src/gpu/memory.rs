@@ -17,7 +17,7 @@ const IDLE: u64 = 64 << 20;
 
 /// Idle buffers, and the statistics of all.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(super) struct BufferPool {
     idle: BTreeMap<u64, Vec<wgpu::Buffer>>,
     idle_bytes: u64,
     pub live_bytes: u64,
@@ -25,7 +25,7 @@ pub(super) struct Pool {
     pub allocations: u64,
 }
 
-impl Pool {
+impl BufferPool {
     pub(super) fn record_alloc(&mut self, bytes: u64) {
         self.live_bytes += bytes;
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);

@@ -4,7 +4,7 @@
 use super::kernel;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::conv::{self as cpu, InputGradWeight};
-use crate::cpu::gemm::{Packed, matmul_packed, pack};
+use crate::cpu::gemm::{PackedRhs, matmul_packed, pack};
 use crate::descriptors::{ConvGeom, ConvParams, LossScaledOperand};
 use crate::gpu::kernels::conv as gpu;
 use crate::shape::Shape;
@@ -260,7 +260,7 @@ struct CacheEntry {
 
 enum WeightLayout {
     /// A window over the whole output: a matrix product.
-    Product(Packed),
+    Product(PackedRhs),
     Windows(InputGradWeight),
 }
 

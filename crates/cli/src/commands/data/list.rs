@@ -23,11 +23,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// The datasets known by name, then those that can only be fetched.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct DatasetList(Vec<Entry>);
+struct DatasetList(Vec<ListEntry>);
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry {
+enum ListEntry {
     Known {
         name: &'static str,
         aliases: &'static [&'static str],
@@ -44,19 +44,20 @@ enum Entry {
 
 impl DatasetList {
     fn new() -> Self {
-        let known = known_sets().map(|set| Entry::Known {
+        let known = known_sets().map(|set| ListEntry::Known {
             name: set.name,
             aliases: set.aliases,
             about: set.about,
             path: set.path,
         });
         let is_known = |remote: &&RemoteSet| known_sets().any(|known| known.name == remote.name);
-        let remote = remote_sets().filter(|remote| !is_known(remote)).map(|set| Entry::Remote {
-            name: set.name,
-            bytes: set.bytes(),
-            page: set.page,
-            path: set.locate(),
-        });
+        let remote =
+            remote_sets().filter(|remote| !is_known(remote)).map(|set| ListEntry::Remote {
+                name: set.name,
+                bytes: set.bytes(),
+                page: set.page,
+                path: set.locate(),
+            });
         Self(known.chain(remote).collect())
     }
 }
@@ -65,12 +66,12 @@ impl Report for DatasetList {
     fn text(&self) -> Vec<String> {
         let missing = |name| format!("not here: dcgan data fetch {name}");
         let rows = self.0.iter().map(|entry| match entry {
-            Entry::Known { name, aliases, about, path } => [
+            ListEntry::Known { name, aliases, about, path } => [
                 [&[*name], *aliases].concat().join(", "),
                 (*about).to_owned(),
                 path.as_ref().map_or_else(|| missing(name), |path| path.display().to_string()),
             ],
-            Entry::Remote { name, bytes, page, path } => [
+            ListEntry::Remote { name, bytes, page, path } => [
                 (*name).to_owned(),
                 format!("see {page} ({})", HumanBytes(*bytes)),
                 path.as_ref()

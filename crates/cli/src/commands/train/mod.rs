@@ -117,7 +117,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume", help_heading = "Regularization")]
     allow_augment: bool,
     #[command(flatten)]
-    condition: condition::ConditionArgs,
+    condition: condition::ConditioningArgs,
     #[command(flatten)]
     recipe_flags: recipe_flags::RecipeFlags,
     /// Start a new run from the weights of a checkpoint or run directory, and with its recipe

@@ -5,7 +5,7 @@ use crate::attributes::AttributeKind;
 use crate::formats::file_kind::file_kind;
 
 /// Arranges files in the order of their paths; those with content are side files.
-fn arrange_files(files: &[(&str, &str)], split: Split) -> Result<Layout, DataError> {
+fn arrange_files(files: &[(&str, &str)], split: Split) -> Result<DatasetLayout, DataError> {
     let mut files = files.to_vec();
     files.sort_unstable();
     let listed: Vec<ListedFile<'_>> = files
@@ -49,7 +49,7 @@ fn expand(paths: &[&str]) -> Vec<String> {
     all.collect()
 }
 
-fn arrange_paths(paths: &[&str], split: Split) -> Result<Layout, DataError> {
+fn arrange_paths(paths: &[&str], split: Split) -> Result<DatasetLayout, DataError> {
     let paths = expand(paths);
     let files: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "")).collect();
     arrange_files(&files, split)
@@ -57,10 +57,10 @@ fn arrange_paths(paths: &[&str], split: Split) -> Result<Layout, DataError> {
 
 #[test]
 fn folders_decide_classes_and_splits() {
-    type Case<'a> = (&'a [&'a str], Split, usize, &'a str, &'a str);
+    type LayoutCase<'a> = (&'a [&'a str], Split, usize, &'a str, &'a str);
     use Split::{Test, Train};
     // Paths; the split; the number of images, the folder of their names, and the line.
-    let cases: &[Case<'_>] = &[
+    let cases: &[LayoutCase<'_>] = &[
         (&["*3"], Train, 3, "", "no classes"),
         (&["cat/*2", "dog/*3"], Train, 5, "", "2 classes from folders cat, dog"),
         (&["photos/*3"], Train, 3, "photos/", "no classes"),
