@@ -1,4 +1,13 @@
 //! Plot of the saddle: the trajectory of each update rule in a panel, over the same game.
+//!
+//! ```
+//! use train::toy::saddle::{SaddleSettings, simulate};
+//! use train::toy::saddle_plot::draw;
+//!
+//! let settings = SaddleSettings { steps: 20, ..SaddleSettings::default() };
+//! let trajectories = simulate(&settings).unwrap();
+//! assert_eq!(draw(&trajectories, &settings, 20).unwrap().width(), 1644);
+//! ```
 
 use super::saddle::{SaddleSettings, Trajectory};
 use image::RgbImage;
