@@ -54,6 +54,7 @@ impl Module for SelfAttention {
             let y = conv.forward(x, ctx, Activation::None);
             y.reshape([s[0], s[1] * s[2], y.shape()[3]])
         });
+        // Row j of the product has ⟨f(x_i), g(x_j)⟩ for all i, so the last axis sums to one.
         let attention = g.matmul(&f, false, true).softmax(2);
         let gamma = self.gamma.leaf(ctx.mode.track);
         activation.apply(&attention.matmul(&h, false, false).reshape(s).mul(&gamma).add(x))
