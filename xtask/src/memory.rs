@@ -116,12 +116,12 @@ const STEPS: &str = "4";
 /// Time between two readings of the peak, which only grows.
 const POLL: Duration = Duration::from_millis(1);
 /// The ratios of estimate and peak that pass: from the peak to 20 % above it.
-const GOOD: std::ops::RangeInclusive<f64> = 1.0..=1.2;
+const PASSING_RATIOS: std::ops::RangeInclusive<f64> = 1.0..=1.2;
 
 /// Measures all configurations and prints a table.
 ///
 /// # Errors
-/// Returns an error if a run fails, or a ratio is not in [`GOOD`].
+/// Returns an error if a run fails, or a ratio is not in [`PASSING_RATIOS`].
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let chosen: Vec<_> = CONFIGURATIONS.iter().filter(|c| c.name.contains(&options.only)).collect();
     if chosen.is_empty() {
@@ -140,7 +140,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
         let name = configuration.name;
         println!("{name:<30} {:>12} {:>12} {ratio:>6.3}", mib(estimate), mib(peak));
-        if !GOOD.contains(&ratio) {
+        if !PASSING_RATIOS.contains(&ratio) {
             bad.push(name);
         }
     }

@@ -124,8 +124,8 @@ pub(crate) fn images(count: usize) -> String {
 
 /// A few of many names, for a line of text.
 pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> String {
-    const LISTED: usize = 12;
-    let more = names.len().saturating_sub(LISTED);
-    let shown = names.take(LISTED).collect::<Vec<_>>().join(", ");
+    const MAX_LISTED_NAMES: usize = 12;
+    let more = names.len().saturating_sub(MAX_LISTED_NAMES);
+    let shown = names.take(MAX_LISTED_NAMES).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }

@@ -58,7 +58,7 @@ const NETWORKS: &str = "--recipe small --set generator.width=16 --set discrimina
 /// The exit code of a run that the training monitor stopped.
 const DIVERGED: i32 = 3;
 /// The file that marks such a run.
-const MARK: &str = "diverged";
+const DIVERGED_MARK: &str = "diverged";
 /// Images sampled for a measurement.
 const COUNT: &str = "5000";
 
@@ -170,8 +170,11 @@ impl Row {
             return Ok(());
         }
         println!("measuring {}", dir.display());
-        let measured =
-            if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir, features)?) };
+        let measured = if dir.join(DIVERGED_MARK).exists() {
+            None
+        } else {
+            Some(measure(dcgan, &dir, features)?)
+        };
         Ok(std::fs::write(&result, serde_json::to_string(&measured)?)?)
     }
 
@@ -208,7 +211,7 @@ impl Row {
             .into());
         }
         if !status.success() {
-            std::fs::write(part.join(MARK), "")?;
+            std::fs::write(part.join(DIVERGED_MARK), "")?;
         }
         Ok(std::fs::rename(&part, dir)?)
     }

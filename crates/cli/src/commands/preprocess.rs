@@ -11,7 +11,7 @@ use nn::recipe::{self, DEFAULT};
 
 /// From this side on, the default recipe is the one for large images, even if all images have one
 /// size.
-const LARGE: usize = 48;
+const MIN_LARGE_SIDE: usize = 48;
 
 /// Flags of the preprocessing. The recipe's `[image]` section sets those that are not given.
 #[derive(clap::Args, Default)]
@@ -89,7 +89,7 @@ impl PreprocessArgs {
         with: Option<Recipe>,
     ) -> Result<Recipe, CliError> {
         let fixed = with.is_some() && name.is_none();
-        let below = |size: [usize; 2]| size.iter().all(|&side| side < LARGE);
+        let below = |size: [usize; 2]| size.iter().all(|&side| side < MIN_LARGE_SIDE);
         let mut chosen = match (name, with, known.shape) {
             (Some(name), ..) => recipes::load(name)?,
             (None, Some(recipe), _) => recipe,

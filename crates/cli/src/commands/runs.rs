@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use train::Settings;
 
 /// Longest name in a table, in characters; the number in front distinguishes runs.
-const LONGEST: usize = 36;
+const MAX_NAME_CHARS: usize = 36;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -153,8 +153,8 @@ fn cell(value: Option<impl ToString>) -> String {
 
 /// A name, cut if it is so long that it would break the table.
 fn shortened(name: &str) -> String {
-    if name.chars().count() <= LONGEST {
+    if name.chars().count() <= MAX_NAME_CHARS {
         return name.to_owned();
     }
-    name.chars().take(LONGEST - 1).chain(['…']).collect()
+    name.chars().take(MAX_NAME_CHARS - 1).chain(['…']).collect()
 }

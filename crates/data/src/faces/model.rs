@@ -29,7 +29,7 @@ const FORMAT_NAME: &str = "face detector";
 /// The built-in model has 1.2 MB.
 const MOST_BYTES: u64 = 64 << 20;
 /// Hierarchies, detectors of each, stages of each: the built-in model has 3, 3 and 2.
-const MOST: i32 = 64;
+const MAX_PARTS: i32 = 64;
 /// Boosted features are summed in groups of this size, in a window of 40 pixels; each needs 9 of
 /// them.
 const GROUP: i32 = 10;
@@ -77,17 +77,18 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
 /// Checks that the detector can use all of the model's values.
 fn check(bytes: &[u8]) -> Result<(), String> {
     let mut rest = ModelReader { bytes, length: bytes.len() };
-    let hierarchies = rest.count("hierarchies", 1, MOST)?;
+    let hierarchies = rest.count("hierarchies", 1, MAX_PARTS)?;
     let mut first = 0;
     for hierarchy in 0..hierarchies {
-        let detectors = rest.count("detectors", 1, if hierarchy == 0 { MOST } else { first })?;
+        let detectors =
+            rest.count("detectors", 1, if hierarchy == 0 { MAX_PARTS } else { first })?;
         if hierarchy == 0 {
             first = detectors;
         }
         for _ in 0..detectors {
             // The first hierarchy scans the whole image, with one boosted classifier per detector;
             // the others verify its candidates with perceptrons.
-            let stages = rest.count("stages", 1, if hierarchy == 0 { 1 } else { MOST })?;
+            let stages = rest.count("stages", 1, if hierarchy == 0 { 1 } else { MAX_PARTS })?;
             for _ in 0..stages {
                 match (rest.number("a classifier")?, hierarchy) {
                     (0, 0) => boosted(&mut rest)?,
@@ -100,7 +101,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
                 }
             }
             // The first hierarchy has no sources, which files write as -1.
-            let sources = rest.count("sources", if hierarchy == 0 { -1 } else { 1 }, MOST)?;
+            let sources = rest.count("sources", if hierarchy == 0 { -1 } else { 1 }, MAX_PARTS)?;
             for _ in 0..sources {
                 rest.count("a source", 0, first - 1)?;
             }
@@ -125,7 +126,7 @@ fn boosted(rest: &mut ModelReader<'_>) -> Result<(), String> {
 }
 
 fn perceptron(rest: &mut ModelReader<'_>) -> Result<(), String> {
-    let layers = rest.count("layers", 3, MOST)?;
+    let layers = rest.count("layers", 3, MAX_PARTS)?;
     let features = rest.count("features", 1, MOST_UNITS / NUMBERS)?;
     for _ in 0..features {
         rest.count("a feature", 1, FEATURES)?;

@@ -18,7 +18,7 @@ use sets::{ArchiveKind, RemoteFile, SETS};
 use crate::builtin;
 
 /// Pause between a lost connection and the next request.
-const PAUSE: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Locked in a dataset's folder while it is fetched.
 const LOCK: &str = ".lock";
 
@@ -113,7 +113,7 @@ pub fn fetch(
     mirror: Option<&str>,
     progress: &dyn Fn(FetchProgress<'_>),
 ) -> Result<PathBuf, FetchError> {
-    fetch_by(&Client::new(PAUSE), set, datasets, mirror, progress)
+    fetch_by(&Client::new(RETRY_PAUSE), set, datasets, mirror, progress)
 }
 
 fn fetch_by(

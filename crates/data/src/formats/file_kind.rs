@@ -23,7 +23,7 @@ pub(super) enum FileKind {
 const OTHER_NAMES: &[&str] = &["jpe", "jif", "jfi", "pjp", "pjpeg", "dib", "apng"];
 
 /// Formats that are not read, with their extensions.
-const UNREAD: &[(&str, &[&str])] = &[
+const UNREAD_FORMATS: &[(&str, &[&str])] = &[
     ("HEIC", &["heic", "heif", "hif"]),
     ("AVIF", &["avif", "avifs"]),
     ("JXL", &["jxl"]),
@@ -54,7 +54,8 @@ const UNREAD: &[(&str, &[&str])] = &[
 pub(super) fn file_kind(name: &str, start: impl FnOnce() -> Option<Vec<u8>>) -> FileKind {
     let extension = extension(name);
     let is = |known: &[&str]| extension.as_deref().is_some_and(|own| known.contains(&own));
-    let unread = UNREAD.iter().find(|(_, extensions)| is(extensions)).map(|(format, _)| *format);
+    let unread =
+        UNREAD_FORMATS.iter().find(|(_, extensions)| is(extensions)).map(|(format, _)| *format);
     if extension.is_some() && has_image_extension(Path::new(name)) {
         // The images that this program writes are PNG or GIF.
         return match is(&["png", "gif"]) && start().is_some_and(|start| is_signed(&start)) {

@@ -24,7 +24,7 @@ const META: usize = HEAD + 136;
 /// The page number for "no page".
 const NO_PAGE: u64 = u64::MAX;
 /// The largest depth of the library's cursors.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 mod page {
     pub const BRANCH: u16 = 1;
@@ -126,7 +126,7 @@ impl TreeChecker<'_> {
     fn check(&mut self, number: u64, depth: usize) -> Result<(), String> {
         let bad = |what: &str| damaged(&format!("page {number}: {what}"));
         self.seen += 1;
-        if number > self.meta.last_page || self.seen > self.meta.last_page || depth >= DEEPEST {
+        if number > self.meta.last_page || self.seen > self.meta.last_page || depth >= MAX_DEPTH {
             return Err(bad("the tree leads out of the file or back into itself"));
         }
         let mut bytes = vec![0; self.meta.page_size];

@@ -168,11 +168,12 @@ fn of_split(folder: &Path, split: Split) -> Vec<PathBuf> {
 }
 
 /// The open databases by their resolved paths: LMDB allows each to be opened once per process.
-static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> = LazyLock::new(Mutex::default);
+static OPEN_DATABASES: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> =
+    LazyLock::new(Mutex::default);
 
 fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let resolved = path.canonicalize().map_err(|error| io(path, error))?;
-    let mut open = OPEN.lock();
+    let mut open = OPEN_DATABASES.lock();
     open.retain(|_, database| database.strong_count() > 0);
     if let Some(database) = open.get(&resolved).and_then(Weak::upgrade) {
         return Ok(database);

@@ -5,7 +5,7 @@ use super::sample_spec::{Cell, LatentSource, SampleSpec};
 use super::weighted_sum::{Terms, mean, sum};
 
 /// Images of a result: itself and 8 neighbors.
-const RESULTS: usize = 9;
+const RESULT_IMAGES: usize = 9;
 
 /// The exemplars of three concepts A, B and C, as indices of latents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Equation {
         // The mean of images, as against the image of the mean.
         cells.push(Cell::Sum(total(0, 1.0).chain(total(1, -1.0)).chain(total(2, 1.0)).collect()));
         let mut latents = base.latents;
-        latents.push(noise.source(RESULTS - 1));
+        latents.push(noise.source(RESULT_IMAGES - 1));
         let [count, columns] = Self::figure_size(per);
         debug_assert_eq!(count, cells.len());
         let grid = runs::GridOptions { columns, ..base.grid };
@@ -92,12 +92,12 @@ impl Equation {
             let result = equation.result();
             (0..RESULTS).map(move |i| match i {
                 0 => result.clone(),
-                _ => [&result[..], &[(first + (RESULTS - 1) * at + i - 1, 1.0)]].concat(),
+                _ => [&result[..], &[(first + (RESULT_IMAGES - 1) * at + i - 1, 1.0)]].concat(),
             })
         });
         let combinations = sums.map(Into::into).collect();
         let mut latents = base.latents;
-        latents.push(noise.source((RESULTS - 1) * equations.len()));
+        latents.push(noise.source((RESULT_IMAGES - 1) * equations.len()));
         SampleSpec { latents, combinations, cells: Vec::new(), ..base }
     }
 }

@@ -12,7 +12,7 @@ const LARGEST_SIDE: usize = 8192;
 const LARGEST_COUNT: usize = 65_536;
 const LARGEST_KERNEL: usize = 31;
 /// Upper bound of steps or epochs. TOML integers have no more than 63 bits.
-const LONGEST: u64 = 1_000_000_000_000;
+const MAX_LENGTH: u64 = 1_000_000_000_000;
 /// Upper bound of the updates of one network in a step.
 const MOST_UPDATES: usize = 1000;
 /// Upper bound of the parameters of one network (4 GiB).
@@ -177,10 +177,10 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
         }
         (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
     };
-    if (1..=LONGEST).contains(&length) {
+    if (1..=MAX_LENGTH).contains(&length) {
         Ok(())
     } else {
-        Err(bad(key, length, format!("must be from 1 to {LONGEST}")))
+        Err(bad(key, length, format!("must be from 1 to {MAX_LENGTH}")))
     }
 }
 

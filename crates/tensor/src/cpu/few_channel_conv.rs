@@ -18,7 +18,7 @@ use std::ops::Range;
 /// The largest number of channels that this module handles.
 pub(crate) const FEW_CHANNELS: usize = 4;
 /// Batches smaller than this are split into this many bands of lines per image.
-const FEW: usize = 8;
+const MIN_BATCH: usize = 8;
 
 /// The weight, packed for [`input_grad`].
 pub(super) fn pack(w: &[f32], params: &ConvParams) -> PackedRhs {
@@ -35,7 +35,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &PackedRhs, dx: &mut [f32], params:
     let columns = kh * kw * cin;
     // The width of the image with its padding, as far as windows reach.
     let pitch = ((ow - 1) * sw + kw).max(geom.pad[1][0] + wid) * cin;
-    let bands = if batch < FEW { FEW.min(h) } else { 1 };
+    let bands = if batch < MIN_BATCH { MIN_BATCH.min(h) } else { 1 };
     let lhs_offsets: Vec<usize> = (0..ow).map(|x| x * cout).collect();
     let out_offsets: Vec<usize> = (0..ow).map(|x| x * columns).collect();
     let (passes, piece) = (kw.div_ceil(sw), kw * cin);

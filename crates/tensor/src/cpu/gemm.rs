@@ -119,7 +119,7 @@ multiversion! {
 }
 
 /// How many panels ahead of the packed one the prefetch runs.
-const AHEAD: usize = 2;
+const PREFETCH_PANELS: usize = 2;
 
 /// A right operand in memory: element (k, n) is at `row(k) + n · stride`.
 pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
@@ -143,7 +143,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
             for column in (0..self.n).step_by(panel) {
                 let n = (panel).min(self.n - column);
                 let width = n.next_multiple_of(lanes);
-                let next = column + AHEAD * panel;
+                let next = column + PREFETCH_PANELS * panel;
                 if next < self.n {
                     self.prefetch_panel(
                         ks.start,

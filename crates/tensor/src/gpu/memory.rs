@@ -13,7 +13,7 @@ pub(super) fn size_class(bytes: u64) -> u64 {
 }
 
 /// Idle bytes that are kept in any case.
-const IDLE: u64 = 64 << 20;
+const MIN_IDLE_BYTES: u64 = 64 << 20;
 
 /// Idle buffers, and the statistics of all.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl BufferPool {
         self.live_bytes -= bytes;
         // Buffers that were live at different times add up to more than the peak; with twice the
         // peak, a steady step finds all it needs.
-        if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(IDLE) {
+        if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(MIN_IDLE_BYTES) {
             self.idle_bytes += bytes;
             self.idle.entry(bytes).or_default().push(buffer);
         }

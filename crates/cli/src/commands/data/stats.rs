@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// Sizes, classes and words that are listed individually.
-const LISTED: usize = 12;
+const MAX_LISTED: usize = 12;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -217,11 +217,11 @@ impl Report for SplitReport {
     }
 }
 
-/// The first [`LISTED`] items, and the number of the others.
+/// The first [`MAX_LISTED`] items, and the number of the others.
 fn listed<T>(items: impl IntoIterator<Item = T>, show: impl Fn(T) -> String) -> String {
     let mut parts: Vec<String> = items.into_iter().map(show).collect();
-    let more = parts.len().saturating_sub(LISTED);
-    parts.truncate(LISTED);
+    let more = parts.len().saturating_sub(MAX_LISTED);
+    parts.truncate(MAX_LISTED);
     if more > 0 {
         parts.push(format!("and {more} more"));
     }

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Groups that are listed individually.
-const LISTED: usize = 10;
+const MAX_LISTED_GROUPS: usize = 10;
 /// Rows and columns of the grid of groups.
 const SHEET: [usize; 2] = [16, 8];
 /// The frame around images that are left out.
@@ -190,7 +190,7 @@ impl GroupReport {
 
 impl DedupReport {
     fn new(args: &Args, dataset: &Dataset, found: &Duplicates) -> Self {
-        let first = found.groups.iter().take(LISTED);
+        let first = found.groups.iter().take(MAX_LISTED_GROUPS);
         Self {
             images: dataset.len(),
             groups: found.groups.len(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use train::EvalConfig;
 
 /// Default of `--eval-count`: enough to rank checkpoints, and a few seconds of work.
-const COUNT: u32 = 5000;
+const DEFAULT_EVAL_COUNT: u32 = 5000;
 
 /// Flags of the evaluation.
 #[derive(clap::Args)]
@@ -51,7 +51,7 @@ impl EvaluateArgs {
         Some(EvalConfig {
             every: self.eval_every?,
             metrics: metrics.iter().map(|metric| metric.name.to_owned()).collect(),
-            count: self.eval_count.unwrap_or(COUNT) as usize,
+            count: self.eval_count.unwrap_or(DEFAULT_EVAL_COUNT) as usize,
             features: self
                 .eval_features
                 .as_deref()
