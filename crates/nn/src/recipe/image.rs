@@ -1,8 +1,7 @@
 //! The image section of a recipe: the shape of the images, and how images of any size are resized
 //! to it.
 
-use super::is_default;
-use super::validate::bad;
+use super::{bad, is_default};
 use crate::error::NnError;
 use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

@@ -49,6 +49,7 @@ use crate::optim::{OptimizerKind, OptimizerOptions};
 use architecture::Architecture;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt::Display;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, rng};
 
@@ -357,4 +358,9 @@ impl Recipe {
             _ => 1,
         }
     }
+}
+
+/// The error of a key whose value is refused.
+fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
+    NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
 }

@@ -1,9 +1,8 @@
 //! Validation of the range of every value of a recipe.
 
 use super::architecture::Architecture;
-use super::{NetworkRole, Recipe, halvings, image, nearest_sizes, validate_combinations};
+use super::{NetworkRole, Recipe, bad, halvings, image, nearest_sizes, validate_combinations};
 use crate::error::NnError;
-use std::fmt::Display;
 use tensor::Activation;
 
 /// Upper bound of sides, widths, latents and batches. Larger values are typing mistakes, and the
@@ -19,10 +18,6 @@ const MOST_UPDATES: usize = 1000;
 const MOST_PARAMETERS: u128 = 1 << 30;
 /// Upper bound of the elements of one layer's output for a batch (8 GiB).
 const MOST_ACTIVATIONS: u128 = 1 << 31;
-
-pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
-    NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
-}
 
 /// A range of real numbers: the values that it holds, and its description.
 type AllowedRange = (fn(f32) -> bool, &'static str);

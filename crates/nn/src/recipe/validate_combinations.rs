@@ -1,10 +1,9 @@
 //! Validation of combinations of keys: those that make no sense are refused, each with the reason.
 
 use super::architecture::{Architecture, layer_configs};
-use super::validate::bad;
 use super::{
     ConditionKind, ConditioningMethod, NetworkRole, NormKind, OptimizerType, Parametrization,
-    Range, Recipe,
+    Range, Recipe, bad,
 };
 use crate::error::NnError;
 use crate::layers::LayerConfig;
