@@ -77,7 +77,7 @@ mod system {
         let watched: Vec<i32> =
             [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let (sender, receiver) = channel();
-        // The handlers are installed by the thread: without it nobody would obey them.
+        // Installed by the thread, so that signals keep their default effect if it cannot start.
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let mut signals = match Signals::new(watched) {
                 Ok(signals) => signals,

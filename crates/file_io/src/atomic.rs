@@ -151,7 +151,7 @@ impl NewFolder {
         let held = live();
         fs::rename(self.folder.path(), &self.target)?;
         drop(held);
-        // Gone under its old name, there is nothing to remove.
+        // The temporary name is gone, so there is nothing to remove.
         let _ = self.folder.keep();
         sync_folder(folder_of(&self.target))
     }
@@ -197,7 +197,7 @@ pub(crate) fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub fn discard_temporaries() -> impl Sized {
     let live = live();
     for path in &*live {
-        // What was renamed meanwhile is gone, and what cannot be removed stays.
+        // Files that were renamed meanwhile are gone; files that cannot be removed stay.
         let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
     live

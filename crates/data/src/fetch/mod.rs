@@ -125,7 +125,7 @@ fn fetch_by(
 ) -> Result<PathBuf, FetchError> {
     let folder = datasets.join(set.folder);
     fs::create_dir_all(&folder).map_err(FetchError::disk(&folder))?;
-    // A read-only folder can be complete all the same.
+    // A read-only folder can be complete nevertheless.
     let (_held, mut refused) = match lock(&folder) {
         Ok(held) => (Some(held), None),
         Err(busy @ FetchError::Busy { .. }) => return Err(busy),

@@ -85,7 +85,7 @@ pub(super) fn of_files(
     for index in (0..files.len()).filter(|&index| is_label(index)) {
         let is_cls = files[index].path.ends_with(b"cls");
         let has_image = stems.contains(&key(index));
-        // JSON may be anything where it belongs to no image.
+        // JSON that belongs to no image may have any form.
         if !has_image && (!is_cls || !folders.contains(folder_of(files[index].path))) {
             continue;
         }

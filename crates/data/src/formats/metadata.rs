@@ -158,7 +158,7 @@ fn json_table(path: &Path, bytes: &[u8]) -> Result<Option<CsvTable>, DataError> 
             Ok(Value::Object(object)) if object.contains_key(FILE_COLUMN) => {
                 objects.push((line, object));
             }
-            // Something else of this name.
+            // A file of this name with other contents.
             _ if objects.is_empty() => return Ok(None),
             Ok(_) => return Err(bad(line, format!("it has no {FILE_COLUMN:?}"))),
             Err(error) => return Err(bad(line, crate::decode::one_line(&error))),

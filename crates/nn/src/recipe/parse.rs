@@ -103,7 +103,7 @@ fn complete(base: Table, given: Table) -> Result<Recipe, NnError> {
     check_idle(&base, &given)?;
     let table = merge(base, given);
     // These keys are optional for serde, since a list of layers replaces them. Without a list, the
-    // default of a missing key would be a network that nobody described.
+    // default of a missing key would be a network that the recipe does not describe.
     for (section, keys) in WITHOUT_LIST {
         if let Some(Value::Table(network)) = table.get(section)
             && !has_list(network)

@@ -303,7 +303,7 @@ impl Allocator {
         });
         let Some(block) = block else {
             let reserved = self.reserved.load(Ordering::Relaxed);
-            // What did not fit is a fake block with its margin.
+            // A block that did not fit is a fake one, with its margin.
             let bytes = bytes.saturating_add(if self.is_fake { FAKE_MARGIN } else { 0 });
             resume_unwind(Box::new(OutOfMemory { bytes, reserved }))
         };

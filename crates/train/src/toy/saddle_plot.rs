@@ -35,7 +35,7 @@ pub fn draw(
     let lines = trajectories.len().div_ceil(COLUMNS) as i32;
     let width = COLUMNS as i32 * (SIDE + GAP) + GAP;
     let height = HEADER + lines * (TITLE + SIDE) + GAP;
-    // Two circles of the start fit.
+    // The panel reaches to twice the initial distance.
     let extent = 2.0 * settings.start[0].hypot(settings.start[1]);
     paint("the saddle", (width as u32, height as u32), |area| {
         header(area, settings, step, width)?;

@@ -247,7 +247,7 @@ fn write(
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
         if is_list(out) {
-            // One name is one line, whatever it holds.
+            // One name is one line, whatever characters it has.
             let lines: String =
                 kept.iter().map(|&index| output::name(dataset.image_name(index)) + "\n").collect();
             write_atomic(out, |writer| std::io::Write::write_all(writer, lines.as_bytes()))?;
