@@ -32,7 +32,7 @@ use device::DeviceArgs;
 use files::{
     OutputFile, refuse_existing, require_file, require_files, require_folder, require_grid,
 };
-use flags::{ForceArg, JsonArg, OutputArgs, SeedArg, ThreadsArg};
+use flags::{ForceArg, JsonArg, OutputArgs, SeedArg};
 use generator::{ConditionArgs, ConditionSet, GeneratorArgs, LoadedGenerator, condition_name};
 use preprocess::{DatasetInfo, PreprocessArgs, open_dataset, open_for_recipe};
 use std::process::{ExitCode, Termination};

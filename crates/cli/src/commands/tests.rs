@@ -11,7 +11,7 @@ const HEADINGS: &str = "Data Training Model Loss Regularization Optimizer Condit
                         Evaluation Monitoring Device";
 
 /// Flags, each with the commands that must have it.
-const REQUIRED: [(&str, &str); 8] = [
+const REQUIRED: [(&str, &str); 9] = [
     (
         "model",
         "sample, walk, arithmetic, turn, invert, restore, reproduce, eval, nearest, filters, \
@@ -37,6 +37,11 @@ const REQUIRED: [(&str, &str); 8] = [
         "device",
         "train, sample, walk, arithmetic, turn, invert, restore, reproduce, eval, linear-probe, \
          nearest, guided, forget, features, dedup",
+    ),
+    (
+        "threads",
+        "train, sample, walk, arithmetic, turn, invert, restore, reproduce, eval, linear-probe, \
+         nearest, guided, forget, features, dedup, toy ring, toy grid",
     ),
     ("seed", "train, sample, walk, arithmetic, turn, invert, restore, eval, nearest"),
     ("count", "sample, eval, nearest, features, guided, data preview"),

@@ -3,7 +3,7 @@
 use super::PlotArgs;
 use super::render::Render;
 use crate::commands::train::{ToyRecipeFlags, toy_default};
-use crate::commands::{DeviceArgs, JsonArg, ThreadsArg};
+use crate::commands::{DeviceArgs, JsonArg};
 use crate::error::CliError;
 use crate::parse::{self, count, steps};
 use ::train::toy::{self, ToyDataset, ToyEvent, ToyOutcome, ToySettings, frame_plot};
@@ -65,8 +65,6 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
-    threads: ThreadsArg,
-    #[command(flatten)]
     json: JsonArg,
 }
 
@@ -96,7 +94,6 @@ pub fn run(args: &Args, dataset: ToyDataset) -> Result<(), CliError> {
         return Err(usage!("--runs draws nothing: leave out --gif and --png, or --runs"));
     }
     args.plots.require()?;
-    args.threads.apply()?;
     let device = args.device.open()?;
     let render = Render::new(args.json.json, &settings, args.runs.into());
     render.started(&settings, &device);

@@ -9,7 +9,7 @@ mod resume;
 
 use super::device::DeviceArgs;
 use super::eval::Evaluator;
-use super::flags::{JsonArg, ThreadsArg};
+use super::flags::JsonArg;
 use super::monitor::MonitorArgs;
 use super::preprocess::{PreprocessArgs, open_dataset_within};
 use super::runs::RunsDirArg;
@@ -162,8 +162,6 @@ pub struct Args {
 
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    threads: ThreadsArg,
     /// Show the networks and the dataset, write nothing.
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
@@ -176,7 +174,6 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
         return Err(usage!("{flag} needs --eval-every N"));
     }
-    args.threads.apply()?;
     let device = args.device.open()?;
     let render = Renderer::new(args.json.json);
     match &args.resume {
