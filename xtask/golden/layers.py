@@ -85,8 +85,8 @@ def module(layer, parts):
         own = {key.removeprefix("l."): value for key, value in values.items()}
         out = torch.func.functional_call(layer, own, (nchw(x),))
         # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous,
-        # which is wrong for a permuted NHWC tensor.
-        out.register_hook(lambda gradient: gradient.contiguous())
+        # which is wrong for a permuted NHWC tensor. Some layers' second order passes no gradient.
+        out.register_hook(lambda gradient: None if gradient is None else gradient.contiguous())
         return nhwc(out)
 
     shapes = dict(layer.named_parameters()) | dict(layer.named_buffers())

@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct KernelRow {
     name: String,
     pass: &'static str,
     gflop: f64,
@@ -53,14 +53,14 @@ struct Row {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct KernelReport {
     device: String,
     threads: usize,
     batch: usize,
     peak_gflops_per_second: f64,
     /// Bytes read and written by a copy kernel; on GPUs only.
     copy_gigabytes_per_second: Option<f64>,
-    rows: Vec<Row>,
+    rows: Vec<KernelRow>,
 }
 
 /// Median seconds of one call, and its fraction of the peak. Short kernels are called several times
@@ -124,7 +124,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn measure(options: &Options, device: &Device) -> Report {
+fn measure(options: &Options, device: &Device) -> KernelReport {
     let mut rng = Philox::new(1, 0);
     let threads = rayon::current_num_threads();
     let (peak, copy, software) = match device {
@@ -149,7 +149,7 @@ fn measure(options: &Options, device: &Device) -> Report {
             return;
         }
         let (seconds, share_of_peak) = time(device, peak, repeats, flop, f);
-        let row = Row {
+        let row = KernelRow {
             name: name.into(),
             pass,
             gflop: flop / 1e9,
@@ -217,7 +217,7 @@ fn measure(options: &Options, device: &Device) -> Report {
         add(&name, "weight grad", flop, &|| conv2d_weight_grad(&x, &dy, &geom));
     }
     let peak_gflops_per_second = peak / 1e9;
-    Report {
+    KernelReport {
         device: device.to_string(),
         threads,
         batch,

@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct StepReport {
     device: String,
     threads: usize,
     recipe: String,
@@ -51,11 +51,11 @@ struct Report {
     /// The peak memory of all tensors.
     tensor_peak_bytes: u64,
     /// PyTorch in the same run.
-    baselines: Vec<BaselineReport>,
+    baselines: Vec<PytorchReport>,
 }
 
 #[derive(Serialize)]
-struct BaselineReport {
+struct PytorchReport {
     layout: &'static str,
     seconds_per_step: f64,
     images_per_second: f64,
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn measure(options: &Options) -> Result<Report, BoxError> {
+fn measure(options: &Options) -> Result<StepReport, BoxError> {
     let mut recipe = options.network.recipe()?;
     recipe.image.channels = options.channels.unwrap_or(recipe.image.channels);
     recipe.train.batch = options.batch;
@@ -179,7 +179,7 @@ fn measure(options: &Options) -> Result<Report, BoxError> {
     for (baseline, times) in baselines {
         let ratios = times.iter().zip(&seconds).map(|(theirs, ours)| theirs / ours).collect();
         let seconds_per_step = median(times);
-        reports.push(BaselineReport {
+        reports.push(PytorchReport {
             layout: baseline.layout(),
             seconds_per_step,
             images_per_second: options.batch as f64 / seconds_per_step,
@@ -188,7 +188,7 @@ fn measure(options: &Options) -> Result<Report, BoxError> {
         });
     }
     let seconds_per_step = median(seconds);
-    Ok(Report {
+    Ok(StepReport {
         device: device.to_string(),
         threads,
         recipe: options.network.recipe.clone(),

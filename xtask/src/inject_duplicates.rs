@@ -29,11 +29,11 @@ type BoxError = Box<dyn std::error::Error>;
 type Perturbation = (&'static str, fn(&RgbImage) -> RgbImage);
 
 /// Pairs of different emoji that are printed one by one.
-const SHOWN: usize = 12;
+const MAX_PRINTED_PAIRS: usize = 12;
 /// One image in this many has duplicates.
-const EVERY: usize = 5;
+const DUPLICATE_EVERY: usize = 5;
 /// Separates an image's name from its perturbation.
-const MARK: char = '~';
+const NAME_SEPARATOR: char = '~';
 const PERTURBATIONS: [Perturbation; 3] =
     [("jpeg", |image| image.clone()), ("shift", shifted), ("bright", brighter)];
 
@@ -65,17 +65,17 @@ fn inject(input: &Path, out: &Path) -> Result<(), BoxError> {
         let stem = file.file_stem().ok_or("a file without a name")?.to_string_lossy();
         let image = on_white(&image::open(file)?.to_rgba8());
         image.save(out.join(format!("{stem}.png")))?;
-        if k % EVERY == 0 {
+        if k % DUPLICATE_EVERY == 0 {
             for (name, change) in PERTURBATIONS {
                 let ending = if name == "jpeg" { "jpg" } else { "png" };
-                change(&image).save(out.join(format!("{stem}{MARK}{name}.{ending}")))?;
+                change(&image).save(out.join(format!("{stem}{NAME_SEPARATOR}{name}.{ending}")))?;
             }
         }
     }
     println!(
         "{} images and {} injected near-duplicates",
         files.len(),
-        files.len().div_ceil(EVERY) * PERTURBATIONS.len()
+        files.len().div_ceil(DUPLICATE_EVERY) * PERTURBATIONS.len()
     );
     Ok(())
 }
@@ -146,11 +146,11 @@ impl EmojiTable {
 /// The stem of `a/1f3fb~jpeg.jpg`: without folders, perturbation and extension.
 fn stem(name: &str) -> &str {
     let file = name.rsplit('/').next().unwrap_or(name);
-    file.split([MARK, '.']).next().unwrap_or(file)
+    file.split([NAME_SEPARATOR, '.']).next().unwrap_or(file)
 }
 
 fn perturbation(name: &str) -> Option<&str> {
-    name.split_once(MARK).map(|(_, rest)| rest.split('.').next().unwrap_or(rest))
+    name.split_once(NAME_SEPARATOR).map(|(_, rest)| rest.split('.').next().unwrap_or(rest))
 }
 
 /// The evaluation of the detected groups.
@@ -227,7 +227,7 @@ fn evaluate(file: &Path) -> Result<(), BoxError> {
     );
     let images: usize = table.counts.values().sum();
     for (change, count) in injected {
-        let of = images.div_ceil(EVERY);
+        let of = images.div_ceil(DUPLICATE_EVERY);
         println!(
             "injected, {change}: {count} of {of} in a group with their original, recall {:.1} %",
             percent(*count, of)
@@ -237,11 +237,11 @@ fn evaluate(file: &Path) -> Result<(), BoxError> {
     for (kept, other) in wrong {
         *pairs.entry((kept, other)).or_default() += 1;
     }
-    for ((kept, other), count) in pairs.iter().take(SHOWN) {
+    for ((kept, other), count) in pairs.iter().take(MAX_PRINTED_PAIRS) {
         println!("another emoji: {other} with {kept}, {count} times");
     }
-    if pairs.len() > SHOWN {
-        println!("… and {} more such pairs", pairs.len() - SHOWN);
+    if pairs.len() > MAX_PRINTED_PAIRS {
+        println!("… and {} more such pairs", pairs.len() - MAX_PRINTED_PAIRS);
     }
     Ok(())
 }

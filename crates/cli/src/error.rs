@@ -39,10 +39,10 @@ pub enum CliError {
     /// Training or sampling.
     #[error("{}", hints::compose(.0, hints::train(.0)))]
     Train(#[from] TrainError),
-    /// A dataset.
+    /// A dataset could not be read.
     #[error("{}", hints::compose(.0, hints::data(.0)))]
     Data(#[from] DataError),
-    /// A download.
+    /// A download failed.
     #[error("{}", hints::compose(.0, hints::fetch(.0)))]
     Fetch(#[from] FetchError),
     /// A recipe or a state dict.
@@ -51,7 +51,7 @@ pub enum CliError {
     /// A file of a run.
     #[error("{}", hints::compose(.0, hints::artifact(.0)))]
     Artifact(#[from] ArtifactError),
-    /// A device.
+    /// A device could not be opened, or failed.
     #[error("{}", hints::compose(.0, hints::gpu(.0)))]
     Gpu(#[from] GpuError),
     /// The memory of the computer, or what its limits leave, does not suffice.

@@ -3,9 +3,9 @@
 //! the user reads after the message: `message: hint`.
 
 use crate::environment::DATASETS_VARIABLE;
-use data::{DataError, FetchError, ForeignFormat};
+use data::{DataError, EntryProblem, FetchError, FileProblem, ForeignFormat};
 use eval::EvalError;
-use nn::NnError;
+use nn::{NnError, Recipe};
 use runs::ArtifactError;
 use std::fmt::Display;
 use std::io::ErrorKind;
@@ -56,13 +56,53 @@ pub fn gpu(error: &GpuError) -> Option<String> {
 
 /// Hints for recipes and state dicts.
 pub fn nn(error: &NnError) -> Option<String> {
-    match error {
-        NnError::NonFiniteTensor { .. } => Some(
+    const OTHER_RECIPE: &str = "were these weights made by another recipe?";
+    Some(match error {
+        NnError::MissingTensor { .. } | NnError::WrongShape { .. } => OTHER_RECIPE.to_owned(),
+        NnError::UnexpectedTensor { name, known, .. } => {
+            match nearest(name, known.iter().map(String::as_str)) {
+                Some(own) => format!("it has \"{own}\"; {OTHER_RECIPE}"),
+                None => OTHER_RECIPE.to_owned(),
+            }
+        }
+        NnError::BadTensor { .. } => "the file is damaged or not a state dict".to_owned(),
+        NnError::NonFiniteTensor { .. } => {
             "take weights from before training diverged, or save them as float32 within its range"
-                .to_owned(),
-        ),
-        _ => None,
-    }
+                .to_owned()
+        }
+        NnError::UnknownRecipe { name } => {
+            let known = Recipe::names().collect::<Vec<_>>().join(", ");
+            match nearest(name, Recipe::names()) {
+                Some(similar) => format!("did you mean \"{similar}\"? (there are {known})"),
+                None => format!("there are {known}"),
+            }
+        }
+        NnError::UnknownKey { key, known } => {
+            let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+            let mut known = known.iter().map(String::as_str);
+            // A key in the wrong section is found by its own name, before whole paths are compared.
+            let elsewhere = known.clone().find(|known| last(known) == last(key));
+            let similar = elsewhere.or_else(|| nearest(key, &mut known))?;
+            format!("did you mean \"{similar}\"?")
+        }
+        NnError::MissingKey { .. } => {
+            "add it, or start from a preset with base = \"small\"".to_owned()
+        }
+        NnError::Syntax { .. } | NnError::BadValue { .. } | NnError::ImageSize { .. } => {
+            return None;
+        }
+    })
+}
+
+/// The known name at the least edit distance, if at most a third of it differs.
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&name, known), known))
+        .filter(|(distance, known)| *distance <= known.len() / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
 }
 
 /// Hints for datasets.
@@ -82,8 +122,13 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::NotFound { spec, fetchable: true, .. } => {
             format!("get it with dcgan data fetch {spec}")
         }
-        DataError::NotFound { similar: Some(name), .. } => format!("did you mean {name:?}?"),
-        DataError::NotFound { .. } => format!("built-in are {}", built_in()),
+        DataError::NotFound { spec, .. } => {
+            let names = data::known_sets().flat_map(|set| [&[set.name], set.aliases].concat());
+            match nearest(spec, names) {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => format!("built-in are {}", built_in()),
+            }
+        }
         DataError::UnknownFormat { .. } => {
             let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
             format!("known formats are {}", names.join(", "))
@@ -100,11 +145,16 @@ pub fn data(error: &DataError) -> Option<String> {
             format!("{get}, or set {DATASETS_VARIABLE} to the folder that holds {folder:?}{path}")
         }
         DataError::Ambiguous { .. } => "name one of them".to_owned(),
+        DataError::HeldOutOnly { path, folder } if path.join(folder).is_file() => {
+            let archive = path.join(folder);
+            format!("to train on them, rename the archives, or name one, such as {archive:?}")
+        }
         DataError::HeldOutOnly { path, folder } if path.is_dir() => {
             format!("to train on them, name the folder itself, {:?}", path.join(folder))
         }
         DataError::HeldOutOnly { .. } => "to train on them, unpack it and name that folder".into(),
         DataError::Foreign { format, .. } => foreign(*format).to_owned(),
+        DataError::Malformed { problem, .. } => file(problem)?.to_owned(),
         DataError::Url { spec } => match spec.split("://").next().unwrap_or_default() {
             "hf" => "get it first with huggingface-cli download --repo-type dataset NAME \
                      --local-dir FOLDER"
@@ -124,12 +174,37 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::SmallerThanBatch { images, .. } => {
             format!("choose a batch of {images} or fewer, or more images")
         }
-        DataError::Memory { .. } => {
-            "close other programs, use smaller images, or raise the limit of \
-                                     memory (ulimit -v, the container's)"
-                .to_owned()
-        }
+        DataError::Io { error, .. } => match error.kind() {
+            ErrorKind::PermissionDenied => "ask for permission to read it, or move it away".into(),
+            _ => return None,
+        },
+        DataError::Memory { .. } => "close other programs, use smaller images, or raise the limit \
+                                     of memory (ulimit -v, the container's)"
+            .to_owned(),
         DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The way out of a defect of a dataset's file.
+fn file(problem: &FileProblem) -> Option<&'static str> {
+    Some(match problem {
+        FileProblem::Truncated(_) | FileProblem::Damaged(_) => "copy or download it again",
+        FileProblem::Twice { what: "files", .. } => "repack it with each file once",
+        FileProblem::Twice { what: "rows", .. } => "remove one",
+        FileProblem::Twice { .. } => "rename one",
+        FileProblem::NoRow { .. } => "add a row for each image, or rename the table",
+        FileProblem::NoImage { .. } => "remove such rows, or add the images",
+        FileProblem::NotUtf8(_) => "write it in UTF-8",
+        FileProblem::Entry { problem: EntryProblem::LeadsOut, .. } => "repack it without `..`",
+        FileProblem::Entry { problem: EntryProblem::Absolute, .. } => {
+            "repack it with relative paths"
+        }
+        FileProblem::Entry { problem: EntryProblem::Link, .. } => {
+            "pack the file itself (tar --dereference --hard-dereference)"
+        }
+        FileProblem::Unfinished => "delete it, or choose another name",
+        FileProblem::Locked => "wait for it to end, or choose another name",
         _ => return None,
     })
 }
@@ -160,6 +235,8 @@ fn foreign(format: ForeignFormat) -> &'static str {
         }
         ForeignFormat::SevenZip => "unpack it with 7z x, and name the folder",
         ForeignFormat::Compressed => "unpack it, or compress it with gzip, bzip2, xz or zstd",
+        ForeignFormat::CompressedFile => "unpack it, and name what is in it",
+        ForeignFormat::Text => "name the folder or archive that holds the images",
         ForeignFormat::Rar => "unpack it with unrar x, and name the folder",
         ForeignFormat::Video => "save its frames as files first (ffmpeg -i FILE frames/%06d.png)",
         ForeignFormat::Pdf | ForeignFormat::Svg | ForeignFormat::Heif => {
@@ -200,7 +277,13 @@ pub fn artifact(error: &ArtifactError) -> Option<String> {
         ArtifactError::Read { source, .. } => read_hint(source.kind()),
         ArtifactError::Size { .. } => "use an older checkpoint, or copy it again",
         ArtifactError::NotSafetensors { .. } => {
-            "give a checkpoint that dcgan wrote, or a run directory"
+            "give a checkpoint that dcgan wrote, a run directory, or to dcgan import a state dict \
+             in safetensors"
+        }
+        ArtifactError::PyTorch { .. } => {
+            "save its state dict as safetensors first (Python: safetensors.torch.save_file(\
+             torch.load(FILE, weights_only=True), \"FILE.safetensors\")) and give that to dcgan \
+             import"
         }
         ArtifactError::NotCheckpoint { .. } => "use dcgan import",
         ArtifactError::NewerSchema { .. } => "update dcgan",
@@ -248,7 +331,7 @@ fn read_hint(kind: ErrorKind) -> &'static str {
     match kind {
         NotFound | NotADirectory => "check the path",
         PermissionDenied => "ask for permission to read it",
-        IsADirectory => "give a file",
+        IsADirectory | InvalidInput => "give a file",
         _ => "check the disk",
     }
 }
@@ -258,7 +341,8 @@ pub fn train(error: &TrainError) -> Option<String> {
     let hint = match error {
         TrainError::Artifact(error) => return artifact(error),
         TrainError::Data(error) => return data(error),
-        TrainError::Nn(error) | TrainError::Weights { source: error, .. } => return nn(error),
+        TrainError::Nn(error) => return nn(error),
+        TrainError::Weights { source, .. } => return nn(source),
         TrainError::Gpu(error) => return gpu(error),
         TrainError::Condition(error) => return condition(error),
         TrainError::NonFinite { .. } => {
@@ -397,6 +481,29 @@ mod tests {
             "no device: use --device cpu"
         );
         assert_eq!(compose("no device", None), "no device");
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest_one() {
+        let recipe = |name: &str| nn(&Recipe::preset(name).unwrap_err()).unwrap();
+        assert!(recipe("tourch").starts_with("did you mean \"torch\"? (there are small, torch, "));
+        assert!(recipe("PAPER").starts_with("did you mean \"paper\"?"));
+        assert!(recipe("zzz").starts_with("there are small, torch, "));
+        for (text, similar) in [
+            ("[optimizer]\nlrr = 1.0", "optimizer.lr"),
+            ("[optimiser]\nlr = 1.0", "optimizer"),
+            ("lr = 1.0", "optimizer.lr"),
+            ("[generator]\nslope = 0.1", "discriminator.slope"),
+            ("[objective]\nlos = \"hinge\"", "objective.loss"),
+            ("[image]\nbackgroud = \"white\"", "image.background"),
+        ] {
+            let error = Recipe::from_toml(&format!("base = \"small\"\n{text}")).unwrap_err();
+            assert_eq!(nn(&error).unwrap(), format!("did you mean \"{similar}\"?"), "{text}");
+        }
+        let dataset = |spec: &str| data(&data::DataSpec::parse(spec).unwrap_err()).unwrap();
+        assert_eq!(dataset("fashon-mnist"), "did you mean \"fashion-mnist\"?");
+        assert_eq!(dataset("svhn-extra"), "get it with dcgan data fetch svhn-extra");
+        assert!(dataset("no/such/place").starts_with("built-in are fashion-mnist, "));
     }
 
     #[test]

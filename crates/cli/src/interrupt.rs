@@ -9,51 +9,51 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-static GRACEFUL: AtomicBool = AtomicBool::new(false);
-static STOP: AtomicBool = AtomicBool::new(false);
-static FIRST: OnceLock<Instant> = OnceLock::new();
+static STOPS_GRACEFULLY: AtomicBool = AtomicBool::new(false);
+static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
+static FIRST_SIGNAL: OnceLock<Instant> = OnceLock::new();
 /// The error of [`watch`].
-static UNWATCHED: OnceLock<io::Error> = OnceLock::new();
+static WATCH_ERROR: OnceLock<io::Error> = OnceLock::new();
 /// Signals this soon after the first are the same one: `timeout`, for example, signals the program
 /// and then its process group.
-const ECHO: Duration = Duration::from_millis(200);
+const REPEATED_SIGNAL: Duration = Duration::from_millis(200);
 
 /// Installs the handlers: from now on an interrupt removes temporary files and ends the program
 /// with exit code 130, and a write over the limit of file sizes is an error like others. Where no
 /// thread can be started, an interrupt ends the program without that.
 pub fn watch() {
     if let Err(error) = system::watch() {
-        let _ = UNWATCHED.set(error);
+        let _ = WATCH_ERROR.set(error);
     }
 }
 
 /// Whether an interrupt has set the flag of [`graceful`].
 pub fn is_stopping() -> bool {
-    STOP.load(Ordering::SeqCst)
+    STOP_REQUESTED.load(Ordering::SeqCst)
 }
 
 /// Makes the first interrupt set the returned flag instead of ending the program.
 pub fn graceful() -> Result<&'static AtomicBool, CliError> {
-    if let Some(error) = UNWATCHED.get() {
+    if let Some(error) = WATCH_ERROR.get() {
         return Err(failure!("cannot watch for Ctrl-C: {error}"));
     }
-    GRACEFUL.store(true, Ordering::SeqCst);
-    Ok(&STOP)
+    STOPS_GRACEFULLY.store(true, Ordering::SeqCst);
+    Ok(&STOP_REQUESTED)
 }
 
 /// Makes every interrupt end the program again: what the run needs is saved.
 pub fn immediate() {
-    GRACEFUL.store(false, Ordering::SeqCst);
+    STOPS_GRACEFULLY.store(false, Ordering::SeqCst);
 }
 
 fn interrupted() {
-    if !GRACEFUL.load(Ordering::SeqCst) {
+    if !STOPS_GRACEFULLY.load(Ordering::SeqCst) {
         end();
     }
-    let first = FIRST.get_or_init(Instant::now);
-    if !STOP.swap(true, Ordering::SeqCst) {
+    let first = FIRST_SIGNAL.get_or_init(Instant::now);
+    if !STOP_REQUESTED.swap(true, Ordering::SeqCst) {
         output::note("\nfinishing the step, then saving; once more to quit at once");
-    } else if first.elapsed() >= ECHO {
+    } else if first.elapsed() >= REPEATED_SIGNAL {
         end();
     }
 }
@@ -82,7 +82,7 @@ mod system {
         let watched: Vec<i32> =
             [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let (sender, receiver) = channel();
-        // The handlers are installed by the thread: without it nobody would obey them.
+        // Installed by the thread, so that signals keep their default effect if it cannot start.
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let mut signals = match Signals::new(watched) {
                 Ok(signals) => signals,

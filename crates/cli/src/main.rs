@@ -38,7 +38,8 @@ struct Cli {
 
 fn main() -> ExitCode {
     interrupt::watch();
-    let matches = commands::with_help(Cli::command()).try_get_matches();
+    let short = std::env::args_os().any(|arg| arg == "-h");
+    let matches = commands::with_help(Cli::command(), short).try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return output::finish(usage::report(&error)),

@@ -14,7 +14,7 @@ pub const PROGRAM_BYTES: u64 = 24 << 20;
 
 /// Memory that this process can still take, and what limits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Available {
+pub struct AvailableMemory {
     pub bytes: u64,
     limit: Limit,
 }
@@ -26,7 +26,7 @@ enum Limit {
     AddressSpace,
 }
 
-impl fmt::Display for Available {
+impl fmt::Display for AvailableMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = match self.limit {
             Limit::System => "",
@@ -40,7 +40,7 @@ impl fmt::Display for Available {
 /// The least of what the system has without swapping, what the limits of this process's control
 /// groups leave, and its limit of address space. `None` where the system does not say (it is not
 /// Linux).
-pub fn available() -> Option<Available> {
+pub fn available() -> Option<AvailableMemory> {
     available_below(Path::new("/"))
 }
 
@@ -81,7 +81,7 @@ pub fn check(what: &str, needed: u64, hint: &str) -> Result<(), CliError> {
 }
 
 /// [`available`] by the files below `root`.
-fn available_below(root: &Path) -> Option<Available> {
+fn available_below(root: &Path) -> Option<AvailableMemory> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let system = read("proc/meminfo").and_then(|table| kilobytes(&table, "MemAvailable:"));
     let address_space = || {
@@ -90,9 +90,9 @@ fn available_below(root: &Path) -> Option<Available> {
         Some(limit.saturating_sub(used).saturating_sub(thread_address_space()))
     };
     let limits = [
-        system.map(|bytes| Available { bytes, limit: Limit::System }),
-        cgroup_memory(root).map(|bytes| Available { bytes, limit: Limit::Cgroup }),
-        address_space().map(|bytes| Available { bytes, limit: Limit::AddressSpace }),
+        system.map(|bytes| AvailableMemory { bytes, limit: Limit::System }),
+        cgroup_memory(root).map(|bytes| AvailableMemory { bytes, limit: Limit::Cgroup }),
+        address_space().map(|bytes| AvailableMemory { bytes, limit: Limit::AddressSpace }),
     ];
     limits.into_iter().flatten().min()
 }
@@ -101,7 +101,7 @@ fn available_below(root: &Path) -> Option<Available> {
 /// stack of 2 MiB, and glibc gives each an arena of 64 MiB with its first allocation.
 fn thread_address_space() -> u64 {
     let (computing, started) = threads::count();
-    // Beside them there are the loader, the writer and a progress bar.
+    // In addition to them there are the loader, the writer and a progress bar.
     let stacks = if started { 3 } else { computing + 3 };
     (computing as u64 + 3) * (64 << 20) + stacks as u64 * (2 << 20)
 }

@@ -16,19 +16,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// When something was last printed.
-static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+static LAST_PRINT: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// The time since something was last printed, or since this was first asked.
 pub fn silence() -> Duration {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now).elapsed()
+    LAST_PRINT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_with(Instant::now)
+        .elapsed()
 }
 
 fn printed() {
-    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    *LAST_PRINT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
 /// Whether output was lost.
-static LOST: AtomicBool = AtomicBool::new(false);
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line on standard output; the text may have several.
 pub fn line(text: impl Display) {
@@ -94,7 +98,7 @@ pub fn written(result: io::Result<()>) {
     printed();
     if let Err(lost) = result
         && lost.kind() != ErrorKind::BrokenPipe
-        && !LOST.swap(true, Ordering::Relaxed)
+        && !OUTPUT_LOST.swap(true, Ordering::Relaxed)
     {
         error(format!("cannot write to standard output: {lost}"));
     }
@@ -103,7 +107,7 @@ pub fn written(result: io::Result<()>) {
 /// Flushes standard output. Returns `code`, or 1 instead of 0 if output was lost.
 pub fn finish(code: ExitCode) -> ExitCode {
     written(stdout().flush());
-    let lost = LOST.load(Ordering::Relaxed) && code == ExitCode::SUCCESS;
+    let lost = OUTPUT_LOST.load(Ordering::Relaxed) && code == ExitCode::SUCCESS;
     if lost { ExitCode::FAILURE } else { code }
 }
 

@@ -100,7 +100,7 @@ pub fn weight(text: &str) -> Result<f64, String> {
     weight.ok_or_else(|| "must be a number from 0".into())
 }
 
-/// `X,Y`.
+/// Parses two numbers `X,Y`.
 pub fn pair(text: &str) -> Result<[f64; 2], String> {
     let number = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
     let pair = text.split_once(',').and_then(|(x, y)| number(x).zip(number(y)));
@@ -113,7 +113,7 @@ pub fn color(text: &str) -> Result<[u8; 3], String> {
     nn::recipe::parse_color(text).ok_or_else(|| hint.into())
 }
 
-/// 1, 3 or 4.
+/// Parses a number of channels: 1, 3 or 4.
 pub fn channels(text: &str) -> Result<usize, String> {
     match text {
         "1" => Ok(1),

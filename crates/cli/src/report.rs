@@ -2,8 +2,34 @@
 
 use crate::output;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
-use serde::Serialize;
+use data::DataSpec;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+/// A path in JSON, which has only UTF-8: other bytes are written as `\xE9`, as in a dataset spec.
+pub struct ReportPath(PathBuf);
+
+impl<P: Into<PathBuf>> From<P> for ReportPath {
+    fn from(path: P) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Deref for ReportPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Serialize for ReportPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&DataSpec::escape(self.as_os_str()))
+    }
+}
 
 /// The result of a command. Its serde form is what `--json` prints.
 pub trait Report: Serialize {

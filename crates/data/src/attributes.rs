@@ -14,8 +14,8 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// Whether it describes the image's content. The column `split` does not: it assigns the image
-    /// to a split.
+    /// Whether the attribute describes the image's content. The column `split` does not: it assigns
+    /// the image to a split.
     pub fn describes(&self) -> bool {
         self.name != "split"
     }

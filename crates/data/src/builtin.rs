@@ -12,7 +12,7 @@ use crate::formats::{self, Format, celeba, cifar, idx, stl10, svhn};
 pub(crate) struct BuiltInSet {
     pub name: &'static str,
     pub aliases: &'static [&'static str],
-    /// Its folder inside the datasets folder.
+    /// The dataset's folder inside the datasets folder.
     pub folder: &'static str,
     /// The format of that folder.
     pub format: &'static Format,
@@ -20,8 +20,8 @@ pub(crate) struct BuiltInSet {
     pub classes: &'static [&'static str],
     /// The background color (RGB) for transparent pixels.
     pub background: [u8; 3],
-    /// Whether it has few images with clean edges and flat colors, which a discriminator memorizes
-    /// within a few epochs.
+    /// Whether the dataset has few images with clean edges and flat colors, which a discriminator
+    /// memorizes within a few epochs.
     pub small_flat_graphics: bool,
     /// A description in a few words.
     pub about: &'static str,
@@ -144,13 +144,13 @@ pub fn builtin_names() -> impl Iterator<Item = &'static str> {
 /// A dataset known by name, on this machine or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownSet {
-    /// The name.
+    /// The dataset's name.
     pub name: &'static str,
-    /// Other names.
+    /// Other names of the dataset.
     pub aliases: &'static [&'static str],
     /// A description in a few words.
     pub about: &'static str,
-    /// Its folder; `None` if it is not on this machine.
+    /// The dataset's folder; `None` if it is not on this machine.
     pub path: Option<PathBuf>,
     /// Whether the repository contains it; otherwise it can be fetched.
     pub bundled: bool,

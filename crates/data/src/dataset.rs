@@ -41,6 +41,8 @@ pub struct Dataset {
     kept: Vec<u32>,
     /// `[len, H, W, C]`.
     pixels: Option<Vec<u8>>,
+    /// Bytes of the source that were in memory beside them while it was opened.
+    source_bytes: u64,
     skipped: Vec<SkippedImage>,
     /// Indices of images that turned out to be bad only when they were decoded; sorted.
     failed: Mutex<Vec<usize>>,
@@ -86,9 +88,7 @@ impl Dataset {
         let mut source = spec.open(split)?;
         let ScanResult { kept, pixels, skipped, fingerprint } =
             scan(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
-        if pixels.is_some() {
-            source.drop_cache();
-        }
+        let source_bytes = if pixels.is_some() { source.drop_cache() } else { 0 };
         Ok(Self {
             name,
             pending_preprocess: source.pending_preprocess(preprocess),
@@ -96,6 +96,7 @@ impl Dataset {
             preprocess: preprocess.clone(),
             kept,
             pixels,
+            source_bytes,
             skipped,
             failed: Mutex::default(),
             fingerprint,
@@ -203,6 +204,12 @@ impl Dataset {
     /// Bytes of the images in memory: of all of them, or 0.
     pub fn cached_bytes(&self) -> u64 {
         self.pixels.as_ref().map_or(0, |pixels| pixels.len() as u64)
+    }
+
+    /// Bytes that were in memory beside [those of the images](Self::cached_bytes) while the dataset
+    /// was opened, and no longer are: an archive or idx file, unpacked.
+    pub fn source_bytes(&self) -> u64 {
+        self.source_bytes
     }
 
     /// Whether all images are in memory.

@@ -12,7 +12,7 @@ use crate::layout_report::LayoutNote;
 /// use data::{DataError, DataSpec};
 ///
 /// let error = DataSpec::parse("fashon-mnist").unwrap_err();
-/// assert!(matches!(error, DataError::NotFound { similar: Some("fashion-mnist"), .. }));
+/// assert!(matches!(error, DataError::NotFound { spec, .. } if spec == "fashon-mnist"));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,15 +21,10 @@ pub enum DataError {
     /// The dataset spec is an empty string.
     #[error("no dataset given")]
     EmptySpec,
-    /// The dataset spec is neither the name of a built-in dataset nor an existing path. `similar`
-    /// is the built-in name most like it; `fetched` is where a dataset of this name was fetched to.
+    /// The dataset spec is neither the name of a built-in dataset nor an existing path.
+    /// `fetched` is where a dataset of this name was fetched to.
     #[error("no data at {spec:?}: no such file or folder, and not a built-in dataset")]
-    NotFound {
-        spec: String,
-        similar: Option<&'static str>,
-        fetchable: bool,
-        fetched: Option<PathBuf>,
-    },
+    NotFound { spec: String, fetchable: bool, fetched: Option<PathBuf> },
     /// The prefix before the path is not the name of a format.
     #[error("unknown format {prefix:?} in dataset {spec:?}")]
     UnknownFormat { prefix: String, spec: String },
@@ -45,7 +40,8 @@ pub enum DataError {
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
     NoSplit { path: PathBuf, split: &'static str, wanted: String },
-    /// All images are in a folder that is named as a held-out split.
+    /// All images are in a folder, or in archives such as this one, that are named as a held-out
+    /// split.
     #[error("all images of {path:?} are in {folder:?}, its held-out split")]
     HeldOutOnly { path: PathBuf, folder: String },
     /// A folder holds several datasets.
@@ -74,7 +70,7 @@ pub enum DataError {
     Idx { path: PathBuf, problem: IdxProblem },
     /// A file violates its format.
     #[error("bad {format} {path:?}: {problem}")]
-    Malformed { format: &'static str, path: PathBuf, problem: String },
+    Malformed { format: &'static str, path: PathBuf, problem: FileProblem },
     /// The numbers of images and labels differ.
     #[error(
         "{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files \
@@ -150,8 +146,12 @@ impl DataError {
         |error| Self::Write { path, error }
     }
 
-    pub(crate) fn malformed(format: &'static str, path: &Path, problem: String) -> Self {
-        Self::Malformed { format, path: path.to_owned(), problem }
+    pub(crate) fn malformed(
+        format: &'static str,
+        path: &Path,
+        problem: impl Into<FileProblem>,
+    ) -> Self {
+        Self::Malformed { format, path: path.to_owned(), problem: problem.into() }
     }
 }
 
@@ -259,6 +259,134 @@ pub enum PreprocessProblem {
     MinSideWithoutCrop { side: u32 },
 }
 
+/// How a file violates its format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileProblem {
+    /// The file ends before the length that it declares, or before its end mark.
+    #[error("truncated: {0}")]
+    Truncated(String),
+    /// A checksum is wrong, or values contradict each other.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The file is of another version or kind than those that are read.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Something that the format requires is not there: an array, a column, a folder.
+    #[error("it has no {0}")]
+    Missing(String),
+    /// A text is not UTF-8.
+    #[error("{0} not UTF-8")]
+    NotUtf8(String),
+    /// Two things have one name.
+    #[error("two of its {what} are called {name:?}")]
+    Twice {
+        /// `files`, `images`, `rows` or `columns`.
+        what: &'static str,
+        /// Their name.
+        name: String,
+    },
+    /// A label is out of its range.
+    #[error("label {label} of image {image} is out of range ({low} to {high})")]
+    LabelRange {
+        /// The label, as the file has it.
+        label: String,
+        /// The index of its image.
+        image: usize,
+        /// The least label.
+        low: u8,
+        /// The largest label.
+        high: u8,
+    },
+    /// Labels are not labels, or contradict each other.
+    #[error("{0}")]
+    Labels(String),
+    /// A list of class names has not as many as there are classes.
+    #[error("it names {found} classes where there are {wanted}")]
+    ClassCount {
+        /// Names in the list.
+        found: usize,
+        /// Classes.
+        wanted: usize,
+    },
+    /// A table has no row for an image.
+    #[error("it has no row for {name:?}{}", others(*more))]
+    NoRow {
+        /// The first such image.
+        name: String,
+        /// The number of other images without a row.
+        more: usize,
+    },
+    /// A table has a row for which there is no image.
+    #[error("there is no image for its row {name:?}{}", others(*more))]
+    NoImage {
+        /// The first such row.
+        name: String,
+        /// The number of other rows without an image.
+        more: usize,
+    },
+    /// A line of a text cannot be understood.
+    #[error("line {line}: {problem}")]
+    Line {
+        /// The line's number, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An archive holds something that is not read, as it may be meant to do harm.
+    #[error("{name:?} in it {problem}")]
+    Entry {
+        /// The entry's name in the archive.
+        name: String,
+        /// Why it is refused.
+        problem: EntryProblem,
+    },
+    /// The file would unpack to more than is read.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It was begun from other images, or for another shape, than are to be written now.
+    #[error("it was begun from other images or for another shape")]
+    Unfinished,
+    /// Another process is writing the file.
+    #[error("another process is writing it")]
+    Locked,
+    /// Another defect, such as one that a library describes.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for FileProblem {
+    fn from(problem: String) -> Self {
+        Self::Other(problem)
+    }
+}
+
+/// Why an archive with such an entry is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryProblem {
+    /// Its path has a component `..`.
+    #[error("has a path that leads out of it")]
+    LeadsOut,
+    /// Its path begins at a root or drive.
+    #[error("has an absolute path")]
+    Absolute,
+    /// Its name has a zero byte.
+    #[error("has a zero byte in its name")]
+    ZeroByte,
+    /// It is a symbolic or hard link.
+    #[error("is a link")]
+    Link,
+    /// It is a device, a pipe or the like.
+    #[error("is neither a file nor a folder (type {0:?})")]
+    Special(char),
+}
+
+/// The count of further names, for a message that has the first.
+fn others(count: usize) -> String {
+    if count > 0 { format!(" (nor for {count} more)") } else { String::new() }
+}
+
 /// The defect of an idx file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -301,11 +429,11 @@ pub enum IdxProblem {
 /// An image that could not be decoded and is left out of the dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedImage {
-    /// Its path inside the dataset.
+    /// The image's path inside the dataset.
     pub name: String,
     /// The reason, in one line.
     pub reason: String,
-    /// Its position among the skipped images, counted from 1.
+    /// The image's position among the skipped ones, counted from 1.
     pub ordinal: usize,
     /// The number of images in the dataset, good and bad.
     pub found: usize,

@@ -35,6 +35,10 @@ pub enum ForeignFormat {
     Rar,
     /// A file compressed by a program that is not read: lz4, lzip, lzma, compress.
     Compressed,
+    /// One of the compressed files that are read, with something else than a tar archive in it.
+    CompressedFile,
+    /// A text, such as a list or a table of images.
+    Text,
     /// A video.
     Video,
     /// An SQLite database.
@@ -71,6 +75,8 @@ impl fmt::Display for ForeignFormat {
             Self::SevenZip => "a 7-Zip archive",
             Self::Rar => "a RAR archive",
             Self::Compressed => "a compressed file (lz4, lzip, lzma or compress)",
+            Self::CompressedFile => "a compressed file that holds no tar archive",
+            Self::Text => "a text file",
             Self::Video => "a video",
             Self::Sqlite => "an SQLite database",
             Self::Pdf => "a PDF document",
@@ -91,6 +97,7 @@ impl ForeignFormat {
             match extension.as_str() {
                 "arrow" | "feather" if start.starts_with(&[0xFF; 4]) => Some(Self::Arrow),
                 "beton" => Some(Self::Beton),
+                "pkl" | "pickle" => Some(Self::Pickle),
                 _ => None,
             }
         })
@@ -99,7 +106,7 @@ impl ForeignFormat {
     fn by_signature(start: &[u8]) -> Option<Self> {
         let signatures: &[(Self, &[&[u8]])] = &[
             (Self::Parquet, &[b"PAR1"]),
-            (Self::Arrow, &[b"ARROW1"]),
+            (Self::Arrow, &[b"ARROW1", b"FEA1"]),
             (Self::Npy, &[b"\x93NUMPY"]),
             (Self::Hdf5, &[HDF5]),
             (Self::RecordIo, &[b"\x0A\x23\xD7\xCE"]),

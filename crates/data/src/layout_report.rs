@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The format of archives in a [`LayoutNote::Unread`]: they are unpacked rather than converted.
+pub(crate) const ARCHIVE: &str = "archive";
+
 /// What was decided about the files of a folder or archive of images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LayoutReport {
@@ -16,9 +19,9 @@ pub struct LayoutReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayoutNote {
-    /// Images or videos of a format that is not read.
+    /// Images or videos of a format that is not read, or archives.
     Unread {
-        /// The format's name, such as HEIC.
+        /// The format's name, such as HEIC, or `archive`.
         format: &'static str,
         /// The number of files.
         count: usize,
@@ -32,7 +35,7 @@ pub enum LayoutNote {
         /// The directories.
         folders: Vec<String>,
     },
-    /// Images that this program drew or generated, beside others.
+    /// Images that this program drew or generated, among others.
     OwnImages {
         /// The number of images.
         count: usize,
@@ -46,6 +49,13 @@ pub enum LayoutNote {
         /// The path of the first.
         first: String,
     },
+    /// A file with the name of a table of labels or attributes that is something else.
+    UnreadTable {
+        /// The path of the table.
+        table: String,
+        /// Why it is not read.
+        reason: &'static str,
+    },
     /// A column of an attribute table in which most cells are numbers, and one is a word.
     ColumnOfWords {
         /// The path of the table.
@@ -54,7 +64,7 @@ pub enum LayoutNote {
         column: String,
         /// The line of the first cell that is not a number.
         line: u64,
-        /// That cell.
+        /// The content of that cell.
         cell: String,
     },
     /// A column of numbers that is left out because cells are empty.
@@ -72,6 +82,15 @@ impl fmt::Display for LayoutNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is = |count: usize| if count == 1 { "is" } else { "are" };
         match self {
+            Self::Unread { format: ARCHIVE, count: 1, first } => {
+                write!(f, "1 archive in it is not read: unpack it ({first:?})")
+            }
+            Self::Unread { format: ARCHIVE, count, first } => {
+                write!(
+                    f,
+                    "{count} archives in it are not read: unpack them (the first is {first:?})"
+                )
+            }
             Self::Unread { format, count: 1, first } => {
                 write!(f, "1 {format} file is not read: convert it ({first:?})")
             }
@@ -103,6 +122,7 @@ impl fmt::Display for LayoutNote {
                 images(*count),
                 is(*count)
             ),
+            Self::UnreadTable { table, reason } => write!(f, "{table:?} is not read: {reason}"),
             Self::ColumnOfWords { table, column, line, cell } => write!(
                 f,
                 "{table:?} line {line}: {cell:?} makes {column:?} a column of words, although \
@@ -124,8 +144,8 @@ pub(crate) fn images(count: usize) -> String {
 
 /// A few of many names, for a line of text.
 pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> String {
-    const LISTED: usize = 12;
-    let more = names.len().saturating_sub(LISTED);
-    let shown = names.take(LISTED).collect::<Vec<_>>().join(", ");
+    const MAX_LISTED_NAMES: usize = 12;
+    let more = names.len().saturating_sub(MAX_LISTED_NAMES);
+    let shown = names.take(MAX_LISTED_NAMES).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }

@@ -58,7 +58,9 @@ pub use builtin::{KnownSet, builtin_names, known_sets, set_datasets_folder};
 pub use cursor::{Cursor, SHARD, order, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};
 pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
-pub use error::{DataError, IdxProblem, PreprocessProblem, SkippedImage, SplitProblem};
+pub use error::{
+    DataError, EntryProblem, FileProblem, IdxProblem, PreprocessProblem, SkippedImage, SplitProblem,
+};
 pub use faces::{FaceCounts, FaceOptions, extract_faces};
 pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_sets};
 pub use foreign::ForeignFormat;
@@ -72,5 +74,5 @@ pub use preprocess::Preprocess;
 pub use scan::ScanProgress;
 pub use source::Split;
 pub use spec::DataSpec;
-pub use split::{SplitCounts, SplitOptions, select, split};
+pub use split::{SplitCounts, SplitOptions, require_outside, select, split};
 pub use stats::{AttributeStats, DatasetStats, STATS_MAX_COUNTED, STATS_MAX_IMAGES};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::attributes;
-use crate::error::{DataError, SkippedImage};
+use crate::error::{DataError, FileProblem, SkippedImage};
 use crate::fingerprint::FingerprintHasher;
 use crate::formats::packed::layout::{FORMAT_NAME, Footer, HEAD, RecordFields, RecordLayout};
 use crate::layout_report::LayoutReport;
@@ -67,7 +67,11 @@ pub fn prepare(
     let mut writer = PackWriter::open(source.as_ref(), preprocess, out)?;
     let resumed = writer.resume()?;
     writer.write_records(progress)?;
-    scan::check_share(source.as_ref(), &writer.bad)?;
+    if let Err(error) = scan::check_share(source.as_ref(), &writer.bad) {
+        // It would be in the way once the bad images are removed.
+        let _ = fs::remove_file(&writer.part);
+        return Err(error);
+    }
     let footer = writer.finish()?;
     check_free()?;
     fs::rename(&writer.part, out).map_err(DataError::write(out))?;
@@ -120,11 +124,7 @@ impl<'a> PackWriter<'a> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DataError::malformed(
-                    FORMAT_NAME,
-                    &part,
-                    "another process is writing it".to_owned(),
-                ));
+                return Err(DataError::malformed(FORMAT_NAME, &part, FileProblem::Locked));
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
@@ -172,10 +172,7 @@ impl<'a> PackWriter<'a> {
                 .and_then(|()| stream.read_exact(&mut found))
                 .map_err(|error| self.failed(error))?;
             if found != head {
-                let problem = "it was begun from other images or for another shape: delete it, or \
-                    choose another name"
-                    .to_owned();
-                return Err(DataError::malformed(FORMAT_NAME, &self.part, problem));
+                return Err(DataError::malformed(FORMAT_NAME, &self.part, FileProblem::Unfinished));
             }
             let mut record = vec![0; self.layout.record()];
             while stream.read_exact(&mut record).is_ok() && self.take_over(&record)? {

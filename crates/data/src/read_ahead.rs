@@ -18,7 +18,7 @@ pub(crate) struct ReadAhead {
     batch: u64,
     /// Windows per epoch, without those after the last batch.
     windows: u64,
-    state: Mutex<ReadState>,
+    state: Mutex<ReadAheadState>,
     changed: Condvar,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct ReadAhead {
 type WindowId = (u64, u64);
 
 #[derive(Debug)]
-struct ReadState {
+struct ReadAheadState {
     /// The next window to read.
     next: WindowId,
     /// The last window that a worker requested.
@@ -39,7 +39,7 @@ impl ReadAhead {
     pub fn new(start: Cursor, buffer: NonZeroU32, batch: usize, per_epoch: u64) -> Self {
         let (buffer, batch) = (u64::from(buffer.get()), batch as u64);
         let first = (start.epoch, start.batch * batch / buffer);
-        let state = ReadState { next: first, wanted: first, stopped: false };
+        let state = ReadAheadState { next: first, wanted: first, stopped: false };
         Self {
             buffer,
             batch,

@@ -106,8 +106,11 @@ pub(crate) trait Source: Send + Sync {
     /// is loaded.
     fn read_ahead(&self, _index: usize) {}
 
-    /// Called once all pixels are cached elsewhere: frees the memory that only `load` needs.
-    fn drop_cache(&mut self) {}
+    /// Called once all pixels are cached elsewhere: frees the memory that only `load` needs, and
+    /// returns its bytes.
+    fn drop_cache(&mut self) -> u64 {
+        0
+    }
 }
 
 /// A source of encoded image files (PNG, JPEG …), which differ only in where their bytes are.
@@ -143,7 +146,9 @@ pub(crate) trait EncodedStore: Send + Sync {
         &attributes::NONE
     }
 
-    fn drop_cache(&mut self) {}
+    fn drop_cache(&mut self) -> u64 {
+        0
+    }
 }
 
 impl<T: EncodedStore> Source for T {
@@ -208,7 +213,7 @@ impl<T: EncodedStore> Source for T {
         self.attributes().of(index).to_vec()
     }
 
-    fn drop_cache(&mut self) {
-        EncodedStore::drop_cache(self);
+    fn drop_cache(&mut self) -> u64 {
+        EncodedStore::drop_cache(self)
     }
 }

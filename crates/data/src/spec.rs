@@ -49,7 +49,7 @@ impl DataSpec {
     ///
     /// # Errors
     /// Returns [`DataError::EmptySpec`], [`DataError::Url`], [`DataError::UnknownFormat`], or
-    /// [`DataError::NotFound`] with the most similar built-in name.
+    /// [`DataError::NotFound`].
     pub fn parse(text: &str) -> Result<Self, DataError> {
         if text.is_empty() {
             return Err(DataError::EmptySpec);
@@ -73,7 +73,6 @@ impl DataSpec {
         let remote = remote_sets().find(|set| set.name == text);
         Err(DataError::NotFound {
             spec: text.to_owned(),
-            similar: if remote.is_some() { None } else { most_similar(text) },
             fetchable: remote.is_some(),
             fetched: remote.and_then(|set| set.locate()),
         })
@@ -241,17 +240,6 @@ fn split_prefix(text: &str) -> Result<(Option<&'static Format>, PathBuf), DataEr
     Ok((None, PathBuf::from(text)))
 }
 
-/// The built-in name or alias at the least edit distance, if at most a third of it differs.
-fn most_similar(text: &str) -> Option<&'static str> {
-    let names =
-        builtin::BUILT_IN.iter().flat_map(|set| set.aliases.iter().copied().chain([set.name]));
-    names
-        .map(|name| (strsim::damerau_levenshtein(&text.to_lowercase(), name), name))
-        .filter(|&(distance, name)| distance <= name.len() / 3)
-        .min()
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,19 +309,16 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_get_the_most_similar_one() {
+    fn unknown_names_are_not_found() {
         let parse = |text: &str| DataSpec::parse(text).unwrap_err();
         assert!(matches!(
             parse("fashon-mnist"),
-            DataError::NotFound { similar: Some("fashion-mnist"), fetchable: false, .. }
+            DataError::NotFound { spec, fetchable: false, .. } if spec == "fashon-mnist"
         ));
         assert!(matches!(
             parse("svhn-extra"),
-            DataError::NotFound { similar: None, fetchable: true, fetched: None, .. }
+            DataError::NotFound { fetchable: true, fetched: None, .. }
         ));
-        let error = parse("no/such/place");
-        assert!(error.to_string().contains("no data at \"no/such/place\""), "{error}");
-        assert!(matches!(error, DataError::NotFound { similar: None, fetchable: false, .. }));
         assert!(matches!(parse(""), DataError::EmptySpec));
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use file_io::LockFile;
 use sha2::{Digest as _, Sha256};
 
+use crate::attributes::{Attribute, AttributeKind};
 use crate::dataset::Dataset;
 use crate::error::{DataError, SplitProblem};
 use crate::formats::table::{CsvTable, FILE_NAME};
@@ -48,7 +49,8 @@ pub struct SplitCounts {
 
 /// Puts the images of the folder `input` into `out/train` and `out/test`, under their own names and
 /// sub-folders, which are their classes. Files are hard-linked where the file system can, else
-/// copied; `input` is not changed. An `attributes.csv` is copied with the new paths.
+/// copied; `input` is not changed. An `attributes.csv` is copied with the new paths; classes and
+/// attributes that other files give are written to `out/metadata.csv`.
 ///
 /// The fraction `test` of each class is held out, rounded, at least one image (or group) and never
 /// all. The choice is a function of the seed and the images' names alone.
@@ -104,13 +106,22 @@ pub fn split(
     if let Some(table) = &table {
         write_table(table, &out.join(FILE_NAME), &moved)?;
     }
+    let class = |k| source.label(k).map(|label| &*source.class_names()[label as usize]);
+    let images = names.iter().enumerate().map(|(k, name)| DescribedImage {
+        path: moved[name.as_str()].clone(),
+        class: class(k),
+        values: source.attributes_of(k),
+    });
+    let columns = if table.is_none() { source.columns() } else { &[] };
+    write_metadata(&images.collect::<Vec<_>>(), columns, out)?;
     let test = tests.iter().filter(|held| **held).count();
     Ok(SplitCounts { train: total - test, test })
 }
 
 /// Puts these images of a dataset that is a folder into the folder `out`, under their own names and
 /// sub-folders, with their rows of its `attributes.csv`. Files are hard-linked where the file
-/// system can, else copied.
+/// system can, else copied. Classes and attributes that other files give are written to
+/// `out/metadata.csv`.
 ///
 /// # Errors
 /// Returns an error if the dataset is not a [folder](Dataset::folder) or has names that are not
@@ -127,9 +138,18 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
     require_outside(&folder, out)?;
     let _lock = make_empty(out)?;
     names.iter().try_for_each(|name| link(&folder.join(name), &out.join(name)))?;
-    let Some(table) = table else { return Ok(()) };
-    let moved = names.iter().map(|name| (name.as_str(), name.clone())).collect();
-    write_table(&table, &out.join(FILE_NAME), &moved)
+    if let Some(table) = &table {
+        let moved = names.iter().map(|name| (name.as_str(), name.clone())).collect();
+        write_table(table, &out.join(FILE_NAME), &moved)?;
+    }
+    let class = |index| dataset.label(index).map(|label| &*dataset.class_names()[label as usize]);
+    let images = indices.iter().zip(&names).map(|(&index, name)| DescribedImage {
+        path: name.clone(),
+        class: class(index),
+        values: dataset.attributes(index),
+    });
+    let columns = if table.is_none() { dataset.attribute_columns() } else { &[] };
+    write_metadata(&images.collect::<Vec<_>>(), columns, out)
 }
 
 /// The name of an image of a folder, with `/` between its parts. Elsewhere than on Windows a
@@ -176,7 +196,10 @@ fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Refuses an output folder inside the input: the next reader of the input would read it too.
-pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
+///
+/// # Errors
+/// Returns [`DataError::OutputInsideInput`].
+pub fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
     // Resolves the existing part of a path that is still to be created.
     let real = |path: &Path| {
         std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok())
@@ -285,6 +308,49 @@ fn write_table(
                     .map(|(k, cell)| if k == table.file { &**moved } else { cell }),
             )
             .map_err(wrong)?;
+    }
+    writer.flush().map_err(|error| wrong(error.into()))
+}
+
+/// An image of a folder that was written, and what is known about it.
+struct DescribedImage<'a> {
+    /// Its path in the folder.
+    path: String,
+    class: Option<&'a str>,
+    /// Its value in each column of attributes.
+    values: Vec<f32>,
+}
+
+/// Writes the classes of images that are not called like a folder of each, and their attributes, as
+/// Hugging Face's `metadata.csv`. Writes nothing if there are neither.
+fn write_metadata(
+    images: &[DescribedImage<'_>],
+    columns: &[Attribute],
+    out: &Path,
+) -> Result<(), DataError> {
+    let is_in_folder = |image: &DescribedImage<'_>| {
+        let mut folders = image.path.split('/').rev().skip(1);
+        image.class.is_none_or(|class| folders.any(|folder| folder == class))
+    };
+    let by_folders = images.iter().all(is_in_folder);
+    if by_folders && columns.is_empty() {
+        return Ok(());
+    }
+    let path = out.join("metadata.csv");
+    let wrong = |error: csv::Error| DataError::Write { path: path.clone(), error: error.into() };
+    let file = File::create_new(&path).map_err(DataError::write(&path))?;
+    let mut writer = csv::Writer::from_writer(file);
+    let heads = ["file_name", "label"].into_iter().take(if by_folders { 1 } else { 2 });
+    let heads = heads.chain(columns.iter().map(|column| &*column.name));
+    writer.write_record(heads).map_err(wrong)?;
+    for image in images {
+        let class = image.class.filter(|_| !by_folders).map(str::to_owned);
+        let cells = columns.iter().zip(&image.values).map(|(column, value)| match &column.kind {
+            AttributeKind::Category(words) => words[*value as usize].clone(),
+            AttributeKind::Binary | AttributeKind::Number => value.to_string(),
+        });
+        let row = std::iter::once(image.path.clone()).chain(class).chain(cells);
+        writer.write_record(row).map_err(wrong)?;
     }
     writer.flush().map_err(|error| wrong(error.into()))
 }

@@ -109,7 +109,7 @@ impl CheckpointDiscriminator {
         &self.recipe
     }
 
-    /// The network.
+    /// The discriminator's network.
     pub fn network(&self) -> &Network {
         &self.network
     }

@@ -19,13 +19,13 @@ pub enum EvalError {
     /// Files that are read or written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The data.
+    /// A dataset or image file could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
     /// Recipe or weights.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// The device.
+    /// The device failed.
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// The progress callback cancelled the work.

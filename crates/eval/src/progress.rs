@@ -8,7 +8,7 @@ use crate::EvalError;
 pub struct Progress<'a>(pub &'a (dyn Fn(&str, u64, u64) -> bool + Sync));
 
 impl Progress<'_> {
-    /// Reports to nobody and never cancels.
+    /// Reports nothing and never cancels.
     pub const SILENT: Progress<'static> = Progress(&|_, _, _| true);
 
     /// Reports that `done` of `total` units of `task` are finished.

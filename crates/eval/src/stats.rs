@@ -14,11 +14,9 @@
 use rayon::prelude::*;
 use tensor::rng::Philox;
 
-/// Standard deviations on either side of the mean in a 95 % interval of a normal distribution.
-const Z_95: f64 = 1.959_963_984_540_054;
-/// The same, rounded as in the DCGAN authors' evaluation code, whose intervals the linear probe
-/// reproduces.
-const Z_95_ROUNDED: f64 = 1.96;
+/// Standard deviations on either side of the mean in a 95 % interval of a normal distribution
+/// (1.96 in the DCGAN authors' evaluation code).
+pub const Z_95: f64 = 1.959_963_984_540_054;
 /// Philox stream of bootstrap resamples of images.
 const RESAMPLES: u64 = 60;
 
@@ -78,10 +76,10 @@ pub fn wilson_interval(n: f64, p: f64) -> [f64; 2] {
 
 /// Half the width of the normal 95 % interval of a proportion `p` observed in `count` trials.
 pub fn binomial_half_width(p: f64, count: usize) -> f64 {
-    Z_95_ROUNDED * (p * (1.0 - p) / count as f64).sqrt()
+    Z_95 * (p * (1.0 - p) / count as f64).sqrt()
 }
 
-/// Mean of repeated proportions and half the width of their 95 % interval: 1.96 sample standard
+/// Mean of repeated proportions and half the width of their 95 % interval: [`Z_95`] sample standard
 /// deviations over the repetitions, as in the DCGAN authors' code; for a single repetition the
 /// [`binomial_half_width`] of `count` trials.
 pub(crate) fn repeated_proportion(proportions: &[f64], count: usize) -> [f64; 2] {
@@ -91,7 +89,7 @@ pub(crate) fn repeated_proportion(proportions: &[f64], count: usize) -> [f64; 2]
         1 => binomial_half_width(mean, count),
         _ => {
             let squares = proportions.iter().map(|p| (p - mean).powi(2)).sum::<f64>();
-            Z_95_ROUNDED * (squares / (n - 1.0)).sqrt()
+            Z_95 * (squares / (n - 1.0)).sqrt()
         }
     };
     [mean, half]

@@ -43,17 +43,17 @@ pub fn write_atomic(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    Pending::write(path, fill)?.replace(path)
+    PendingFile::write(path, fill)?.replace(path)
 }
 
 /// A complete file under its temporary name.
-struct Pending {
+struct PendingFile {
     file: NamedTempFile,
     /// Dropped after the file.
-    _live: Live,
+    _live: LiveEntry,
 }
 
-impl Pending {
+impl PendingFile {
     fn write(
         path: &Path,
         fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
@@ -78,7 +78,7 @@ impl Pending {
         let mut named = tempfile::Builder::new();
         let prefix = prefix(name);
         let file = named.prefix(&prefix).suffix(TEMPORARY).make_in(folder, open)?;
-        let live = Live::new(&mut live, file.path());
+        let live = LiveEntry::new(&mut live, file.path());
         Ok(Self { file, _live: live })
     }
 
@@ -103,7 +103,7 @@ impl Pending {
 pub struct NewFolder {
     folder: TempDir,
     target: PathBuf,
-    _live: Live,
+    _live: LiveEntry,
 }
 
 impl NewFolder {
@@ -122,7 +122,7 @@ impl NewFolder {
         let prefix = prefix(name);
         let mut live = live();
         let folder = builder.prefix(&prefix).suffix(TEMPORARY).tempdir_in(folder_of(target))?;
-        let live = Live::new(&mut live, folder.path());
+        let live = LiveEntry::new(&mut live, folder.path());
         Ok(Self { folder, target: target.to_owned(), _live: live })
     }
 
@@ -151,7 +151,7 @@ impl NewFolder {
         let held = live();
         fs::rename(self.folder.path(), &self.target)?;
         drop(held);
-        // Gone under its old name, there is nothing to remove.
+        // The temporary name is gone, so there is nothing to remove.
         let _ = self.folder.keep();
         sync_folder(folder_of(&self.target))
     }
@@ -172,16 +172,16 @@ fn prefix(name: &OsStr) -> String {
 
 /// An entry of [`LIVE`].
 #[derive(Debug)]
-pub(crate) struct Live(PathBuf);
+pub(crate) struct LiveEntry(PathBuf);
 
-impl Live {
+impl LiveEntry {
     pub(crate) fn new(live: &mut BTreeSet<PathBuf>, path: &Path) -> Self {
         live.insert(path.to_owned());
         Self(path.to_owned())
     }
 }
 
-impl Drop for Live {
+impl Drop for LiveEntry {
     fn drop(&mut self) {
         live().remove(&self.0);
     }
@@ -197,7 +197,7 @@ pub(crate) fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub fn discard_temporaries() -> impl Sized {
     let live = live();
     for path in &*live {
-        // What was renamed meanwhile is gone, and what cannot be removed stays.
+        // Files that were renamed meanwhile are gone; files that cannot be removed stay.
         let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
     live

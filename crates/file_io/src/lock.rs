@@ -1,6 +1,6 @@
 //! A lock that keeps two processes from writing into one folder.
 
-use crate::atomic::{Live, live};
+use crate::atomic::{LiveEntry, live};
 use crate::open::open_own;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub struct LockFile {
     path: PathBuf,
     _file: File,
-    _live: Live,
+    _live: LiveEntry,
 }
 
 impl LockFile {
@@ -46,7 +46,7 @@ impl LockFile {
             // The holder before may have removed the file after it was opened here: then a third
             // process can create and lock another one.
             if is_at(&file, path)? {
-                let live = Live::new(&mut live, path);
+                let live = LiveEntry::new(&mut live, path);
                 return Ok(Some(Self { path: path.to_owned(), _file: file, _live: live }));
             }
         }

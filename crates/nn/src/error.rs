@@ -1,50 +1,41 @@
 //! The error type: failures caused by files, recipes or other input, not by programming errors.
 
-/// An error of this crate, as one line that names the item, its value and the remedy.
+/// An error of this crate, as one line that names the item and its value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum NnError {
     /// A state dict lacks a tensor of this shape, in PyTorch's layout.
-    #[error("tensor \"{name}\" {shape:?} is missing; were these weights made by another recipe?")]
+    #[error("tensor \"{name}\" {shape:?} is missing")]
     MissingTensor { name: String, shape: Vec<usize> },
-    /// A state dict holds a tensor that the network does not have.
-    #[error(
-        "tensor \"{name}\" {shape:?} does not belong to this network{}; were these weights \
-         made by another recipe?",
-        suggest(similar, ", which has ", "")
-    )]
-    UnexpectedTensor { name: String, shape: Vec<usize>, similar: Option<String> },
+    /// A state dict holds a tensor that the network does not have; it has the `known` ones.
+    #[error("tensor \"{name}\" {shape:?} does not belong to this network")]
+    UnexpectedTensor { name: String, shape: Vec<usize>, known: Vec<String> },
     /// A tensor has another shape than the network's, in PyTorch's layout.
-    #[error(
-        "tensor \"{name}\" has shape {found:?} where the network has {expected:?}; were these \
-         weights made by another recipe?"
-    )]
+    #[error("tensor \"{name}\" has shape {found:?} where the network has {expected:?}")]
     WrongShape { name: String, expected: Vec<usize>, found: Vec<usize> },
-    /// A tensor has the wrong element type, or its element count does not match its shape.
-    #[error("tensor \"{name}\" {problem}; the file is damaged or not a state dict")]
-    BadTensor { name: String, problem: String },
+    /// A tensor has the wrong element type or number of elements, or is no count.
+    #[error("tensor \"{name}\" {problem}")]
+    BadTensor { name: String, problem: TensorProblem },
     /// A tensor holds NaN or infinity, or held a float64 that float32 cannot.
     #[error(
         "tensor \"{name}\" holds {value} (element {index}); weights must be finite float32 values"
     )]
     NonFiniteTensor { name: String, value: f32, index: usize },
     /// No preset has this name.
-    #[error("unknown recipe \"{name}\"{} (there are {})", did_you_mean(similar), known.join(", "))]
-    UnknownRecipe { name: String, similar: Option<String>, known: Vec<String> },
+    #[error("unknown recipe \"{name}\"")]
+    UnknownRecipe { name: String },
     /// A recipe is not TOML.
     #[error("the recipe is not valid TOML: line {line}: {message}")]
     Syntax { line: usize, message: String },
-    /// A recipe has an unknown key.
-    #[error("unknown key \"{key}\" in the recipe{}", did_you_mean(similar))]
-    UnknownKey { key: String, similar: Option<String> },
+    /// A recipe has a section or key that is not one of the `known`, such as `optimizer.lr`.
+    #[error("unknown key \"{key}\" in the recipe")]
+    UnknownKey { key: String, known: Vec<String> },
     /// A recipe lacks a key.
-    #[error(
-        "the recipe lacks the key \"{key}\"; add it, or start from a preset with base = \"small\""
-    )]
+    #[error("the recipe lacks the key \"{key}\"")]
     MissingKey { key: String },
-    /// A recipe's value is of the wrong type or out of range.
+    /// A recipe's value is of the wrong type, out of range, or not possible with other values.
     #[error("recipe key \"{key}\" = {value}: {problem}")]
-    BadValue { key: String, value: String, problem: String },
+    BadValue { key: String, value: String, problem: ValueProblem },
     /// No network can be built for this image size. `nearest` has the valid sizes below, if there
     /// is one, and above.
     #[error(
@@ -57,21 +48,60 @@ pub enum NnError {
     ImageSize { size: [usize; 2], nearest: Vec<[usize; 2]> },
 }
 
-fn did_you_mean(similar: &Option<String>) -> String {
-    suggest(similar, ", did you mean ", "?")
+/// Why a tensor of a state dict cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
+pub enum TensorProblem {
+    /// Its elements have another type.
+    #[error("holds {found} where {expected} belongs")]
+    Type { found: &'static str, expected: &'static str },
+    /// Its elements do not fill its shape.
+    #[error("has {elements} elements for shape {shape:?}")]
+    Elements { elements: usize, shape: Vec<usize> },
+    /// An element is negative where a variance belongs.
+    #[error("holds {value} (element {index}) where a variance is 0 or more")]
+    Variance { value: f32, index: usize },
+    /// It is negative where a count belongs.
+    #[error("is {0}, not a count")]
+    Count(i64),
 }
 
-fn suggest(similar: &Option<String>, before: &str, after: &str) -> String {
-    similar.as_ref().map_or_else(String::new, |name| format!("{before}\"{name}\"{after}"))
+/// Why a recipe's value is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueProblem {
+    /// The key takes no such value, whatever the others are: another type, an unknown name, or the
+    /// choice of the other network.
+    #[error("{0}")]
+    Invalid(String),
+    /// The value is out of the range that the text describes.
+    #[error("{0}")]
+    OutOfRange(String),
+    /// The value needs another one of the key or section `other`, or excludes the one it has.
+    #[error("{reason}")]
+    Combination {
+        /// The key or section.
+        other: String,
+        /// Why the two do not go together.
+        reason: String,
+    },
+    /// A layer does not take its input, or its keys have no sense.
+    #[error("{0}")]
+    Layer(String),
+    /// The listed layers of a network make samples of another shape.
+    #[error("the {network} ends with {found:?} where {} is wanted", shape_text(wanted))]
+    LastLayer {
+        /// `generator` or `discriminator`.
+        network: &'static str,
+        /// The shape of a sample after the last layer.
+        found: Vec<usize>,
+        /// The shape that the image or the loss needs.
+        wanted: Vec<usize>,
+    },
+    /// The network would be too large.
+    #[error("{0}")]
+    TooLarge(String),
 }
 
-/// Returns the name most similar to `name`, if any is similar enough.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|k| (strsim::jaro_winkler(&name, k), k))
-        .filter(|(likeness, _)| *likeness >= 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, k)| k)
+fn shape_text(shape: &[usize]) -> String {
+    if shape.is_empty() { "1 element".into() } else { format!("{shape:?}") }
 }

@@ -41,7 +41,7 @@ mod state;
 
 pub use d_output::DiscriminatorOutput;
 pub use ema::Ema;
-pub use error::NnError;
+pub use error::{NnError, TensorProblem, ValueProblem};
 pub use layers::Layer;
 pub use mode::{BatchNormStats, ForwardCtx, Mode, NoiseRng};
 pub use network::Network;

@@ -5,7 +5,7 @@ use crate::layers::{BatchNorm, Conv2d, Layer, NamedTensor, TensorRole, VirtualBa
 use crate::layout::Layout;
 use crate::mode::{BatchNormStats, ForwardCtx, Mode};
 use crate::param::{Param, SharedTensor};
-use crate::state::{StateDict, StateTensor, TensorSpec, adapt_names, read_state};
+use crate::state::{StateDict, StateTensor, TensorSpec, adapt, check_variances, read_state};
 use std::sync::atomic::Ordering;
 use tensor::autograd::TensorId;
 use tensor::rng::Philox;
@@ -424,14 +424,16 @@ impl Network {
     }
 
     /// Loads parameters and buffers from a state dict of another program: one whose names may all
-    /// have one prefix in addition (`module.`, `_orig_mod.`, `generator.`), and which may lack
-    /// `num_batches_tracked`, then 0.
+    /// have one prefix in addition (`module.`, `_orig_mod.`, `generator.`), and whose
+    /// `num_batches_tracked` may be missing, then 0, or of a floating-point type.
     ///
     /// # Errors
     /// Returns the errors of [`load_state_dict`](Self::load_state_dict), with names without the
-    /// prefix.
+    /// prefix, and an error if a running variance is below 0.
     pub fn import_state_dict(&self, state: StateDict) -> Result<(), NnError> {
-        self.load_state_dict(&adapt_names(&self.tensor_specs(), state))
+        let state = adapt(&self.tensor_specs(), state);
+        check_variances(&state)?;
+        self.load_state_dict(&state)
     }
 
     /// Loads parameters and buffers from a state dict with exactly this network's names and shapes.

@@ -1,13 +1,13 @@
 //! Import of the DCGAN authors' released networks (Newmu/dcgan_code) as state dicts of recipe
 //! `newmu-svhn`.
 
-use crate::error::NnError;
+use crate::error::{NnError, TensorProblem};
 use crate::state::StateDict;
 use tensor::HostTensor;
 
 /// How an array of the release differs from the tensor of a state dict.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ArrayKind {
     /// No difference: γ or β.
     Vector,
     /// A matrix `[in, out]` instead of `[out, in]`.
@@ -16,9 +16,9 @@ enum Kind {
     Kernel,
 }
 
-use Kind::{Kernel, Matrix, Vector};
+use ArrayKind::{Kernel, Matrix, Vector};
 
-const GENERATOR: [(&str, Kind, &[usize]); 10] = [
+const GENERATOR: [(&str, ArrayKind, &[usize]); 10] = [
     ("main.0.weight", Matrix, &[100, 4096]),
     ("main.1.weight", Vector, &[4096]),
     ("main.1.bias", Vector, &[4096]),
@@ -31,7 +31,7 @@ const GENERATOR: [(&str, Kind, &[usize]); 10] = [
     ("main.10.weight", Kernel, &[64, 3, 5, 5]),
 ];
 
-const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
+const DISCRIMINATOR: [(&str, ArrayKind, &[usize]); 8] = [
     ("main.0.weight", Kernel, &[64, 3, 5, 5]),
     ("main.2.weight", Kernel, &[128, 64, 5, 5]),
     ("main.3.weight", Vector, &[128]),
@@ -62,13 +62,17 @@ pub fn newmu_svhn_state(
 
 fn convert(
     file: &str,
-    table: &[(&str, Kind, &[usize])],
+    table: &[(&str, ArrayKind, &[usize])],
     arrays: &[HostTensor],
 ) -> Result<StateDict, NnError> {
     let mut state = StateDict::new();
     if let Some(extra) = arrays.get(table.len()) {
         let name = format!("{file}_{:02}", table.len() + 1);
-        return Err(NnError::UnexpectedTensor { name, shape: extra.shape.clone(), similar: None });
+        return Err(NnError::UnexpectedTensor {
+            name,
+            shape: extra.shape.clone(),
+            known: Vec::new(),
+        });
     }
     for (i, &(name, kind, expected)) in table.iter().enumerate() {
         let array = format!("{file}_{:02}", i + 1);
@@ -76,10 +80,8 @@ fn convert(
             return Err(NnError::MissingTensor { name: array, shape: expected.into() });
         };
         let (shape, Some(data)) = (&value.shape, value.as_f32()) else {
-            return Err(NnError::BadTensor {
-                name: array,
-                problem: "holds I64 where F32 belongs".into(),
-            });
+            let problem = TensorProblem::Type { found: "I64", expected: "F32" };
+            return Err(NnError::BadTensor { name: array, problem });
         };
         if shape != expected {
             return Err(NnError::WrongShape {
@@ -89,7 +91,7 @@ fn convert(
             });
         }
         if data.len() != shape.iter().product::<usize>() {
-            let problem = format!("has {} elements for shape {shape:?}", data.len());
+            let problem = TensorProblem::Elements { elements: data.len(), shape: shape.clone() };
             return Err(NnError::BadTensor { name: array, problem });
         }
         state.insert(name.into(), to_pytorch(kind, shape, data));
@@ -103,7 +105,7 @@ fn convert(
     Ok(state)
 }
 
-fn to_pytorch(kind: Kind, shape: &[usize], data: &[f32]) -> HostTensor {
+fn to_pytorch(kind: ArrayKind, shape: &[usize], data: &[f32]) -> HostTensor {
     match (kind, shape) {
         (Matrix, &[rows, columns]) => {
             let transposed =

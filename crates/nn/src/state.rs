@@ -1,6 +1,6 @@
 //! State dicts: named tensors in PyTorch's layouts.
 
-use crate::error::{NnError, nearest};
+use crate::error::{NnError, TensorProblem};
 use crate::layout::Layout;
 use std::collections::BTreeMap;
 use tensor::{HostTensor, Tensor, TensorData};
@@ -42,29 +42,47 @@ pub(crate) fn read_state(
     if let Some((name, value)) =
         given.iter().find(|(name, _)| !expected.iter().any(|(e, _)| e == *name))
     {
-        let similar = nearest(name, expected.iter().map(|(e, _)| e.as_str())).map(str::to_owned);
+        let known = expected.iter().map(|(name, _)| name.clone()).collect();
         let (name, shape) = (name.clone(), value.shape.clone());
-        return Err(NnError::UnexpectedTensor { name, shape, similar });
+        return Err(NnError::UnexpectedTensor { name, shape, known });
     }
     Ok(loaded)
 }
 
-/// Undoes what other programs do to the names of a state dict: a prefix that all names share, such
-/// as `module.` of `DataParallel` or `_orig_mod.` of `torch.compile`, is stripped, and a missing
-/// `num_batches_tracked` (PyTorch before 0.4.1 has none) is 0.
-pub(crate) fn adapt_names(expected: &[(String, TensorSpec)], given: StateDict) -> StateDict {
+/// Undoes what other programs do to a state dict: a prefix that all names share, such as `module.`
+/// of `DataParallel` or `_orig_mod.` of `torch.compile`, is stripped, a missing
+/// `num_batches_tracked` (PyTorch before 0.4.1 has none) is 0, and one that was converted to a
+/// floating-point type with all other tensors is an integer again.
+pub(crate) fn adapt(expected: &[(String, TensorSpec)], given: StateDict) -> StateDict {
     let prefix = shared_prefix(expected, &given).unwrap_or_default();
     let mut adapted: StateDict =
         given.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
     for (name, what) in expected {
         if matches!(what, TensorSpec::Count) && name.ends_with("num_batches_tracked") {
-            adapted.entry(name.clone()).or_insert_with(|| HostTensor::scalar_i64(0));
+            let count = adapted.entry(name.clone()).or_insert_with(|| HostTensor::scalar_i64(0));
+            if let Some(&[number]) = count.as_f32()
+                && number >= 0.0
+            {
+                *count = HostTensor::scalar_i64(number as i64);
+            }
         }
     }
     adapted
 }
 
-/// What all given names have in front of the expected ones, if it is more than nothing.
+/// Refuses a running variance below 0, which has no square root.
+pub(crate) fn check_variances(state: &StateDict) -> Result<(), NnError> {
+    for (name, tensor) in state.iter().filter(|(name, _)| name.ends_with("running_var")) {
+        let values = tensor.as_f32().unwrap_or_default();
+        if let Some(index) = values.iter().position(|value| *value < 0.0) {
+            let problem = TensorProblem::Variance { value: values[index], index };
+            return Err(NnError::BadTensor { name: name.clone(), problem });
+        }
+    }
+    Ok(())
+}
+
+/// The prefix, up to a dot, that all given names have before the expected ones; `None` if none.
 fn shared_prefix(expected: &[(String, TensorSpec)], given: &StateDict) -> Option<String> {
     let first = given.keys().next()?;
     let prefix = expected.iter().find_map(|(name, _)| first.strip_suffix(name.as_str()))?;
@@ -73,7 +91,7 @@ fn shared_prefix(expected: &[(String, TensorSpec)], given: &StateDict) -> Option
 }
 
 fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTensor, NnError> {
-    let bad = |problem: String| Err(NnError::BadTensor { name: name.into(), problem });
+    let bad = |problem| Err(NnError::BadTensor { name: name.into(), problem });
     let wrong = |expected: &[usize]| {
         Err(NnError::WrongShape {
             name: name.into(),
@@ -86,11 +104,15 @@ fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTe
         TensorSpec::Count => &[],
     };
     match (what, &value.data) {
-        (TensorSpec::F32(_), TensorData::I64(_)) => bad("holds I64 where F32 belongs".into()),
-        (TensorSpec::Count, TensorData::F32(_)) => bad("holds F32 where I64 belongs".into()),
+        (TensorSpec::F32(_), TensorData::I64(_)) => {
+            bad(TensorProblem::Type { found: "I64", expected: "F32" })
+        }
+        (TensorSpec::Count, TensorData::F32(_)) => {
+            bad(TensorProblem::Type { found: "F32", expected: "I64" })
+        }
         _ if value.shape != expected => wrong(expected),
         _ if !value.fills_shape() => {
-            bad(format!("has {} elements for shape {:?}", value.len(), value.shape))
+            bad(TensorProblem::Elements { elements: value.len(), shape: value.shape.clone() })
         }
         (TensorSpec::F32(layout), TensorData::F32(data)) => {
             match data.iter().position(|value| !value.is_finite()) {

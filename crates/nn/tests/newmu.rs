@@ -2,7 +2,7 @@
 
 mod common;
 
-use nn::{Mode, Network, Recipe, newmu_svhn_state};
+use nn::{Mode, Network, NnError, Recipe, TensorProblem, newmu_svhn_state};
 use std::path::{Path, PathBuf};
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor, Tensor, TensorData};
@@ -69,25 +69,28 @@ fn arrays_become_the_recipe_s_state_dicts() {
 #[test]
 fn arrays_that_do_not_fit_are_named() {
     let (gen_arrays, discrim) = (counting(&GEN), counting(&DISCRIM));
-    let text = |g: &[HostTensor], d: &[HostTensor]| {
-        newmu_svhn_state(g, d).expect_err("does not fit").to_string()
-    };
-    assert!(
-        text(&gen_arrays[..9], &discrim)
-            .starts_with("tensor \"gen_params_10\" [64, 3, 5, 5] is missing")
-    );
-    assert!(
-        text(&gen_arrays, &gen_arrays)
-            .starts_with("tensor \"discrim_params_09\" [64] does not belong")
-    );
+    let error =
+        |g: &[HostTensor], d: &[HostTensor]| newmu_svhn_state(g, d).expect_err("does not fit");
+    let (name, shape) = ("gen_params_10".into(), vec![64, 3, 5, 5]);
+    assert_eq!(error(&gen_arrays[..9], &discrim), NnError::MissingTensor { name, shape });
+    let (name, shape) = ("discrim_params_09".into(), vec![64]);
+    let extra = NnError::UnexpectedTensor { name, shape, known: vec![] };
+    assert_eq!(error(&gen_arrays, &gen_arrays), extra);
     let mut swapped = gen_arrays.clone();
     swapped.swap(3, 6);
-    assert!(text(&swapped, &discrim).starts_with(
-        "tensor \"gen_params_04\" has shape [128, 64, 5, 5] where the network has [256, 128, 5, 5]"
-    ));
+    assert_eq!(
+        error(&swapped, &discrim),
+        NnError::WrongShape {
+            name: "gen_params_04".into(),
+            expected: vec![256, 128, 5, 5],
+            found: vec![128, 64, 5, 5],
+        }
+    );
     let mut short = discrim.clone();
     short[3] = HostTensor::f32(vec![128], vec![0.0; 127]);
-    assert!(text(&gen_arrays, &short).starts_with("tensor \"discrim_params_04\" has 127 elements"));
+    let problem = TensorProblem::Elements { elements: 127, shape: vec![128] };
+    let name = "discrim_params_04".into();
+    assert_eq!(error(&gen_arrays, &short), NnError::BadTensor { name, problem });
 }
 
 /// A little-endian f32 .npy file, row-major.

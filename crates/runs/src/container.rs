@@ -62,10 +62,19 @@ impl Container {
         let mut reader = BufReader::with_capacity(1 << 20, source);
         let mut start = [0; 9];
         reader.read_exact(&mut start).map_err(ArtifactError::read(path))?;
+        // A zip archive that holds a pickle, or a pickle.
+        if matches!(start, [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..]) && start[8] != b'{' {
+            return Err(ArtifactError::PyTorch { path: path.to_owned() });
+        }
         let [length @ .., brace] = start;
         let length = u64::from_le_bytes(length);
         if brace != b'{' || length > MAX_HEADER {
-            return Err(foreign("it does not begin with a header".to_owned()));
+            let reason = match &start[..] {
+                [b'<', ..] => "it is a web page",
+                [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => "it is a Git LFS pointer",
+                _ => "it does not begin with a header",
+            };
+            return Err(foreign(reason.to_owned()));
         }
         let data_start = 8 + length;
         if data_start > bytes {

@@ -25,6 +25,9 @@ pub enum ArtifactError {
     /// The file does not start with a safetensors header.
     #[error("{path:?} is not a safetensors file: {reason}")]
     NotSafetensors { path: PathBuf, reason: String },
+    /// Weights or other objects that PyTorch or Python saved.
+    #[error("{path:?} is a PyTorch or pickle file, not a safetensors file")]
+    PyTorch { path: PathBuf },
     /// A well-formed safetensors file without a checkpoint's metadata.
     #[error("{path:?} is a plain safetensors file, not a checkpoint")]
     NotCheckpoint { path: PathBuf },
@@ -116,13 +119,13 @@ pub enum FrameProblem {
 }
 
 impl ArtifactError {
-    /// For `map_err` on a write.
+    /// Wraps the I/O error of a write, for `map_err`.
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Write { path, source }
     }
 
-    /// For `map_err` on a read.
+    /// Wraps the I/O error of a read, for `map_err`.
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Read { path, source }

@@ -25,18 +25,18 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, PartialEq, Message)]
-struct Event {
+struct EventRecord {
     /// Seconds since 1970.
     #[prost(double, tag = "1")]
     wall_time: f64,
     #[prost(int64, tag = "2")]
     step: i64,
-    #[prost(oneof = "What", tags = "3, 5, 7")]
-    what: Option<What>,
+    #[prost(oneof = "Payload", tags = "3, 5, 7")]
+    what: Option<Payload>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-enum What {
+enum Payload {
     #[prost(string, tag = "3")]
     FileVersion(String),
     #[prost(message, tag = "5")]
@@ -126,13 +126,13 @@ impl EventWriter {
             }
         };
         let mut writer = Self { path, file, len: 0 };
-        writer.put(0, What::FileVersion("brain.Event:2".to_owned()))?;
+        writer.put(0, Payload::FileVersion("brain.Event:2".to_owned()))?;
         // TensorBoard takes the first START for the beginning, and at each later one drops the
         // events from its step on. So a new run writes START too, and a resumed one names the first
         // step that is computed again.
         let first_step = resumed_at.map_or(0, |step| step.saturating_add(1));
         let status = SessionStatus::Start.into();
-        writer.put(first_step, What::SessionLog(SessionLog { status }))?;
+        writer.put(first_step, Payload::SessionLog(SessionLog { status }))?;
         Ok(writer)
     }
 
@@ -148,7 +148,7 @@ impl EventWriter {
                 content: Some(Content::SimpleValue(*value as f32)),
             })
             .collect();
-        self.put(step, What::Summary(Summary { value }))
+        self.put(step, Payload::Summary(Summary { value }))
     }
 
     /// Writes an image of one step, such as the grid of samples under the tag `samples`.
@@ -171,7 +171,7 @@ impl EventWriter {
             encoded,
         };
         let value = vec![Value { tag: tag.to_owned(), content: Some(Content::Image(image)) }];
-        self.put(step, What::Summary(Summary { value }))
+        self.put(step, Payload::Summary(Summary { value }))
     }
 
     /// Flushes all events to the disk (fsync).
@@ -187,9 +187,9 @@ impl EventWriter {
         &self.path
     }
 
-    fn put(&mut self, step: u64, what: What) -> Result<(), ArtifactError> {
+    fn put(&mut self, step: u64, what: Payload) -> Result<(), ArtifactError> {
         let step = i64::try_from(step).unwrap_or(i64::MAX);
-        let event = Event { wall_time: now().as_secs_f64(), step, what: Some(what) };
+        let event = EventRecord { wall_time: now().as_secs_f64(), step, what: Some(what) };
         let record = frame(&event.encode_to_vec());
         if let Err(error) = self.file.write_all(&record) {
             // A reader stops at a partial frame and would never see the events after it.

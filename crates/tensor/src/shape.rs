@@ -37,10 +37,10 @@ impl Shape {
     /// that.
     #[track_caller]
     fn bounded(self) -> Self {
-        const MOST: usize = isize::MAX as usize / size_of::<f32>();
+        const MAX_ELEMENTS: usize = isize::MAX as usize / size_of::<f32>();
         let len = self.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
         assert!(
-            len.is_some_and(|n| n <= MOST),
+            len.is_some_and(|n| n <= MAX_ELEMENTS),
             "shape {self:?} has more elements than memory can address"
         );
         self

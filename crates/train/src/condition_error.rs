@@ -11,7 +11,7 @@ pub enum ConditionError {
     #[error("{dataset:?} has no labels to condition on{}", in_parentheses(.layout))]
     NoLabels { dataset: String, layout: Option<String> },
     /// A dataset with one class.
-    #[error("{dataset:?} has one class, {class:?}: there is nothing to tell apart")]
+    #[error("{dataset:?} has one class, {class:?}: there is nothing to distinguish")]
     OneClass { dataset: String, class: String },
     /// A dataset without attributes.
     #[error("{dataset:?} has no attributes to condition on")]

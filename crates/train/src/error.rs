@@ -16,13 +16,13 @@ pub enum TrainError {
     /// Files of a run.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The data.
+    /// A dataset could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
     /// Recipe or weights.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// The device.
+    /// The device failed.
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// Conditions that the data or the user gives.
@@ -51,7 +51,7 @@ pub enum TrainError {
     StateVersion(serde_json::Error),
     /// Weights that do not fit, from a file.
     #[error("{}: {source}", .path.display())]
-    Weights { path: PathBuf, source: NnError },
+    Weights { path: PathBuf, source: Box<NnError> },
     /// A file that would be overwritten.
     #[error("{path:?} exists already")]
     FileExists { path: PathBuf },

@@ -28,14 +28,14 @@ pub enum Event {
     Sampled {
         /// Finished steps.
         step: u64,
-        /// The PNG.
+        /// The path of the PNG.
         path: PathBuf,
     },
     /// The generator was evaluated.
     Evaluated {
         /// Finished steps.
         step: u64,
-        /// The metrics.
+        /// The result of the evaluation.
         result: EvalResult,
         /// Whether this checkpoint is the best so far.
         best: bool,
@@ -44,7 +44,7 @@ pub enum Event {
     Saved {
         /// Finished steps.
         step: u64,
-        /// The file.
+        /// The path of the checkpoint.
         path: PathBuf,
     },
     /// An epoch ended.

@@ -6,7 +6,7 @@ use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
 /// Images of a grid without conditions: 8 × 8.
-const COUNT: usize = 64;
+const NUM_FIXED_LATENTS: usize = 64;
 /// Images in a row of the grid; under conditions a row has one condition.
 pub(crate) const ROW: usize = 8;
 /// The most conditions that have a row.
@@ -23,7 +23,11 @@ impl FixedLatents {
     /// The fixed latents of a run under `seed`. `conditions` `[rows, K]` replace the recipe's
     /// examples.
     pub fn new(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor>) -> Self {
-        let z = recipe.sample_z(&mut Philox::new(seed, stream::FIXED_LATENTS), COUNT, device);
+        let z = recipe.sample_z(
+            &mut Philox::new(seed, stream::FIXED_LATENTS),
+            NUM_FIXED_LATENTS,
+            device,
+        );
         if !recipe.g_conditional() {
             return Self { z, condition: None };
         }

@@ -61,7 +61,7 @@ fn checkpoint_from_networks(recipe: &Recipe, (g, d): &(Network, Network)) -> Che
 }
 
 fn with_path_context(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {
-    result.map_err(|source| TrainError::Weights { path: path.to_owned(), source })
+    result.map_err(|source| TrainError::Weights { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and

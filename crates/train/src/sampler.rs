@@ -22,7 +22,7 @@ const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
 pub enum BatchNormMode {
     /// The running statistics of training.
     Running,
-    /// Those of the batch: an image depends on the others of its batch.
+    /// The statistics of the batch: an image depends on the others of its batch.
     Batch,
     /// Statistics averaged over a fixed set of latents (seed 0), for weights without running
     /// statistics or that these lag behind.

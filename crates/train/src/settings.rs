@@ -56,7 +56,7 @@ pub struct Settings {
 pub struct ResumeOverride {
     /// Finished steps at the change.
     pub step: u64,
-    /// The setting.
+    /// The name of the setting.
     pub setting: String,
     /// The old value.
     pub from: String,

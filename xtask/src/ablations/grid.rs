@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 /// The results, each metric with its standard deviation.
 #[derive(Serialize, Deserialize)]
 pub struct GridResult {
-    /// Modes of 25.
+    /// Number of the 25 modes that are found.
     pub modes: [f64; 2],
     /// Modes with a quarter of their fair share of samples.
     pub fair_modes: [f64; 2],

@@ -53,18 +53,18 @@ enum Table {
 
 /// The flags of all runs: small enough for hundreds of runs on a plain CPU.
 const COMMON: &str = "--data fashion-mnist --batch 64 --device cpu --threads 1";
-/// For rows that do not name a recipe.
+/// The networks of rows that do not name a recipe.
 const NETWORKS: &str = "--recipe small --set generator.width=16 --set discriminator.width=16";
 /// The exit code of a run that the training monitor stopped.
 const DIVERGED: i32 = 3;
 /// The file that marks such a run.
-const MARK: &str = "diverged";
+const DIVERGED_MARK: &str = "diverged";
 /// Images sampled for a measurement.
 const COUNT: &str = "5000";
 
 /// The metrics of one run.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub struct Scores {
+pub struct AblationScores {
     /// Fréchet distance.
     frechet: f64,
     /// Fraction of generated images that are close to real ones.
@@ -74,7 +74,7 @@ pub struct Scores {
 }
 
 /// A row and seed of the images' table, or a row of the toy's with all its seeds.
-enum Job {
+enum AblationJob {
     Garments(Row),
     Grid(&'static str),
 }
@@ -98,11 +98,13 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // Seed by seed, so that a table with fewer seeds is complete early.
     for seed in 0..if garments { options.seeds } else { 0 } {
         jobs.extend(
-            std::iter::once("").chain(rows::all()).map(|flags| Job::Garments(Row { flags, seed })),
+            std::iter::once("")
+                .chain(rows::all())
+                .map(|flags| AblationJob::Garments(Row { flags, seed })),
         );
     }
     if grid {
-        jobs.extend(std::iter::once("").chain(rows::GRID.iter().copied()).map(Job::Grid));
+        jobs.extend(std::iter::once("").chain(rows::GRID.iter().copied()).map(AblationJob::Grid));
     }
     let queue = Mutex::new(jobs);
     let failed = Mutex::new(None);
@@ -111,8 +113,8 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             scope.spawn(|| {
                 while let Some(job) = next(&queue, &failed) {
                     let done = match &job {
-                        Job::Garments(row) => row.run(&dcgan, &features, options),
-                        Job::Grid(flags) => grid::run(flags, &dcgan, options),
+                        AblationJob::Garments(row) => row.run(&dcgan, &features, options),
+                        AblationJob::Grid(flags) => grid::run(flags, &dcgan, options),
                     };
                     if let Err(error) = done {
                         failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
@@ -131,7 +133,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// The next job, unless one has failed.
-fn next(queue: &Mutex<VecDeque<Job>>, failed: &Mutex<Option<BoxError>>) -> Option<Job> {
+fn next(
+    queue: &Mutex<VecDeque<AblationJob>>,
+    failed: &Mutex<Option<BoxError>>,
+) -> Option<AblationJob> {
     let stop = failed.lock().unwrap_or_else(|e| e.into_inner()).is_some();
     (!stop).then(|| queue.lock().unwrap_or_else(|e| e.into_inner()).pop_front()).flatten()
 }
@@ -165,8 +170,11 @@ impl Row {
             return Ok(());
         }
         println!("measuring {}", dir.display());
-        let measured =
-            if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir, features)?) };
+        let measured = if dir.join(DIVERGED_MARK).exists() {
+            None
+        } else {
+            Some(measure(dcgan, &dir, features)?)
+        };
         Ok(std::fs::write(&result, serde_json::to_string(&measured)?)?)
     }
 
@@ -203,7 +211,7 @@ impl Row {
             .into());
         }
         if !status.success() {
-            std::fs::write(part.join(MARK), "")?;
+            std::fs::write(part.join(DIVERGED_MARK), "")?;
         }
         Ok(std::fs::rename(&part, dir)?)
     }
@@ -233,7 +241,7 @@ fn features(dcgan: &Path, options: &Options) -> Result<PathBuf, Box<dyn Error>> 
 }
 
 /// Samples from the run's newest checkpoint and compares with the test images.
-fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Scores, BoxError> {
+fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<AblationScores, BoxError> {
     let output = Command::new(dcgan)
         .args([
             "eval",
@@ -261,7 +269,7 @@ fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Scores, BoxError
         let value = report["metrics"][key]["value"].as_f64();
         value.ok_or_else(|| BoxError::from(format!("{}: no {key} was measured", run.display())))
     };
-    Ok(Scores {
+    Ok(AblationScores {
         frechet: number("frechet")?,
         precision: number("precision")?,
         recall: number("recall")?,

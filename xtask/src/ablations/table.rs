@@ -2,7 +2,7 @@
 
 use super::grid::{GridResult, result as result_of_grid};
 use super::rows::{GRID, OPTIONS, REVERSED};
-use super::{Options, Scores, result};
+use super::{AblationScores, Options, result};
 use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
@@ -76,11 +76,11 @@ fn name(flags: &str) -> String {
 
 /// A row of the table: mean ± standard deviation over the seeds.
 fn line(options: &Options, flags: &str) -> Result<String, Box<dyn Error>> {
-    let measured: Vec<Option<Scores>> = (0..options.seeds)
+    let measured: Vec<Option<AblationScores>> = (0..options.seeds)
         .map(|seed| Ok(serde_json::from_slice(&std::fs::read(result(options, flags, seed))?)?))
         .collect::<Result<_, Box<dyn Error>>>()?;
     let name = name(flags);
-    let finite: Vec<Scores> = measured.iter().copied().flatten().collect();
+    let finite: Vec<AblationScores> = measured.iter().copied().flatten().collect();
     if finite.is_empty() {
         return Ok(format!("| {name} | diverges | | |"));
     }
@@ -90,8 +90,9 @@ fn line(options: &Options, flags: &str) -> Result<String, Box<dyn Error>> {
     } else {
         format!(" ({diverged} of {} diverge)", measured.len())
     };
-    let column =
-        |of: fn(&Scores) -> f64, digits| spread(&finite.iter().map(of).collect::<Vec<_>>(), digits);
+    let column = |of: fn(&AblationScores) -> f64, digits| {
+        spread(&finite.iter().map(of).collect::<Vec<_>>(), digits)
+    };
     let [frechet, precision, recall] =
         [column(|m| m.frechet, 1), column(|m| m.precision, 2), column(|m| m.recall, 2)];
     Ok(format!("| {name}{note} | {frechet} | {precision} | {recall} |"))

@@ -83,7 +83,7 @@ impl<'a> Case<'a> {
     }
 
     /// Starts `dcgan` in the work folder, after the shell has run `before`, such as `ulimit -v N`.
-    pub fn start(&mut self, before: &str, args: &[String]) -> Result<Running, BoxError> {
+    pub fn start(&mut self, before: &str, args: &[String]) -> Result<ChildProcess, BoxError> {
         let shown = shlex::try_join(args.iter().map(String::as_str))?;
         writeln!(self.log, "{before}dcgan {shown}")?;
         let script = format!("{before}exec \"$0\" \"$@\"");
@@ -96,7 +96,7 @@ impl<'a> Case<'a> {
             // The memory that threads reserve would otherwise depend on the number of cores.
             .envs([("RAYON_NUM_THREADS", "2"), ("MALLOC_ARENA_MAX", "2")])
             .stdin(Stdio::piped())
-            .stdout(File::create(out)?)
+            .stdout(File::create(&out)?)
             .stderr(File::create(&err)?)
             .spawn()?;
         let (end, ended) = channel();
@@ -106,11 +106,11 @@ impl<'a> Case<'a> {
                 let _ = kill(pid, Signal::SIGKILL);
             }
         });
-        Ok(Running { child, pid, err, _end: end })
+        Ok(ChildProcess { child, pid, out, err, _end: end })
     }
 
     /// Runs `dcgan` to its end.
-    pub fn run(&mut self, before: &str, args: &[String]) -> Result<Ended, BoxError> {
+    pub fn run(&mut self, before: &str, args: &[String]) -> Result<ProcessExit, BoxError> {
         self.start(before, args)?.wait(self)
     }
 
@@ -135,15 +135,16 @@ impl<'a> Case<'a> {
 }
 
 /// A process that is killed after a time limit.
-pub struct Running {
+pub struct ChildProcess {
     child: Child,
     pub pid: Pid,
+    out: PathBuf,
     err: PathBuf,
     /// Dropped at its end.
     _end: Sender<()>,
 }
 
-impl Running {
+impl ChildProcess {
     /// Waits until the shell has become the program, so that signals reach that.
     pub fn wait_for_exec(&self) {
         let line = format!("/proc/{}/cmdline", self.pid);
@@ -153,22 +154,23 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self, case: &mut Case) -> Result<Ended, BoxError> {
+    pub fn wait(mut self, case: &mut Case) -> Result<ProcessExit, BoxError> {
         let status = self.child.wait()?;
         let err = String::from_utf8_lossy(&fs::read(self.err)?).into_owned();
-        let ended = Ended { status, err };
+        let ended = ProcessExit { status, err, is_silent: fs::metadata(self.out)?.len() == 0 };
         writeln!(case.log, "  {status}: {}", ended.err.trim_end())?;
         Ok(ended)
     }
 }
 
-/// How a process ended, and its standard error.
-pub struct Ended {
+/// How a process ended, its standard error, and whether its standard output is empty.
+pub struct ProcessExit {
     pub status: ExitStatus,
     pub err: String,
+    pub is_silent: bool,
 }
 
-impl Ended {
+impl ProcessExit {
     /// The exit code, which must be one of `codes`, with an error of one line for 1 to 3.
     pub fn code(&self, codes: &[i32]) -> Result<i32, BoxError> {
         let Some(code) = self.status.code().filter(|code| codes.contains(code)) else {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Room for any output.
-const AMPLE: u64 = 64 << 20;
+const AMPLE_BYTES: u64 = 64 << 20;
 /// tmpfs counts in pages.
 const PAGE: u64 = 4096;
 
@@ -55,7 +55,7 @@ fn fill(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
     let args = job.args(&work);
     case.run(&limit, &args)?.code(&[0, 1])?;
     if let Some(disk) = disk {
-        disk.remount(&format!("size={AMPLE},nr_inodes=100000"))?;
+        disk.remount(&format!("size={AMPLE_BYTES},nr_inodes=100000"))?;
     }
     kills::readable(case, job)?;
     if let Some((name, _)) = files(&work)?.iter().find(|(name, _)| name.ends_with(".tmp")) {
@@ -77,7 +77,7 @@ impl Disk {
     /// # Errors
     /// Returns an error if this user may not.
     pub fn mount(folder: &Path) -> Result<Self, BoxError> {
-        call("mount", &["-t", "tmpfs", "-o", &format!("size={AMPLE}"), "tmpfs"], folder)?;
+        call("mount", &["-t", "tmpfs", "-o", &format!("size={AMPLE_BYTES}"), "tmpfs"], folder)?;
         Ok(Self(folder.to_owned()))
     }
 

@@ -14,7 +14,7 @@ const TRAIN: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu -
                      --log-every 1 --sample-every 4 --checkpoint-every 2 --keep 3 --ema 0.9 \
                      --steps 12";
 /// The first of the three checkpoints that such a run leaves.
-const EARLIER: &str = "step-00000008.safetensors";
+const FIRST_CHECKPOINT: &str = "step-00000008.safetensors";
 
 /// Files by name. Those that hold times do so with the times left out.
 pub type Contents = BTreeMap<String, Vec<u8>>;
@@ -23,9 +23,9 @@ pub type Contents = BTreeMap<String, Vec<u8>>;
 pub struct Job {
     pub name: &'static str,
     args: Vec<String>,
-    /// What it writes.
+    /// The contents that the command writes.
     pub whole: Contents,
-    /// Its duration, and the number of its system calls that change files.
+    /// The command's duration, and the number of its system calls that change files.
     pub time: Duration,
     pub calls: u64,
 }
@@ -49,7 +49,7 @@ impl Job {
         copy(&case.setup.whole(self.name), &case.work)?;
         let checkpoints = case.work.join(OUT).join("checkpoints");
         for (name, path) in files(&checkpoints)? {
-            if name != EARLIER {
+            if name != FIRST_CHECKPOINT {
                 fs::remove_file(path)?;
             }
         }
@@ -125,7 +125,7 @@ pub fn undisturbed(setup: &mut Setup) -> Result<(), BoxError> {
     let text = |path: &Path| path.display().to_string();
     let [photos, others] = ["photos", "others"].map(|name| text(&setup.dir.join(name)));
     let run = setup.whole("train").join(OUT);
-    let earlier = text(&run.join("checkpoints").join(EARLIER));
+    let earlier = text(&run.join("checkpoints").join(FIRST_CHECKPOINT));
     let run = text(&run);
     // An image has its command line in it, so --force is always there.
     let [prepare, sample, export] = [

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// CPU seconds, and KiB of address space: far more than any of these inputs needs.
-const LIMITS: &str = "ulimit -t 30; ulimit -v 4194304; ";
+const RESOURCE_LIMITS: &str = "ulimit -t 30; ulimit -v 4194304; ";
 /// Stands for the input in a command.
 const INPUT: &str = "INPUT";
 const INFO: &str = "data info INPUT";
@@ -70,7 +70,7 @@ pub fn run(case: &mut Case) -> Result<(), BoxError> {
         fs::remove_dir_all(&case.work)?;
         fs::create_dir(&case.work)?;
     }
-    case.run(LIMITS, &args)?.code(&codes)?;
+    case.run(RESOURCE_LIMITS, &args)?.code(&codes)?;
     Ok(())
 }
 

@@ -34,7 +34,8 @@ pub fn run(case: &mut Case) -> Result<(), BoxError> {
     let died = std::os::unix::process::ExitStatusExt::signal(&ended.status) == Some(signal as i32);
     if ignored {
         ended.code(&[0])?;
-    } else if !died {
+    } else if !(died && ended.is_silent && ended.err.is_empty()) {
+        // Only before the first line may the handler be missing.
         ended.code(&[0, INTERRUPTED])?;
     }
     kills::readable(case, job)?;

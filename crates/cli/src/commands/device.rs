@@ -1,7 +1,7 @@
 //! The flags that choose a device.
 
+use super::flags::ThreadsArg;
 use crate::error::CliError;
-use crate::threads;
 use clap::ValueEnum;
 use tensor::{Device, DeviceSpec, gpu};
 
@@ -18,7 +18,7 @@ enum Precision {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
-    /// Device: auto (a GPU if there is one), cpu, gpu or gpu:N.
+    /// Device: auto (a GPU if any), cpu, gpu or gpu:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceSpec,
     /// Accept a software renderer as a GPU: for tests, slower than the CPU.
@@ -27,12 +27,14 @@ pub struct DeviceArgs {
     /// Precision of convolutions on a GPU.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
+    #[command(flatten)]
+    threads: ThreadsArg,
 }
 
 impl DeviceArgs {
-    /// Opens the device.
+    /// Starts the threads and opens the device: before other work, which would start its own.
     pub fn open(&self) -> Result<Device, CliError> {
-        threads::start(None)?;
+        self.threads.apply()?;
         let half = self.precision == Precision::Mixed;
         let options =
             gpu::Options { allow_software: self.allow_software, half, ..Default::default() };

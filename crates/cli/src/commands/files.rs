@@ -51,12 +51,46 @@ pub fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
     require_file("--grid", grid, "png", force)
 }
 
-/// Refuses to overwrite a file, unless `force`.
+/// Refuses to overwrite a file, unless `force`, and a folder or device always.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
-    if !force && path.symlink_metadata().is_ok() {
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    if !force {
         return Err(failure!(
             "{path:?} exists already: choose another name, or overwrite it with --force"
         ));
     }
+    // A link is replaced, but not one such as /dev/stdout. One that leads nowhere is as good as a
+    // file.
+    let is_file = path.metadata().map_or(found.is_symlink(), |target| target.is_file());
+    if !is_file {
+        return Err(failure!(
+            "{path:?} is not a regular file, which --force would overwrite: choose another name"
+        ));
+    }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn only_files_are_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "old").unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        for (name, target) in [("link", "file"), ("to-socket", "socket"), ("dangling", "nothing")] {
+            symlink(at(target), at(name)).unwrap();
+        }
+        for name in ["file", "link", "dangling", "socket", "to-socket"] {
+            assert!(refuse_existing(&at(name), false).is_err(), "{name}");
+            let is_file = !name.contains("socket");
+            assert_eq!(refuse_existing(&at(name), true).is_ok(), is_file, "{name}");
+        }
+        assert!(refuse_existing(folder.path(), true).is_err());
+        assert!(refuse_existing(&at("nothing"), false).is_ok());
+    }
 }

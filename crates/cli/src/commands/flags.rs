@@ -44,7 +44,7 @@ pub struct SeedArg {
 /// The number of CPU threads.
 #[derive(clap::Args)]
 pub struct ThreadsArg {
-    /// CPU threads; the result does not depend on it [default: one per core].
+    /// CPU threads; results do not depend on it [default: one per core].
     #[arg(long, value_name = "N", value_parser = count(1..=1024), help_heading = "Device")]
     threads: Option<u32>,
 }

@@ -79,7 +79,7 @@ pub struct ConditionArgs {
 }
 
 /// The conditions of a command's images.
-pub struct Conditions {
+pub struct ConditionSet {
     /// The distinct conditions; none for an unconditional generator.
     pub rows: Vec<Vec<f32>>,
     /// Whether every latent is drawn under each of them.
@@ -88,7 +88,7 @@ pub struct Conditions {
     file: Option<PathBuf>,
 }
 
-impl Conditions {
+impl ConditionSet {
     /// The latent and the condition of each image: `count` latents under one condition or one each,
     /// or under every condition, class by class.
     pub fn pair_latents_with_conditions(
@@ -125,7 +125,7 @@ impl ConditionArgs {
     }
 
     /// Reads the conditions.
-    pub fn read(&self, recipe: &Recipe) -> Result<Conditions, CliError> {
+    pub fn read(&self, recipe: &Recipe) -> Result<ConditionSet, CliError> {
         let flag = if self.condition.is_some() {
             Some("--condition")
         } else {
@@ -135,7 +135,7 @@ impl ConditionArgs {
         let Some(condition) = train::generator_condition(recipe) else {
             return match flag {
                 Some(flag) => Err(usage!("{flag}: this generator was trained without a condition")),
-                None => Ok(Conditions { rows: Vec::new(), all: false, file: None }),
+                None => Ok(ConditionSet { rows: Vec::new(), all: false, file: None }),
             };
         };
         let all = self.is_all() && condition.kind == ConditionKind::Class;
@@ -147,7 +147,7 @@ impl ConditionArgs {
             }
         };
         let rows = rows.to_vec().chunks(condition.size.max(1)).map(<[f32]>::to_vec).collect();
-        Ok(Conditions { rows, all, file: self.condition.clone() })
+        Ok(ConditionSet { rows, all, file: self.condition.clone() })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::JsonArg;
 use crate::error::CliError;
 use crate::output;
-use crate::report::{self, Report, table};
+use crate::report::{self, Report, ReportPath, table};
 use eval::latent::{LatentSource, ModelId, Provenance};
 use indicatif::HumanBytes;
 use nn::{ModelSummary, Recipe};
@@ -109,7 +109,7 @@ impl Report for ImageReport {
 /// The contents of a checkpoint.
 #[derive(Serialize)]
 struct CheckpointReport {
-    path: PathBuf,
+    path: ReportPath,
     bytes: u64,
     schema: u32,
     step: u64,
@@ -143,7 +143,7 @@ impl CheckpointReport {
         let summary = recipe.summary()?;
         let CheckpointHeader { meta, bytes, schema, tensors, .. } = found.checkpoint;
         Ok(Self {
-            path: found.path,
+            path: found.path.into(),
             bytes,
             schema,
             step: meta.step,

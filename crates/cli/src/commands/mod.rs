@@ -32,8 +32,8 @@ use device::DeviceArgs;
 use files::{
     OutputFile, refuse_existing, require_file, require_files, require_folder, require_grid,
 };
-use flags::{ForceArg, JsonArg, OutputArgs, SeedArg, ThreadsArg};
-use generator::{ConditionArgs, Conditions, GeneratorArgs, LoadedGenerator, condition_name};
+use flags::{ForceArg, JsonArg, OutputArgs, SeedArg};
+use generator::{ConditionArgs, ConditionSet, GeneratorArgs, LoadedGenerator, condition_name};
 use preprocess::{DatasetInfo, PreprocessArgs, open_dataset, open_for_recipe};
 use std::process::{ExitCode, Termination};
 
@@ -127,16 +127,24 @@ commands! {
 }
 
 /// Adapts the help: `dcgan --help` lists the commands by task, where clap has one flat list, and
-/// `dcgan train -h` shows the flags for a first run.
-pub fn with_help(command: clap::Command) -> clap::Command {
+/// `dcgan train -h` (`short`) shows the flags for a first run, a line each, on one screen.
+pub fn with_help(command: clap::Command, short: bool) -> clap::Command {
     // `mut_subcommand` moves its command to the end of the list, so the template comes first.
     let template = help_template(&command);
     let command = command.help_template(template);
     command.mut_subcommand("train", |train| {
-        train.mut_args(|arg| {
+        let train = train.mut_args(|arg| {
             let hidden = !train::SHORT_HELP.contains(&arg.get_id().as_str());
             arg.hide_short_help(hidden)
-        })
+        });
+        if !short {
+            return train;
+        }
+        // clap has one template for both forms of help, and `{options}` leaves out the headings.
+        train
+            .help_template("{usage-heading} {usage}\n{options}")
+            .mut_arg("condition", |arg| arg.value_name("KIND|FILE"))
+            .mut_arg("flip", |arg| arg.hide_possible_values(true))
     })
 }
 

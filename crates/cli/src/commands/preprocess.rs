@@ -11,13 +11,13 @@ use nn::recipe::{self, DEFAULT};
 
 /// From this side on, the default recipe is the one for large images, even if all images have one
 /// size.
-const LARGE: usize = 48;
+const MIN_LARGE_SIDE: usize = 48;
 
 /// Flags of the preprocessing. The recipe's `[image]` section sets those that are not given.
 #[derive(clap::Args, Default)]
 #[command(next_help_heading = "Data")]
 pub struct PreprocessArgs {
-    /// Image size, such as 28, 32, 64 or 48x64: each side 4 to 15 times a power of 2.
+    /// Image size (64 or 48x64): each side 4 to 15 times a power of 2.
     ///
     /// The default is the images' own size if all have one below 48 or come from a packed file,
     /// else the size in the recipe.
@@ -89,7 +89,7 @@ impl PreprocessArgs {
         with: Option<Recipe>,
     ) -> Result<Recipe, CliError> {
         let fixed = with.is_some() && name.is_none();
-        let below = |size: [usize; 2]| size.iter().all(|&side| side < LARGE);
+        let below = |size: [usize; 2]| size.iter().all(|&side| side < MIN_LARGE_SIDE);
         let mut chosen = match (name, with, known.shape) {
             (Some(name), ..) => recipes::load(name)?,
             (None, Some(recipe), _) => recipe,

@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::output;
-use nn::Recipe;
+use nn::{NnError, Recipe};
 use std::path::Path;
 
 /// The longest recipe file in bytes.
@@ -43,8 +43,7 @@ pub fn load(name: &str) -> Result<Recipe, CliError> {
         || path.components().count() > 1
         || path.is_file();
     if !is_path {
-        let unknown =
-            Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
+        let unknown = CliError::from(NnError::UnknownRecipe { name: name.to_owned() });
         return Err(usage!("{unknown}, or the path of a .toml file"));
     }
     let text = file_io::read_text(path, MAX_BYTES)

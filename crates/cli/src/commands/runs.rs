@@ -3,7 +3,7 @@
 use super::JsonArg;
 use crate::error::CliError;
 use crate::render::clock;
-use crate::report::{self, Report, table};
+use crate::report::{self, Report, ReportPath, table};
 use data::DataSpec;
 use indicatif::HumanBytes;
 use runs::{MetricsRow, RunDir, RunInfo, run_list};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use train::Settings;
 
 /// Longest name in a table, in characters; the number in front distinguishes runs.
-const LONGEST: usize = 36;
+const MAX_NAME_CHARS: usize = 36;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -44,7 +44,7 @@ struct RunList(Vec<RunReport>);
 /// A run. The settings are none for imported weights.
 #[derive(Serialize)]
 struct RunReport {
-    path: PathBuf,
+    path: ReportPath,
     name: String,
     /// `running`, `finished` or `stopped`; none if the length of the run is unknown.
     state: Option<&'static str>,
@@ -78,7 +78,7 @@ impl RunReport {
             None => None,
         };
         Self {
-            path,
+            path: path.into(),
             name,
             state,
             running,
@@ -153,8 +153,8 @@ fn cell(value: Option<impl ToString>) -> String {
 
 /// A name, cut if it is so long that it would break the table.
 fn shortened(name: &str) -> String {
-    if name.chars().count() <= LONGEST {
+    if name.chars().count() <= MAX_NAME_CHARS {
         return name.to_owned();
     }
-    name.chars().take(LONGEST - 1).chain(['…']).collect()
+    name.chars().take(MAX_NAME_CHARS - 1).chain(['…']).collect()
 }

@@ -36,7 +36,8 @@ pub struct Args {
     latents: Option<PathBuf>,
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Truncation: sample latents within ±X, for less varied and more typical images.
+    /// Truncation: draw latents within ±X, for less diverse and more typical images
+    /// [default: none].
     #[arg(long, value_name = "X", value_parser = crate::parse::truncation,
         allow_negative_numbers = true, conflicts_with = "latents", help_heading = "Model")]
     truncation: Option<f64>,

@@ -1,9 +1,11 @@
 //! A training run as JSON: one object per line, distinguished by `event`.
 
 use crate::output;
+use crate::report::ReportPath;
 use data::Dataset;
 use nn::{LayerSummary, ModelSummary, Recipe};
 use serde_json::{Map, Value, json};
+use std::path::Path;
 use train::monitor::Alert;
 use train::{Event, RunOutcome};
 
@@ -68,7 +70,7 @@ pub fn event(event: &Event) {
             }
             object
         }
-        Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
+        Event::Sampled { step, path } => file("sampled", *step, path),
         Event::Evaluated { step, result, best } => {
             let metrics: Map<String, Value> =
                 result.metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -78,12 +80,16 @@ pub fn event(event: &Event) {
                 "by": result.by, "best": best,
             })
         }
-        Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),
+        Event::Saved { step, path } => file("saved", *step, path),
         Event::Epoch { epoch, step } => json!({ "event": "epoch", "epoch": epoch, "step": step }),
         Event::Alert(event) => alert(event),
         Event::Warning(text) => return warning(text),
     };
     output::json(&object);
+}
+
+fn file(event: &str, step: u64, path: &Path) -> Value {
+    json!({ "event": event, "step": step, "path": ReportPath::from(path) })
 }
 
 fn alert(alert: &Alert) -> Value {
@@ -93,11 +99,12 @@ fn alert(alert: &Alert) -> Value {
 
 pub fn ended(outcome: &RunOutcome) {
     let event = if outcome.finished { "finished" } else { "stopped" };
+    let images: Vec<ReportPath> = outcome.images.iter().map(ReportPath::from).collect();
     output::json(&json!({
         "event": event,
         "step": outcome.step,
-        "checkpoint": outcome.checkpoint,
-        "images": outcome.images,
+        "checkpoint": ReportPath::from(&outcome.checkpoint),
+        "images": images,
         "alerts": outcome.alerts,
         "best": outcome.best,
         "last": outcome.last,

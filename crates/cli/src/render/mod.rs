@@ -5,6 +5,7 @@ mod progress;
 mod text;
 
 use crate::output;
+use crate::report::ReportPath;
 use data::{Dataset, LayoutReport, SkippedImage};
 use indicatif::{FormattedDuration, HumanBytes};
 use nn::{ModelSummary, Recipe};
@@ -70,7 +71,7 @@ impl Renderer {
 
     /// Shows the run directory.
     pub fn directory(&self, path: &Path) {
-        let object = json!({ "event": "directory", "path": path });
+        let object = json!({ "event": "directory", "path": ReportPath::from(path) });
         self.show(format!("Run directory: {}\n", output::name(path.display())), object);
     }
 
@@ -89,7 +90,8 @@ impl Renderer {
             quoted(dir),
             step.saturating_mul(2)
         );
-        self.show(text, json!({ "event": "complete", "path": dir, "step": step }));
+        let path = ReportPath::from(dir);
+        self.show(text, json!({ "event": "complete", "path": path, "step": step }));
     }
 
     /// Shows what to expect and what to try.

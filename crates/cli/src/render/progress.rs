@@ -17,7 +17,7 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 static OPEN: Mutex<Vec<WeakProgressBar>> = Mutex::new(Vec::new());
 
 /// The silence before the first progress line, and the longest before another one.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+const MAX_SILENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 /// How often a bar is drawn, and the silence measured.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -87,7 +87,7 @@ pub fn count_images<T>(
 pub fn watch_silence() {
     let started = Instant::now();
     let watch = move || {
-        let [first, longest] = PATIENCE;
+        let [first, longest] = MAX_SILENCE;
         let (mut last, mut patience) = (String::new(), first);
         loop {
             thread::sleep(TICK);
@@ -119,7 +119,7 @@ fn open_bar() -> Option<ProgressBar> {
     open.iter().rev().filter_map(WeakProgressBar::upgrade).find(|bar| !bar.is_finished())
 }
 
-/// What a bar counts, and how far it is.
+/// The task of a bar with its position, as text.
 fn describe(bar: &ProgressBar) -> String {
     let task = match bar.message() {
         empty if empty.is_empty() => "working".to_owned(),

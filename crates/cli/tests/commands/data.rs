@@ -637,7 +637,7 @@ fn layouts_are_told_in_one_line() {
     assert!(ended.err.contains("1 HEIC file is not read"), "{}", ended.err);
     let event = dir.ok(&train("set", &["--json"])).event("data");
     assert_eq!((&event["layout"], event["notes"].as_array().unwrap().len()), (&line.into(), 1));
-    // One class tells nothing apart, and an image in the wrong place does not remove two of them.
+    // One class distinguishes nothing, and a misplaced image does not remove two of them.
     let by_class = |data: &'static str| train(data, &["--condition", "class"]);
     fs::rename(dir.path("photos/000.png"), dir.path("set/train/x.png")).unwrap();
     let ended = dir.ok(&by_class("set"));
@@ -649,7 +649,7 @@ fn layouts_are_told_in_one_line() {
     let labels = format!("{{\"labels\": [{}]}}", rows.join(","));
     fs::write(dir.path("photos/dataset.json"), labels).unwrap();
     dir.refused(1, &by_class("photos"), &["one class, \"0\"", "two or more classes"]);
-    // A held-out split alone is no training set.
+    // A held-out split alone is not a training set.
     fs::create_dir(dir.path("coco")).unwrap();
     fs::rename(dir.path("set/train"), dir.path("coco/val2017")).unwrap();
     dir.refused(1, &train("coco", &[]), &["val2017", "held-out", "name the folder itself"]);
@@ -691,4 +691,19 @@ fn data_may_have_a_path_that_is_not_utf8() {
     for out in ["one", "two"] {
         dir.ok(&["train", "--resume", out, "--steps", "3"]);
     }
+    // So may the run.
+    let place = OsStr::from_bytes(b"r\xE9");
+    let mut args = train(OsStr::from_bytes(b"folder:caf\xE9"), "three");
+    *args.last_mut().unwrap() = place;
+    args.push(OsStr::new("--json"));
+    let ended = run(&args, here);
+    for event in ["directory", "saved", "sampled"] {
+        let path = ended.event(event)["path"].as_str().unwrap().to_owned();
+        assert!(path.contains("r\\xE9"), "{path}");
+    }
+    let resume = ["train", "--resume"].map(OsStr::new).into_iter().chain([place]);
+    run(&resume.chain(["--steps", "3"].map(OsStr::new)).collect::<Vec<_>>(), here);
+    let info = ["info", "--json"].map(OsStr::new).into_iter().chain([place]);
+    let info = run(&info.collect::<Vec<_>>(), here).json();
+    assert!(info[0]["path"].as_str().unwrap().contains("r\\xE9"));
 }

@@ -48,7 +48,7 @@ fn no_link_in_a_run_directory_is_followed() {
     fs::create_dir(dir.path("new")).unwrap();
     symlink(&victim, dir.path("new/.lock")).unwrap();
     dir.refused(1, &TestDir::training(&["--steps", "1", "--out", "new"]), &["new", "link"]);
-    // What is written anew replaces a link: config.toml, and the images at the end.
+    // What is written again replaces a link: config.toml, and the images at the end.
     for name in ["config.toml", "losses.png", "timelapse.gif"] {
         fs::remove_file(dir.path("run").join(name)).unwrap();
         symlink(&victim, dir.path("run").join(name)).unwrap();
@@ -155,6 +155,7 @@ fn special_files_are_refused() {
     }
     let recipe = dir.run(&["recipes", "/dev/zero"]);
     recipe.refused(1, &["/dev/zero", "a device, not a regular file"]);
+    dir.refused(1, &["info", "/dev/zero"], &["a device, not a regular file: give a file"]);
     // A recipe has a limit, too.
     File::create(dir.path("long.toml")).unwrap().set_len(1 << 40).unwrap();
     dir.refused(1, &["recipes", "long.toml"], &["long.toml", "more than 1048576 bytes"]);
@@ -272,7 +273,7 @@ fn lost_output_is_a_failure_and_a_closed_pipe_is_none() {
         let ended = Ended::of(dir.command(args).stdout(writer).output().unwrap());
         assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{args:?}");
     }
-    // A run goes on, since its files are not lost.
+    // A run continues, since its files are not lost.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let train = TestDir::training(&["--steps", "3", "--log-every", "1", "--out", "full"]);
     Ended::of(dir.command(&train).stdout(full).output().unwrap())

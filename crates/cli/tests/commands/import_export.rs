@@ -27,6 +27,10 @@ fn pytorch_weights_sample_as_in_pytorch_and_export_unchanged() {
     ]
     .concat());
 
+    fs::write(dir.path("g.pth"), b"PK\x03\x04\0\0\x08\x08\0\0\0\0").unwrap();
+    let import = [&TORCH64[..], &["--generator", "g.pth", "--out", "pth"]].concat();
+    dir.refused(1, &import, &["g.pth", "PyTorch", "safetensors.torch.save_file"]);
+    assert!(!dir.path("pth").exists());
     let networks = read_state_dict(&golden("networks.safetensors")).unwrap();
     let latents = networks["torch64/z"].clone();
     let count = latents.shape[0];

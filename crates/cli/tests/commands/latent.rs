@@ -69,6 +69,9 @@ fn a_walk_is_measured_and_drawn() {
         &["--bn batch", "recalibrated"],
     );
     dir.refused(2, &[&walk[..], &["--class", "1"]].concat(), &["trained without a condition"]);
+    // Before anything is drawn: drawing would take minutes.
+    let long = ["walk", "--checkpoint", "run", "--rows", "1000", "--steps", "10000"];
+    dir.refused(2, &long, &["--rows 1000", "--steps 10000", "1000000"]);
 }
 
 #[test]

@@ -63,6 +63,12 @@ fn duplicates_are_found_reported_and_left_out() {
         &[&dedup[..], &["--out", "groups.png", "--force"]].concat(),
         &["\"groups.png\" is an existing file"],
     );
+    // Said before the work, and by the name that was given.
+    dir.refused(
+        1,
+        &["dedup", "photos", "--device", "cpu", "--out", "photos/clean"],
+        &["\"photos/clean\" is inside \"photos\""],
+    );
 }
 
 #[test]

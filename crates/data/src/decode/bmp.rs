@@ -1,5 +1,5 @@
-//! Run-length encoded BMP files, which may leave pixels out: those have the palette's first color,
-//! where the image library makes them black.
+//! What the image library reads in other ways than Pillow: run-length encoded BMP files, which may
+//! leave pixels out (those have the palette's first color, and not black), and a bit of alpha.
 
 use std::borrow::Cow;
 
@@ -13,6 +13,17 @@ const FILE_HEADER: usize = 14;
 /// Whether the compression of an info header is RLE8 or RLE4.
 pub(super) fn is_run_length_encoded(bytes: &[u8]) -> bool {
     number(bytes, FILE_HEADER) >= 40 && matches!(number(bytes, FILE_HEADER + 16), 1 | 2)
+}
+
+/// Refuses files of 15 bits of color and one of alpha, which Pillow leaves out.
+pub(super) fn check_alpha(bytes: &[u8]) -> Result<(), String> {
+    let field = |at| number(bytes, FILE_HEADER + at);
+    // The masks of red and alpha, in headers that have the latter.
+    let has_masks = field(0) >= 56 && matches!(field(16), 3 | 6);
+    match has_masks && field(14) & 0xFFFF == 16 && field(40) == 0x7C00 && field(52) == 0x8000 {
+        true => Err("BMP of 16 bits with alpha is not read: save it with 32".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Opens a file with a gray ramp for a palette, which makes indices of its colors.

@@ -4,10 +4,10 @@
 pub(super) struct Ifd<'a> {
     bytes: &'a [u8],
     pub big_endian: bool,
-    entries: Vec<Entry>,
+    entries: Vec<IfdEntry>,
 }
 
-struct Entry {
+struct IfdEntry {
     tag: u16,
     /// The type's number.
     kind: u16,
@@ -52,7 +52,7 @@ impl<'a> Ifd<'a> {
                 None => None,
             };
             if let Some(at) = place {
-                ifd.entries.push(Entry { tag: tag as u16, kind, count, at });
+                ifd.entries.push(IfdEntry { tag: tag as u16, kind, count, at });
             }
             at += entry;
         }

@@ -20,7 +20,7 @@ use super::{
 pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
     let header = Header::read(bytes);
     let frame = header.check()?;
-    let orientation = orientation::of_metadata(header.exif, header.xmp);
+    let orientation = orientation::of_metadata(Some(&header.exif), header.xmp);
     if header.is_common(frame) {
         let image = open_by_library(Cow::Borrowed(bytes), ImageFormat::Jpeg, None)?;
         return Ok(EncodedImage { orientation, ..image });
@@ -38,7 +38,9 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
 /// Checks a strip or tile of a TIFF file.
 pub(super) fn check_tiff_chunk(chunk: &[u8]) -> Result<(), String> {
     let header = Header::read(chunk);
-    match header.is_common(header.check()?) {
+    let frame = header.check()?;
+    // The library reads gray with alpha, two components, as something else.
+    match header.is_common(frame) && frame.components.len() != 2 {
         true => Ok(()),
         false => {
             Err("its kind of JPEG is not read in TIFF: save it with LZW or Deflate".to_owned())
@@ -68,25 +70,26 @@ fn read_uncommon(bytes: &[u8], transform: ColorTransform) -> Result<DynamicImage
     from_samples(size, channels, pixels)
 }
 
-/// What the markers of a file say.
+/// The contents of a file's markers.
 #[derive(Default)]
 struct Header<'a> {
     /// Whether the markers lead from the start of the image to its end (EOI). The decoders are
     /// lenient: they fill missing rows with gray and report success, which is right for a viewer
     /// and wrong for a training set.
     complete: bool,
-    frame: Option<Frame>,
+    frame: Option<FrameHeader>,
     /// The number of scans.
     scans: usize,
     jfif: bool,
     /// The color transform of Adobe's marker.
     adobe: Option<u8>,
-    exif: Option<&'a [u8]>,
+    /// Without its prefix; empty if there is none.
+    exif: Vec<u8>,
     xmp: Option<&'a [u8]>,
 }
 
 /// The frame header (SOF).
-struct Frame {
+struct FrameHeader {
     /// The low four bits of the marker: the coding process.
     process: u8,
     precision: u8,
@@ -99,6 +102,16 @@ struct Component {
     id: u8,
     /// Horizontal and vertical sampling factors.
     sampling: [u8; 2],
+    /// A bit for each coefficient (in zigzag order) that the scans give to its last bit.
+    exact: u64,
+}
+
+impl Component {
+    /// Whether libjpeg estimates the first coefficients from the neighboring blocks.
+    fn is_smoothed(&self) -> bool {
+        const FIRST: u64 = 0x3FE;
+        self.exact & FIRST != FIRST
+    }
 }
 
 impl<'a> Header<'a> {
@@ -125,16 +138,24 @@ impl<'a> Header<'a> {
             at += length;
             match marker {
                 0xC4 | 0xC8 | 0xCC => {}
-                0xC0..=0xCF => header.frame = header.frame.or_else(|| Frame::read(marker, segment)),
-                0xDA => header.scans += 1,
+                0xC0..=0xCF => {
+                    header.frame = header.frame.or_else(|| FrameHeader::read(marker, segment))
+                }
+                0xDA => {
+                    header.scans += 1;
+                    header.frame.iter_mut().for_each(|frame| frame.complete(segment));
+                }
+                // Readers look for metadata before the image.
+                0xE0..=0xEF if header.scans > 0 => {}
                 0xE0 => header.jfif |= segment.starts_with(b"JFIF\0"),
-                0xE1 if segment.starts_with(b"Exif\0\0") => {
-                    header.exif = header.exif.or(Some(segment));
-                }
-                0xE1 => {
-                    let xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0");
-                    header.xmp = xmp.or(header.xmp);
-                }
+                0xE1 => match segment.strip_prefix(b"Exif\0\0") {
+                    // More than 64 KB continue in the next segment.
+                    Some(exif) => header.exif.extend_from_slice(exif),
+                    None => {
+                        let xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0");
+                        header.xmp = xmp.or(header.xmp);
+                    }
+                },
                 0xEE if segment.starts_with(b"Adobe") => header.adobe = segment.get(11).copied(),
                 _ => {}
             }
@@ -143,11 +164,14 @@ impl<'a> Header<'a> {
     }
 
     /// The frame of a complete file of a kind that is read.
-    fn check(&self) -> Result<&Frame, String> {
+    fn check(&self) -> Result<&FrameHeader, String> {
         if !self.complete {
             return Err("the JPEG data end early".to_owned());
         }
         let frame = self.frame.as_ref().ok_or("the JPEG data have no frame header")?;
+        if frame.process == 2 && frame.components.iter().any(Component::is_smoothed) {
+            return Err("a progressive JPEG without some of its scans is not read".to_owned());
+        }
         match (frame.process, frame.precision) {
             (0..=2, 8) | (3, _) if frame.repeats_columns() => Err("its subsampled colors are at \
                                                                    most 2 columns wide, which \
@@ -161,7 +185,7 @@ impl<'a> Header<'a> {
     }
 
     /// Whether the image library reads a frame rightly.
-    fn is_common(&self, frame: &Frame) -> bool {
+    fn is_common(&self, frame: &FrameHeader) -> bool {
         let progressive = frame.process == 2;
         let [first, rest @ ..] = frame.components.as_slice() else { return false };
         let sampled = rest.iter().all(|component| {
@@ -178,7 +202,7 @@ impl<'a> Header<'a> {
     }
 
     /// The colors that libjpeg takes the components for.
-    fn color_transform(&self, frame: &Frame) -> ColorTransform {
+    fn color_transform(&self, frame: &FrameHeader) -> ColorTransform {
         match (frame.components.len(), self.jfif, self.adobe) {
             // Lossless files are not transformed.
             (3, _, _) if frame.process == 3 => ColorTransform::RGB,
@@ -193,16 +217,35 @@ impl<'a> Header<'a> {
     }
 }
 
-impl Frame {
+impl FrameHeader {
     fn read(marker: u8, segment: &[u8]) -> Option<Self> {
         let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = segment else { return None };
-        let component = |c: &[u8]| Component { id: c[0], sampling: [c[1] >> 4, c[1] & 15] };
+        let component =
+            |c: &[u8]| Component { id: c[0], sampling: [c[1] >> 4, c[1] & 15], exact: 0 };
         Some(Self {
             process: marker & 15,
             precision,
             size: [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])],
             components: rest.chunks_exact(3).take(count.into()).map(component).collect(),
         })
+    }
+
+    /// Notes the coefficients that a scan gives to the last bit, by its header (SOS).
+    fn complete(&mut self, header: &[u8]) {
+        let Some((&count, rest)) = header.split_first() else { return };
+        let Some((selected, &[start, end, bits])) = rest.split_at_checked(2 * usize::from(count))
+        else {
+            return;
+        };
+        if bits & 15 > 0 || start > end || end > 63 {
+            return;
+        }
+        let coefficients = u64::MAX << start & u64::MAX >> (63 - end);
+        for component in &mut self.components {
+            if selected.chunks_exact(2).any(|scan| scan[0] == component.id) {
+                component.exact |= coefficients;
+            }
+        }
     }
 
     /// Whether libjpeg repeats samples that others interpolate: those of a component with half the

@@ -144,12 +144,24 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<EncodedImage<'a>, String> {
     let image = match format {
         ImageFormat::Jpeg => jpeg::open(bytes)?,
         ImageFormat::Png => {
+            png::check_transparency(bytes)?;
             let exif = png::exif(bytes);
             open_by_library(png::with_end(bytes), format, exif.as_deref())?
         }
         ImageFormat::Gif => gif::open(bytes)?,
         ImageFormat::Bmp if bmp::is_run_length_encoded(bytes) => bmp::open(bytes)?,
+        ImageFormat::Bmp => {
+            bmp::check_alpha(bytes)?;
+            open_by_library(Cow::Borrowed(bytes), format, None)?
+        }
         ImageFormat::Tiff => tiff::open(bytes)?,
+        ImageFormat::WebP => {
+            // Readers look for EXIF metadata only where a flag announces them.
+            let head = bytes.get(12..21).unwrap_or_default();
+            let announced = head.starts_with(b"VP8X") && head[8] & 8 != 0;
+            let exif: Option<&[u8]> = if announced { None } else { Some(&[]) };
+            open_by_library(Cow::Borrowed(bytes), format, exif)?
+        }
         _ => open_by_library(Cow::Borrowed(bytes), format, None)?,
     };
     let [width, height] = image.size;
@@ -168,14 +180,21 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<EncodedImage<'a>, String> {
     Ok(image)
 }
 
-/// Refuses TGA files of 16 bits whose highest bit is set: programs disagree about its meaning.
+/// Refuses TGA files with colors of 16 bits whose highest bit is set: programs disagree about its
+/// meaning.
 fn check_tga(bytes: &[u8]) -> Result<(), String> {
     let &[ident, _, kind, _, _, map, map_high, map_depth, ..] = bytes else { return Ok(()) };
     let colors = usize::from(u16::from_le_bytes([map, map_high]));
-    let start = 18 + usize::from(ident) + colors * usize::from(map_depth).div_ceil(8);
+    let map = bytes.get(18 + usize::from(ident)..).unwrap_or_default();
+    let (map, pixels) = map.split_at(map.len().min(colors * usize::from(map_depth).div_ceil(8)));
     let set = |bytes: &[u8]| bytes.chunks_exact(2).any(|pixel| pixel[1] > 0x7F);
     match (kind, bytes.get(16)) {
-        (2, Some(15 | 16)) if !set(bytes.get(start..).unwrap_or_default()) => Ok(()),
+        (1 | 9, _) if matches!(map_depth, 15 | 16) && set(map) => {
+            Err("TGA with a palette of 16 bits with an attribute bit is not read: save it with 24 \
+                 or 32"
+                .to_owned())
+        }
+        (2, Some(15 | 16)) if !set(pixels) => Ok(()),
         (2 | 10, Some(15 | 16)) => Err("TGA of 16 bits with an attribute bit, or compressed, is \
                                         not read: save it with 24 or 32"
             .to_owned()),

@@ -1,5 +1,5 @@
-//! What the PNG decoder does not read: a file without its end, and EXIF metadata outside the
-//! header.
+//! What the PNG decoder does not read: a file without its end, EXIF metadata outside the header,
+//! and transparency that does not fit the palette.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xAE, 0x42, 0x60, 0x8
 
 struct Chunk<'a> {
     kind: [u8; 4],
-    /// As much of its data as there is.
+    /// The chunk's data, as far as the file has it.
     data: &'a [u8],
     start: usize,
     /// Whether all of it is there, its checksum included.
@@ -63,6 +63,28 @@ pub(super) fn with_end(bytes: &[u8]) -> Cow<'_, [u8]> {
         true => Cow::Owned([&bytes[..end], &END].concat()),
         false => Cow::Borrowed(bytes),
     }
+}
+
+/// Refuses transparency of a palette that the decoder leaves out without a word, and others do not:
+/// that of more colors than the palette has, or before it.
+pub(super) fn check_transparency(bytes: &[u8]) -> Result<(), String> {
+    let is_palette = chunks(bytes).next().is_some_and(|header| header.data.get(9) == Some(&3));
+    let mut colors = 0;
+    for chunk in chunks(bytes).filter(|_| is_palette) {
+        match &chunk.kind {
+            b"PLTE" => colors = chunk.data.len() / 3,
+            b"tRNS" if chunk.data.len() > colors => {
+                return Err(format!(
+                    "its transparency (tRNS) has {} entries after a palette of {colors} colors: \
+                     save it again",
+                    chunk.data.len()
+                ));
+            }
+            b"IDAT" => break,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The EXIF metadata, before or after the image data: eXIf, or the text in which ImageMagick

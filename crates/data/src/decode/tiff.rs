@@ -60,7 +60,7 @@ enum Photometric {
 }
 
 /// The layout of a file whose meaning is known.
-struct Layout {
+struct SampleLayout {
     size: [usize; 2],
     photometric: Photometric,
     bits: usize,
@@ -76,8 +76,8 @@ struct Layout {
     color_map: Vec<u8>,
     /// The bytes of an unpacked tile, of a file with tiles of LZW data.
     lzw_tile: Option<u64>,
-    /// Where the number of the photometric interpretation is, and the bytes of "black is zero".
-    patch: (usize, Vec<u8>),
+    /// Bytes that replace those of the file, by their offsets.
+    patches: Vec<(usize, Vec<u8>)>,
 }
 
 pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
@@ -101,7 +101,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<EncodedImage<'_>, String> {
     })
 }
 
-fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
+fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<SampleLayout, String> {
     let number = |tag, default| ifd.integer(tag).unwrap_or(default);
     let required = |tag, name: &str| ifd.integer(tag).ok_or(format!("it lacks the tag {name}"));
     let size = [required(tag::WIDTH, "ImageWidth")?, required(tag::HEIGHT, "ImageLength")?];
@@ -132,13 +132,16 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
     if let Some(name) = unread_compression(compression) {
         return Err(format!("TIFF's compression {name} is not read: save it with LZW or Deflate"));
     }
+    // libtiff ignores the predictor of other compressions.
+    let predicts = compression == LZW || DEFLATE.contains(&compression);
     match number(tag::PREDICTOR, 1) {
+        _ if !predicts => {}
         1 => {}
-        2 if bits >= 8 && (compression == LZW || DEFLATE.contains(&compression)) => {}
+        2 if bits >= 8 => {}
         predictor => {
             return Err(format!(
-                "predictor {predictor} is not read with samples of {bits} bits in its \
-                 compression: save it without a predictor"
+                "predictor {predictor} is not read with samples of {bits} bits: save it without a \
+                 predictor"
             ));
         }
     }
@@ -188,11 +191,17 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
             jpeg::check_tiff_chunk(bytes.get(start..end).ok_or("it ends early")?)?;
         }
     }
-    let place = ifd.place(tag::PHOTOMETRIC_INTERPRETATION).ok_or("its directory is damaged")?;
-    let mut black_is_zero = vec![0; place.len()];
-    let last = if ifd.big_endian { place.len() - 1 } else { 0 };
-    black_is_zero[last] = 1;
-    Ok(Layout {
+    // "Black is zero", and no predictor where libtiff ignores it.
+    let mut ones = vec![tag::PHOTOMETRIC_INTERPRETATION];
+    if !predicts {
+        ones.push(tag::PREDICTOR);
+    }
+    let patch = |place: std::ops::Range<usize>| {
+        let mut one = vec![0; place.len()];
+        one[if ifd.big_endian { place.len() - 1 } else { 0 }] = 1;
+        (place.start, one)
+    };
+    Ok(SampleLayout {
         size: size.map(|side| side as usize),
         photometric,
         bits: bits as usize,
@@ -203,7 +212,12 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<Layout, String> {
         reversed: number(tag::FILL_ORDER, 1) == 2 && compression != JPEG,
         color_map,
         lzw_tile,
-        patch: (place.start, black_is_zero),
+        patches: ones
+            .into_iter()
+            .filter_map(|tag| ifd.place(tag))
+            .filter(|place| !place.is_empty())
+            .map(patch)
+            .collect(),
     })
 }
 
@@ -226,7 +240,9 @@ fn photometric(number: u64) -> Result<(Photometric, usize), String> {
         34892 => "a camera's linear samples",
         _ => return Err(format!("TIFF's color space {number} is not known: save it as RGB")),
     };
-    Err(format!("{name} are not read from TIFF: save it as RGB").replace("mask are", "mask is"))
+    Err(format!("{name} are not read from TIFF: save it as RGB")
+        .replace("mask are", "mask is")
+        .replace("array are", "array is"))
 }
 
 /// The name of a compression that is not read.
@@ -271,10 +287,11 @@ fn chunks(ifd: &Ifd<'_>, tiled: bool) -> Vec<(usize, usize)> {
     pairs.map(|(start, length)| (start as usize, length as usize)).collect()
 }
 
-fn read(original: &[u8], layout: &Layout) -> Result<DynamicImage, String> {
+fn read(original: &[u8], layout: &SampleLayout) -> Result<DynamicImage, String> {
     let mut bytes = original.to_vec();
-    let (at, black_is_zero) = &layout.patch;
-    bytes[*at..*at + black_is_zero.len()].copy_from_slice(black_is_zero);
+    for (at, value) in &layout.patches {
+        bytes[*at..*at + value.len()].copy_from_slice(value);
+    }
     if layout.reversed {
         for &(start, length) in &layout.chunks {
             let end = start.saturating_add(length).min(bytes.len());
@@ -324,7 +341,7 @@ fn check_lzw(packed: &[u8], length: usize) -> Result<(), String> {
 /// Makes tiles of LZW data longer by bytes that mean nothing. The library unpacks a tile row by
 /// row, and takes it for cut off when rows follow from bits that its decoder holds and there is no
 /// further byte. The tiles must be known to be whole.
-fn pad_lzw_tiles(bytes: &mut Vec<u8>, original: &[u8], layout: &Layout) {
+fn pad_lzw_tiles(bytes: &mut Vec<u8>, original: &[u8], layout: &SampleLayout) {
     let place = Ifd::first(original).and_then(|ifd| {
         let count = ifd.integers(tag::TILE_BYTE_COUNTS).len().max(1);
         let place = ifd.place(tag::TILE_BYTE_COUNTS)?;
@@ -344,9 +361,9 @@ fn pad_lzw_tiles(bytes: &mut Vec<u8>, original: &[u8], layout: &Layout) {
 }
 
 /// The samples in 8 bits, indices of a palette as they are.
-fn unpack(packed: DecodingResult, layout: &Layout) -> Result<Vec<u8>, String> {
+fn unpack(packed: DecodingResult, layout: &SampleLayout) -> Result<Vec<u8>, String> {
     let [width, height] = layout.size;
-    let Layout { bits, samples, .. } = *layout;
+    let SampleLayout { bits, samples, .. } = *layout;
     let (rows, row) =
         if layout.planar { (height * samples, width) } else { (height, width * samples) };
     let unpacked: Vec<u8> = match packed {
@@ -378,7 +395,7 @@ fn unpack(packed: DecodingResult, layout: &Layout) -> Result<Vec<u8>, String> {
 }
 
 /// The samples pixel after pixel.
-fn interleave(samples: Vec<u8>, layout: &Layout) -> Vec<u8> {
+fn interleave(samples: Vec<u8>, layout: &SampleLayout) -> Vec<u8> {
     if !layout.planar {
         return samples;
     }
@@ -387,7 +404,7 @@ fn interleave(samples: Vec<u8>, layout: &Layout) -> Vec<u8> {
 }
 
 /// Gray or RGB, with alpha or without.
-fn colors(samples: &[u8], layout: &Layout) -> (usize, Vec<u8>) {
+fn colors(samples: &[u8], layout: &SampleLayout) -> (usize, Vec<u8>) {
     let gray = matches!(layout.photometric, Photometric::WhiteIsZero | Photometric::BlackIsZero);
     let channels = if gray { 1 } else { 3 } + usize::from(layout.alpha.is_some());
     let mut out = Vec::with_capacity(samples.len() / layout.samples * channels);

@@ -20,7 +20,7 @@ use std::path::Path;
 use rustface::Model;
 
 use crate::decode::one_line;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 
 static BUILT_IN: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin");
 
@@ -29,7 +29,7 @@ const FORMAT_NAME: &str = "face detector";
 /// The built-in model has 1.2 MB.
 const MOST_BYTES: u64 = 64 << 20;
 /// Hierarchies, detectors of each, stages of each: the built-in model has 3, 3 and 2.
-const MOST: i32 = 64;
+const MAX_PARTS: i32 = 64;
 /// Boosted features are summed in groups of this size, in a window of 40 pixels; each needs 9 of
 /// them.
 const GROUP: i32 = 10;
@@ -61,46 +61,41 @@ pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
-    let bad = |problem: String| {
-        DataError::malformed(
-            FORMAT_NAME,
-            path,
-            format!("{problem} (wanted is a model of SeetaFace's detector)"),
-        )
-    };
+    let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
     check(bytes).map_err(bad)?;
     let read = catch_unwind(|| rustface::read_model(bytes))
-        .map_err(|_| bad("its reader panicked".to_owned()))?;
-    read.map_err(|error| bad(one_line(&error)))
+        .map_err(|_| bad(FileProblem::Damaged("its reader panicked".to_owned())))?;
+    read.map_err(|error| bad(FileProblem::Damaged(one_line(&error))))
 }
 
 /// Checks that the detector can use all of the model's values.
-fn check(bytes: &[u8]) -> Result<(), String> {
+fn check(bytes: &[u8]) -> Result<(), FileProblem> {
     let mut rest = ModelReader { bytes, length: bytes.len() };
-    let hierarchies = rest.count("hierarchies", 1, MOST)?;
+    let hierarchies = rest.count("hierarchies", 1, MAX_PARTS)?;
     let mut first = 0;
     for hierarchy in 0..hierarchies {
-        let detectors = rest.count("detectors", 1, if hierarchy == 0 { MOST } else { first })?;
+        let detectors =
+            rest.count("detectors", 1, if hierarchy == 0 { MAX_PARTS } else { first })?;
         if hierarchy == 0 {
             first = detectors;
         }
         for _ in 0..detectors {
             // The first hierarchy scans the whole image, with one boosted classifier per detector;
             // the others verify its candidates with perceptrons.
-            let stages = rest.count("stages", 1, if hierarchy == 0 { 1 } else { MOST })?;
+            let stages = rest.count("stages", 1, if hierarchy == 0 { 1 } else { MAX_PARTS })?;
             for _ in 0..stages {
                 match (rest.number("a classifier")?, hierarchy) {
                     (0, 0) => boosted(&mut rest)?,
                     (1, 1..) => perceptron(&mut rest)?,
                     (kind, _) => {
-                        return Err(format!(
+                        return damaged(format!(
                             "it has a classifier of kind {kind} in hierarchy {hierarchy}"
                         ));
                     }
                 }
             }
             // The first hierarchy has no sources, which files write as -1.
-            let sources = rest.count("sources", if hierarchy == 0 { -1 } else { 1 }, MOST)?;
+            let sources = rest.count("sources", if hierarchy == 0 { -1 } else { 1 }, MAX_PARTS)?;
             for _ in 0..sources {
                 rest.count("a source", 0, first - 1)?;
             }
@@ -108,14 +103,14 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     }
     match rest.bytes.len() {
         0 => Ok(()),
-        more => Err(format!("it continues for {more} bytes after its end")),
+        more => damaged(format!("it continues for {more} bytes after its end")),
     }
 }
 
-fn boosted(rest: &mut ModelReader<'_>) -> Result<(), String> {
+fn boosted(rest: &mut ModelReader<'_>) -> Result<(), FileProblem> {
     let features = rest.count("boosted features", GROUP, 1 << 20)?;
     if features % GROUP != 0 {
-        return Err(format!("it has {features} boosted features, not a multiple of {GROUP}"));
+        return damaged(format!("it has {features} boosted features, not a multiple of {GROUP}"));
     }
     rest.count("bins", BINS, BINS)?;
     for _ in 0..2 * features {
@@ -124,8 +119,8 @@ fn boosted(rest: &mut ModelReader<'_>) -> Result<(), String> {
     rest.reals(features as usize * (1 + BINS as usize + 1))
 }
 
-fn perceptron(rest: &mut ModelReader<'_>) -> Result<(), String> {
-    let layers = rest.count("layers", 3, MOST)?;
+fn perceptron(rest: &mut ModelReader<'_>) -> Result<(), FileProblem> {
+    let layers = rest.count("layers", 3, MAX_PARTS)?;
     let features = rest.count("features", 1, MOST_UNITS / NUMBERS)?;
     for _ in 0..features {
         rest.count("a feature", 1, FEATURES)?;
@@ -148,7 +143,7 @@ struct ModelReader<'a> {
 }
 
 impl ModelReader<'_> {
-    fn number(&mut self, what: &str) -> Result<i32, String> {
+    fn number(&mut self, what: &str) -> Result<i32, FileProblem> {
         let Some((number, rest)) = self.bytes.split_first_chunk() else {
             return Err(self.truncated(what));
         };
@@ -156,7 +151,7 @@ impl ModelReader<'_> {
         Ok(i32::from_le_bytes(*number))
     }
 
-    fn count(&mut self, what: &str, least: i32, most: i32) -> Result<i32, String> {
+    fn count(&mut self, what: &str, least: i32, most: i32) -> Result<i32, FileProblem> {
         let at = self.length - self.bytes.len();
         let number = self.number(what)?;
         if (least..=most).contains(&number) {
@@ -164,11 +159,11 @@ impl ModelReader<'_> {
         }
         let range =
             if least == most { format!("{least}") } else { format!("from {least} to {most}") };
-        Err(format!("byte {at} gives {number} for {what}, which must be {range}"))
+        damaged(format!("byte {at} gives {number} for {what}, which must be {range}"))
     }
 
     /// Weights and thresholds, all of them finite.
-    fn reals(&mut self, count: usize) -> Result<(), String> {
+    fn reals(&mut self, count: usize) -> Result<(), FileProblem> {
         let at = self.length - self.bytes.len();
         let Some((reals, rest)) = self.bytes.split_at_checked(4 * count) else {
             return Err(self.truncated("weights"));
@@ -178,65 +173,70 @@ impl ModelReader<'_> {
             |real: &[u8]| real.try_into().is_ok_and(|real| f32::from_le_bytes(real).is_finite());
         match reals.chunks_exact(4).position(|real| !finite(real)) {
             None => Ok(()),
-            Some(place) => Err(format!("the weight at byte {} is not finite", at + 4 * place)),
+            Some(place) => damaged(format!("the weight at byte {} is not finite", at + 4 * place)),
         }
     }
 
-    fn truncated(&self, what: &str) -> String {
-        format!("truncated: its {} bytes end before {what}", self.length)
+    fn truncated(&self, what: &str) -> FileProblem {
+        FileProblem::Truncated(format!("its {} bytes end before {what}", self.length))
     }
+}
+
+/// The refusal of a model, or of a file that is none.
+fn damaged<T>(problem: String) -> Result<T, FileProblem> {
+    Err(FileProblem::Damaged(problem + " (wanted is a model of SeetaFace's detector)"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The error of a damaged copy.
-    fn message(damage: impl FnOnce(&mut Vec<u8>)) -> String {
+    /// The defect of a damaged copy.
+    #[track_caller]
+    fn problem(damage: impl FnOnce(&mut Vec<u8>)) -> FileProblem {
         let mut bytes = BUILT_IN.to_vec();
         damage(&mut bytes);
-        let error = parse(&bytes, Path::new("x.bin"))
-            .err()
-            .map_or_else(String::new, |error| error.to_string());
-        assert!(
-            error.starts_with("bad face detector \"x.bin\": ") && !error.contains('\n'),
-            "{error:?}"
-        );
-        error
+        match parse(&bytes, Path::new("x.bin")).err() {
+            Some(DataError::Malformed { format: FORMAT_NAME, path, problem }) => {
+                assert!(path == Path::new("x.bin") && !problem.to_string().contains('\n'));
+                problem
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn assert_damaged(damage: impl FnOnce(&mut Vec<u8>)) {
+        let problem = problem(damage);
+        assert!(matches!(problem, FileProblem::Damaged(_)), "{problem}");
     }
 
     #[test]
     fn the_built_in_model_passes_and_damaged_ones_are_named() {
         read(None).unwrap();
-        let put = |at: usize, number: i32| {
-            message(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()))
-        };
-        for (at, number, part) in [
-            (0, -1, "byte 0 gives -1 for hierarchies"),
-            (0, i32::MAX, "for hierarchies"),
-            (4, 1 << 30, "for detectors"),
-            (8, 2, "for stages, which must be 1"),
-            (12, 1, "kind 1 in hierarchy 0"),
-            (12, 7, "kind 7"),
-            (16, 151, "not a multiple of 10"),
-            (16, i32::MIN, "for boosted features"),
-            (20, 254, "for bins, which must be 255"),
-            (24, 32, "for a feature's place"),
-            (28, -1, "for a feature's place"),
+        for (at, number) in [
+            // Hierarchies, detectors, stages, kinds of classifiers, boosted features, bins, places.
+            (0, -1),
+            (0, i32::MAX),
+            (4, 1 << 30),
+            (8, 2),
+            (12, 1),
+            (12, 7),
+            (16, 151),
+            (16, i32::MIN),
+            (20, 254),
+            (24, 32),
+            (28, -1),
         ] {
-            assert!(put(at, number).contains(part), "{at}: {}", put(at, number));
+            assert_damaged(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()));
         }
-        assert!(
-            message(|bytes| bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes()))
-                .contains("byte 2000")
-        );
+        assert_damaged(|bytes| bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes()));
         for length in [0, 3, 4, 17, 30_000, BUILT_IN.len() - 1] {
-            assert!(message(|bytes| bytes.truncate(length)).contains("truncated"), "{length}");
+            let problem = problem(|bytes| bytes.truncate(length));
+            assert!(matches!(problem, FileProblem::Truncated(_)), "{length}: {problem}");
         }
-        assert!(message(|bytes| bytes.push(0)).contains("continues for 1 bytes"));
-        assert!(
-            message(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9)).contains("for hierarchies")
-        );
+        assert_damaged(|bytes| bytes.push(0));
+        assert_damaged(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use sets::{ArchiveKind, RemoteFile, SETS};
 use crate::builtin;
 
 /// Pause between a lost connection and the next request.
-const PAUSE: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Locked in a dataset's folder while it is fetched.
 const LOCK: &str = ".lock";
 
@@ -113,7 +113,7 @@ pub fn fetch(
     mirror: Option<&str>,
     progress: &dyn Fn(FetchProgress<'_>),
 ) -> Result<PathBuf, FetchError> {
-    fetch_by(&Client::new(PAUSE), set, datasets, mirror, progress)
+    fetch_by(&Client::new(RETRY_PAUSE), set, datasets, mirror, progress)
 }
 
 fn fetch_by(
@@ -125,7 +125,7 @@ fn fetch_by(
 ) -> Result<PathBuf, FetchError> {
     let folder = datasets.join(set.folder);
     fs::create_dir_all(&folder).map_err(FetchError::disk(&folder))?;
-    // A read-only folder can be complete all the same.
+    // A read-only folder can be complete nevertheless.
     let (_held, mut refused) = match lock(&folder) {
         Ok(held) => (Some(held), None),
         Err(busy @ FetchError::Busy { .. }) => return Err(busy),

@@ -7,9 +7,9 @@
 /// A dataset that can be fetched.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RemoteSet {
-    /// The name.
+    /// The dataset's name.
     pub name: &'static str,
-    /// Its folder inside the datasets folder.
+    /// The dataset's folder inside the datasets folder.
     pub folder: &'static str,
     /// The page that describes it, its authors and its terms.
     pub page: &'static str,

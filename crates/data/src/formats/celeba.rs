@@ -14,10 +14,10 @@ use super::folder::FolderFiles;
 use super::image_files::ImageFiles;
 use super::table::{AttributeTable, CsvTable};
 use super::zip::{self, ZipFiles};
-use super::{Candidate, Confidence, Format, any_shape, first_file, no_split};
+use super::{Confidence, DetectionInput, Format, any_shape, first_file, no_split};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::decode::has_image_extension;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::source::Split;
 
 const ATTRIBUTES: [&str; 2] = ["list_attr_celeba.txt", "list_attr_celeba.csv"];
@@ -32,7 +32,7 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
-fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+fn detect(candidate: &DetectionInput<'_>) -> Result<Option<Confidence>, DataError> {
     let has_list = match candidate.folder() {
         Some(folder) => {
             ["", "Anno"].iter().any(|place| first_file(&folder.join(place), &ATTRIBUTES).is_some())
@@ -62,7 +62,9 @@ fn open(path: &Path, split: Split) -> Result<ImageFiles, DataError> {
         (Box::new(store), entries)
     };
     let set = CelebA { path, lists, entries };
-    let no = |wanted: &str| DataError::malformed("CelebA", path, format!("it has no {wanted}"));
+    let no = |wanted: &str| {
+        DataError::malformed("CelebA", path, FileProblem::Missing(wanted.to_owned()))
+    };
     let list = find(&set.entries, &ATTRIBUTES).ok_or_else(|| no(ATTRIBUTES[0]))?;
     let mut images = images(path, &set.entries)?;
     let mut archive = None;
@@ -128,7 +130,7 @@ fn find<'a>(entries: &'a [FileEntry], names: &[&str]) -> Option<&'a FileEntry> {
 
 /// The path inside the (innermost) folder of images, and the number, of each image; sorted.
 fn images(path: &Path, entries: &[FileEntry]) -> Result<Vec<(String, usize)>, DataError> {
-    let bad = |problem: String| DataError::malformed("CelebA", path, problem);
+    let bad = |problem: FileProblem| DataError::malformed("CelebA", path, problem);
     let mut images = Vec::new();
     for entry in entries {
         let shown = String::from_utf8_lossy(&entry.path);
@@ -143,13 +145,16 @@ fn images(path: &Path, entries: &[FileEntry]) -> Result<Vec<(String, usize)>, Da
             continue;
         }
         if shown.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(bad(format!("the name of {shown:?} is not UTF-8")));
+            return Err(bad(FileProblem::NotUtf8(format!("the name of {shown:?} is"))));
         }
         images.push((name.join("/"), entry.number));
     }
     images.sort_unstable();
     match images.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => Err(bad(format!("two of its images are called {:?}", pair[0].0))),
+        Some(pair) => {
+            let name = pair[0].0.clone();
+            Err(bad(FileProblem::Twice { what: "images", name }))
+        }
         None => Ok(images),
     }
 }
@@ -166,9 +171,10 @@ impl CelebA<'_> {
     }
 
     fn text(&self, entry: &FileEntry) -> Result<String, DataError> {
-        let bad = |problem: String| DataError::malformed("CelebA list", &self.file(entry), problem);
-        let bytes = self.lists.read(entry.number).map_err(bad)?;
-        String::from_utf8(bytes).map_err(|_| bad("it is not UTF-8".to_owned()))
+        let bad =
+            |problem: FileProblem| DataError::malformed("CelebA list", &self.file(entry), problem);
+        let bytes = self.lists.read(entry.number).map_err(|reason| bad(reason.into()))?;
+        String::from_utf8(bytes).map_err(|_| bad(FileProblem::NotUtf8("it is".to_owned())))
     }
 
     fn attribute_table(&self, list: &FileEntry) -> Result<AttributeTable, DataError> {
@@ -189,12 +195,12 @@ impl CelebA<'_> {
 /// Parses the number of rows, the attributes' names, and one row per image: its name and -1 or 1
 /// for each attribute.
 fn attribute_table(path: &Path, text: &str) -> Result<AttributeTable, DataError> {
-    let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
+    let bad = |problem: FileProblem| DataError::malformed("CelebA list", path, problem);
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let promised: usize = lines
         .next()
         .and_then(|(_, line)| line.trim().parse().ok())
-        .ok_or_else(|| bad("its first line is not a number of images".to_owned()))?;
+        .ok_or_else(|| bad(line_problem(0, "not a number of images")))?;
     let heads: Vec<&str> =
         lines.next().map(|(_, line)| line.split_whitespace().collect()).unwrap_or_default();
     let columns: Vec<_> = heads
@@ -210,30 +216,33 @@ fn attribute_table(path: &Path, text: &str) -> Result<AttributeTable, DataError>
                 "1" => 1.0,
                 "-1" => 0.0,
                 other => {
-                    return Err(bad(format!("line {}: {other:?} is neither 1 nor -1", number + 1)));
+                    return Err(bad(line_problem(
+                        number,
+                        format!("{other:?} is neither 1 nor -1"),
+                    )));
                 }
             });
         }
         if values.len() != files.len() * columns.len() {
-            return Err(bad(format!(
-                "line {} has not {} values, one for each attribute",
-                number + 1,
-                columns.len()
-            )));
+            let problem = format!("not {} values, one for each attribute", columns.len());
+            return Err(bad(line_problem(number, problem)));
         }
     }
     if files.len() != promised {
-        return Err(bad(format!(
-            "truncated: {promised} rows declared, but it holds {}",
-            files.len()
-        )));
+        let problem = format!("{promised} rows declared, but it holds {}", files.len());
+        return Err(bad(FileProblem::Truncated(problem)));
     }
     Ok(AttributeTable::new(columns, files, values))
 }
 
+/// A problem of the line at this index.
+fn line_problem(index: usize, problem: impl Into<String>) -> FileProblem {
+    FileProblem::Line { line: index as u64 + 1, problem: problem.into() }
+}
+
 /// The partition (0, 1 or 2) of each image.
 fn partition(path: &Path, text: &str, names: &[&str]) -> Result<Vec<u8>, DataError> {
-    let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
+    let bad = |problem: FileProblem| DataError::malformed("CelebA list", path, problem);
     let mut of = HashMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let is_space = |c: char| c == ',' || c.is_whitespace();
@@ -242,17 +251,22 @@ fn partition(path: &Path, text: &str, names: &[&str]) -> Result<Vec<u8>, DataErr
             continue;
         }
         let [name, part @ ("0" | "1" | "2")] = cells[..] else {
-            return Err(bad(format!("line {} is not an image's name and 0, 1 or 2", number + 1)));
+            return Err(bad(line_problem(number, "not an image's name and 0, 1 or 2")));
         };
         if of.insert(name, part.as_bytes()[0] - b'0').is_some() {
-            return Err(bad(format!("line {} is the second for {name:?}", number + 1)));
+            return Err(bad(line_problem(number, format!("the second for {name:?}"))));
         }
     }
-    let part =
-        |name: &&str| of.remove(*name).ok_or_else(|| bad(format!("it has no row for {name:?}")));
+    let part = |name: &&str| {
+        let missing = || bad(FileProblem::NoRow { name: (*name).to_owned(), more: 0 });
+        of.remove(*name).ok_or_else(missing)
+    };
     let parts = names.iter().map(part).collect::<Result<_, _>>()?;
     match of.keys().min() {
-        Some(name) => Err(bad(format!("there is no image for its row {name:?}"))),
+        Some(name) => {
+            let (name, more) = ((*name).to_owned(), of.len() - 1);
+            Err(bad(FileProblem::NoImage { name, more }))
+        }
         None => Ok(parts),
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
 use super::split_name::split_of;
-use super::{Candidate, Confidence, Format, first_file, has_extension, io, no_split};
+use super::{Confidence, DetectionInput, Format, first_file, has_extension, io, no_split};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::error::DataError;
 use crate::source::Split;
@@ -140,7 +140,10 @@ fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<PlanarSource, 
 }
 
 /// A `.bin` file of whole records, the first of which has labels in range.
-fn detect_file(set: &Cifar, candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+fn detect_file(
+    set: &Cifar,
+    candidate: &DetectionInput<'_>,
+) -> Result<Option<Confidence>, DataError> {
     let path = candidate.path;
     if !has_extension(path, &["bin"]) {
         return Ok(None);

@@ -48,14 +48,14 @@ impl Compression {
                 Box::new(ZstandardFrames { packed, decoder, open: false })
             }
         };
-        Box::new(Guarded(content))
+        Box::new(PanicGuard(content))
     }
 }
 
 /// A decoder is third-party code on untrusted files: a panic in one is a defect of the file.
-struct Guarded(Box<dyn Read>);
+struct PanicGuard(Box<dyn Read>);
 
-impl Read for Guarded {
+impl Read for PanicGuard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         catch_unwind(AssertUnwindSafe(|| self.0.read(buffer)))
             .unwrap_or_else(|_| Err(invalid("the decoder panicked")))

@@ -7,8 +7,9 @@ use imaging::is_signed;
 
 use crate::decode::{has_image_extension, is_image_start};
 use crate::foreign::isobmff_image;
+use crate::layout_report::ARCHIVE;
 
-/// What a file is to a dataset.
+/// The role of a file in a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     Image,
@@ -19,12 +20,15 @@ pub(super) enum FileKind {
     Other,
 }
 
-/// Extensions of images in formats that are read, under names that the decoders do not list.
-const OTHER_NAMES: &[&str] = &["jpe", "jif", "jfi", "pjp", "pjpeg", "dib", "apng"];
+/// Extensions of images in formats that are read, under names that the decoders do not list; those
+/// of stereoscopic and 360° cameras are JPEG.
+const OTHER_NAMES: &[&str] =
+    &["jpe", "jif", "jfi", "pjp", "pjpeg", "mpo", "jps", "insp", "dib", "apng", "btf"];
 
 /// Formats that are not read, with their extensions.
-const UNREAD: &[(&str, &[&str])] = &[
-    ("HEIC", &["heic", "heif", "hif"]),
+const UNREAD_FORMATS: &[(&str, &[&str])] = &[
+    (ARCHIVE, &["zip", "tar", "tgz", "7z", "rar"]),
+    ("HEIC", &["heic", "heics", "heif", "hif"]),
     ("AVIF", &["avif", "avifs"]),
     ("JXL", &["jxl"]),
     ("JP2", &["jp2", "j2k", "jpf", "jpx", "jpm", "j2c", "jpc"]),
@@ -33,8 +37,9 @@ const UNREAD: &[(&str, &[&str])] = &[
     (
         "RAW",
         &[
-            "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "iiq", "kdc", "mrw", "nef",
-            "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
+            "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "gpr", "iiq", "kdc",
+            "mef", "mos", "mrw", "nef", "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2",
+            "srf", "srw", "x3f",
         ],
     ),
     ("SVG", &["svg", "svgz"]),
@@ -46,15 +51,35 @@ const UNREAD: &[(&str, &[&str])] = &[
     ("PCX", &["pcx"]),
     ("JXR", &["jxr", "wdp"]),
     ("DICOM", &["dcm", "dicom"]),
-    ("FITS", &["fits"]),
-    ("video", &["avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm", "wmv"]),
+    ("FITS", &["fit", "fits", "fts"]),
+    ("NIfTI", &["nii"]),
+    ("ICNS", &["icns"]),
+    ("WMF", &["emf", "wmf"]),
+    ("XPM", &["xpm"]),
+    ("XBM", &["xbm"]),
+    ("SGI", &["sgi"]),
+    ("PFM", &["pfm"]),
+    ("PICT", &["pct", "pict"]),
+    ("BPG", &["bpg"]),
+    ("FLIF", &["flif"]),
+    ("JPEG-LS", &["jls"]),
+    ("MNG", &["mng"]),
+    ("KTX", &["ktx", "ktx2"]),
+    (
+        "video",
+        &[
+            "3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv",
+            "vob", "webm", "wmv", "y4m",
+        ],
+    ),
 ];
 
 /// The kind of the file called `name`; `start` reads its first bytes where they matter.
 pub(super) fn file_kind(name: &str, start: impl FnOnce() -> Option<Vec<u8>>) -> FileKind {
     let extension = extension(name);
     let is = |known: &[&str]| extension.as_deref().is_some_and(|own| known.contains(&own));
-    let unread = UNREAD.iter().find(|(_, extensions)| is(extensions)).map(|(format, _)| *format);
+    let unread =
+        UNREAD_FORMATS.iter().find(|(_, extensions)| is(extensions)).map(|(format, _)| *format);
     if extension.is_some() && has_image_extension(Path::new(name)) {
         // The images that this program writes are PNG or GIF.
         return match is(&["png", "gif"]) && start().is_some_and(|start| is_signed(&start)) {
@@ -151,6 +176,11 @@ mod tests {
             ("x.mp4", heic, Unread("video")),
             ("x.ico", b"\0\0\x01\0", Unread("ICO")),
             ("x.dat", png, Other),
+            ("x.MPO", b"\xFF\xD8\xFF\xE1", Image),
+            ("x.insp", b"text", Other),
+            ("x.icns", b"icns", Unread("ICNS")),
+            ("x.3gp", b"\0\0\0\x18ftyp3gp5", Unread("video")),
+            ("more.zip", b"PK\x03\x04", Unread(ARCHIVE)),
             ("Thumbs.db", png, Other),
         ] {
             assert_eq!(file_kind(name, || Some(start.to_vec())), wanted, "{name} {start:?}");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::error::{EntryProblem, FileProblem};
+
 /// The bytes that [`FileStore::read_start`] returns at most.
 pub(super) const START_BYTES: usize = 1024;
 
@@ -21,8 +23,10 @@ pub(super) trait FileStore: Send + Sync {
         None
     }
 
-    /// Frees the memory that only `read` needs.
-    fn drop_cache(&mut self) {}
+    /// Frees the memory that only `read` needs, and returns its bytes.
+    fn drop_cache(&mut self) -> u64 {
+        0
+    }
 }
 
 /// A file in a folder or an archive.
@@ -30,9 +34,9 @@ pub(super) trait FileStore: Send + Sync {
 pub(crate) struct FileEntry {
     /// The index of its archive, where several archives are one dataset.
     pub shard: u32,
-    /// Its path inside the folder or archive, with `/` between the components.
+    /// The file's path inside the folder or archive, with `/` between the components.
     pub path: Vec<u8>,
-    /// Its index in the store.
+    /// The file's index in the store.
     pub number: usize,
 }
 
@@ -47,31 +51,38 @@ impl FileEntry {
 /// in code page 437. The error is the reason for which an archive with such a path is refused.
 ///
 /// Nothing is written under these paths, but a malicious archive must not become training data.
-pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
+pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, FileProblem> {
     let shown = match std::str::from_utf8(bytes) {
         Ok(name) => name.to_owned(),
         Err(_) => from_cp437(bytes),
     };
+    let refuse = |problem| Err(FileProblem::Entry { name: shown.clone(), problem });
     let name = shown.replace('\\', "/");
     let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
     if name.starts_with('/') || drive {
-        return Err(format!("it holds {shown:?}, an absolute path: repack it with relative ones"));
+        return refuse(EntryProblem::Absolute);
     }
     if name.split('/').any(|part| part == "..") {
-        return Err(format!(
-            "it holds {shown:?}, a path that leads out of it: repack it without `..`"
-        ));
+        return refuse(EntryProblem::LeadsOut);
     }
     if name.contains('\0') {
-        return Err(format!("it holds {shown:?}, a name with a zero byte"));
+        return refuse(EntryProblem::ZeroByte);
     }
     Ok(clean_path(&name))
 }
 
-/// Whether a file or folder is hidden, by its name: dot files, and the folder that macOS adds to
-/// archives.
+/// Whether a file or folder is hidden, by its name: dot files, and folders that systems add to
+/// archives (macOS) and disks (Windows, Linux, network storage), with previews or deleted files.
 pub(super) fn is_hidden(name: &[u8]) -> bool {
-    name.starts_with(b".") || name == b"__MACOSX"
+    const ADDED: [&[u8]; 6] = [
+        b"__MACOSX",
+        b"$RECYCLE.BIN",
+        b"System Volume Information",
+        b"lost+found",
+        b"@eaDir",
+        b"#recycle",
+    ];
+    name.starts_with(b".") || ADDED.contains(&name)
 }
 
 /// A relative path without `.` and empty components, with `/` between the others.

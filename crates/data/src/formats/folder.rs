@@ -45,11 +45,14 @@ impl FolderFiles {
             let path = match entry {
                 Ok(entry) if !entry.file_type().is_file() => continue,
                 Ok(entry) => entry.into_path(),
+                Err(error) if error.loop_ancestor().is_some() => {
+                    let problem = "it leads back to a folder that it is in: remove it";
+                    let path = error.path().unwrap_or(root);
+                    return Err(DataError::malformed("link", path, problem.to_owned()));
+                }
                 // A dangling link with an image's name is reported as a bad image.
                 Err(error) => match error.path() {
-                    Some(path) if path.is_symlink() && error.loop_ancestor().is_none() => {
-                        path.to_owned()
-                    }
+                    Some(path) if path.is_symlink() => path.to_owned(),
                     path => {
                         let path = path.unwrap_or(root).to_owned();
                         return Err(DataError::Io { path, error: error.into() });

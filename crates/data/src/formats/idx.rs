@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::idx_files::{self, IdxFiles, UNSIGNED_BYTE};
 use super::{
-    Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, is_gzip, read_start,
+    Confidence, DetectionInput, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, is_gzip, read_start,
 };
 use crate::decode::{DecodedImage, MAX_SIDE, one_line};
 use crate::error::{DataError, IdxProblem, ImageError};
@@ -36,7 +36,7 @@ pub(crate) static FORMAT: Format = Format {
     },
 };
 
-fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+fn detect(candidate: &DetectionInput<'_>) -> Result<Option<Confidence>, DataError> {
     let found = match &candidate.start {
         None => !idx_files::image_files(candidate.path)?.is_empty(),
         // A file named idx is one, so that a damaged magic number is reported as such.
@@ -188,9 +188,10 @@ impl Source for IdxSource {
         &self.class_names
     }
 
-    fn drop_cache(&mut self) {
-        if let IdxPixels::Memory(pixels) = &mut self.pixels {
-            *pixels = Vec::new();
+    fn drop_cache(&mut self) -> u64 {
+        match &mut self.pixels {
+            IdxPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
+            IdxPixels::File(_) => 0,
         }
     }
 }

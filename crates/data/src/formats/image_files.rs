@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::file_kind::{FileKind, file_kind};
 use super::file_store::{FileEntry, FileStore, is_hidden};
 use super::labels::ClassLabels;
-use super::layout::{Layout, ListedFile, Listing, arrange};
+use super::layout::{DatasetLayout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::foreign::ForeignFormat;
-use crate::layout_report::LayoutReport;
+use crate::layout_report::{ARCHIVE, LayoutNote, LayoutReport};
 use crate::source::{EncodedStore, Split};
 
 /// Files that are looked at where none is an image, to name the format of what is there.
@@ -34,7 +34,7 @@ pub(super) struct ImageFiles {
 /// One image.
 struct ImageFile {
     name: String,
-    /// Its index in the store.
+    /// The file's index in the store.
     number: usize,
 }
 
@@ -50,9 +50,7 @@ impl ImageFiles {
         let is_same =
             |pair: &&[FileEntry]| (pair[0].shard, &pair[0].path) == (pair[1].shard, &pair[1].path);
         if let Some(pair) = entries.windows(2).find(is_same) {
-            let name = pair[0].shown();
-            let problem =
-                format!("two of its files are called {name:?}: repack it with each file once");
+            let problem = FileProblem::Twice { what: "files", name: pair[0].shown() };
             return Err(DataError::malformed(store.format(), root, problem));
         }
         entries.retain(|entry| !entry.path.split(|&byte| byte == b'/').any(is_hidden));
@@ -75,8 +73,10 @@ impl ImageFiles {
             files: &files,
             read: &|index| store.read(entries[index].number),
         };
+        let is_archive =
+            |note: &LayoutNote| matches!(note, LayoutNote::Unread { format: ARCHIVE, .. });
         let layout = arrange(listing, split).map_err(|error| match error {
-            DataError::NoImages { ref notes, .. } if notes.is_empty() => {
+            DataError::NoImages { ref notes, .. } if notes.iter().all(is_archive) => {
                 let foreign = |entry: &FileEntry| {
                     let start = store.read_start(entry.number).ok()?;
                     let path = root.join(entry.shown());
@@ -87,7 +87,8 @@ impl ImageFiles {
             }
             other => other,
         })?;
-        let Layout { folder, images, classes, hashed_labels, attributes, table, report } = layout;
+        let DatasetLayout { folder, images, classes, hashed_labels, attributes, table, report } =
+            layout;
         let images: Vec<ImageFile> = images
             .into_iter()
             .map(|index| ImageFile {
@@ -166,7 +167,7 @@ impl EncodedStore for ImageFiles {
         self.table.as_deref()
     }
 
-    fn drop_cache(&mut self) {
-        self.store.drop_cache();
+    fn drop_cache(&mut self) -> u64 {
+        self.store.drop_cache()
     }
 }

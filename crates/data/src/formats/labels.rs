@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::check_labels;
 use super::file_store::clean_path;
 use super::layout::Listing;
 use crate::decode::one_line;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
+use crate::layout_report::LayoutNote;
 
 /// The name of StyleGAN's table of labels.
 pub(super) const STYLEGAN_FILE: &str = "dataset.json";
@@ -35,7 +36,7 @@ pub(super) enum WrittenLabel {
 }
 
 /// The classes of labels as written: numbers are class indices; words are sorted and indexed.
-pub(super) fn classes_of(labels: &[&WrittenLabel]) -> Result<ClassLabels, String> {
+pub(super) fn classes_of(labels: &[&WrittenLabel]) -> Result<ClassLabels, FileProblem> {
     let number = |label: &&WrittenLabel| match label {
         WrittenLabel::Number(number) => Some(*number),
         WrittenLabel::Word(_) => None,
@@ -53,7 +54,9 @@ pub(super) fn classes_of(labels: &[&WrittenLabel]) -> Result<ClassLabels, String
             WrittenLabel::Number(_) => None,
         })
         .collect();
-    let words = words.ok_or("some of its labels are numbers and some are words")?;
+    let words = words.ok_or_else(|| {
+        FileProblem::Labels("some of its labels are numbers and some are words".to_owned())
+    })?;
     let mut names = words.clone();
     names.sort_unstable();
     names.dedup();
@@ -72,9 +75,13 @@ pub(super) fn of_files(
     images: &[usize],
 ) -> Result<Option<FoundLabels>, DataError> {
     let files = listing.files;
+    let bad = |problem: String| listing.bad(FileProblem::Labels(problem));
     let key = |index: usize| (files[index].shard, split_stem(files[index].path).0);
     let stem = |index: usize| String::from_utf8_lossy(key(index).1).into_owned();
-    let is_label = |index: usize| matches!(split_stem(files[index].path).1, b"cls" | b"json");
+    let has = |index: usize, extension: &[u8]| {
+        split_stem(files[index].path).1.eq_ignore_ascii_case(extension)
+    };
+    let is_label = |index: usize| has(index, b"cls") || has(index, b"json");
     if !(0..files.len()).any(is_label) {
         return Ok(None);
     }
@@ -83,22 +90,29 @@ pub(super) fn of_files(
         images.iter().map(|&index| folder_of(files[index].path)).collect();
     let mut found: HashMap<(u32, &[u8]), WrittenLabel> = HashMap::new();
     for index in (0..files.len()).filter(|&index| is_label(index)) {
-        let is_cls = files[index].path.ends_with(b"cls");
+        let is_cls = has(index, b"cls");
         let has_image = stems.contains(&key(index));
-        // JSON may be anything where it belongs to no image.
+        // JSON that belongs to no image may have any form.
         if !has_image && (!is_cls || !folders.contains(folder_of(files[index].path))) {
             continue;
         }
         let text = listing.text(index)?;
         let label = if is_cls { parse_number(&text).map(Some) } else { parse_json(&text) };
-        let named = |problem| listing.bad(format!("{:?} {problem}", files[index].shown()));
+        if !has_image && label.is_err() {
+            // Of another program, such as a document class of LaTeX.
+            continue;
+        }
+        let named = |problem| bad(format!("{:?} {problem}", files[index].shown()));
         let Some(label) = label.map_err(named)? else { continue };
         if !has_image {
-            return Err(listing.bad(format!("it has a label {:?} without an image", stem(index))));
+            let stem = stem(index);
+            return Err(bad(format!(
+                "it has a label {stem:?} without an image: remove it, or add one"
+            )));
         }
         if found.insert(key(index), label).is_some() {
-            let problem = "some of its images have two labels, a .cls and a .json file";
-            return Err(listing.bad(problem.to_owned()));
+            let problem = "some of its images have two labels, a .cls and a .json file: remove one";
+            return Err(bad(problem.to_owned()));
         }
     }
     if found.is_empty() {
@@ -106,7 +120,8 @@ pub(super) fn of_files(
     }
     let label = |&index: &usize| {
         found.get(&key(index)).ok_or_else(|| {
-            listing.bad(format!("{:?} has no label file, and others have", files[index].shown()))
+            let image = files[index].shown();
+            bad(format!("{image:?} has no label file, and others have: add it, or remove all"))
         })
     };
     let labels = images.iter().map(label).collect::<Result<Vec<_>, _>>()?;
@@ -115,47 +130,54 @@ pub(super) fn of_files(
     Ok(Some((Some(classes), text)))
 }
 
-/// StyleGAN's table of labels: none, or for each image its path in the table's folder and a number.
-#[derive(Deserialize)]
-struct StyleGanTable {
-    #[serde(default, deserialize_with = "present")]
-    labels: Option<Option<Vec<(String, serde_json::Value)>>>,
-}
-
-/// `Some`, whatever the value: a missing key is not `null`.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    value: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
+/// The `labels` of StyleGAN's table: each image's path in the table's folder, with a number. The
+/// outer `None` means something else, the inner one no labels.
+fn parse_stylegan(text: &[u8]) -> Option<Option<Vec<(String, Value)>>> {
+    let mut table: Map<String, Value> = serde_json::from_slice(text).ok()?;
+    match table.remove("labels")? {
+        Value::Null => Some(None),
+        // Python's `dict` takes pairs and objects.
+        Value::Object(labels) => Some(Some(labels.into_iter().collect())),
+        pairs => serde_json::from_value(pairs).ok().map(Some),
+    }
 }
 
 /// The labels of StyleGAN's table (`None` if it has no classes), and the line that says so. `None`
-/// if the file is something else.
+/// if the file is something else, which is noted.
 pub(super) fn of_stylegan(
     listing: &Listing<'_>,
     table: usize,
     images: &[usize],
+    notes: &mut Vec<LayoutNote>,
 ) -> Result<Option<FoundLabels>, DataError> {
     let path = listing.files[table].path;
     let folder = path.len() - STYLEGAN_FILE.len();
-    let Ok(StyleGanTable { labels: Some(labels) }) = serde_json::from_slice(&listing.text(table)?)
-    else {
+    let name = String::from_utf8_lossy(path);
+    let Some(labels) = parse_stylegan(&listing.text(table)?) else {
+        let reason = "it is not StyleGAN's table of labels";
+        notes.push(LayoutNote::UnreadTable { table: name.into_owned(), reason });
         return Ok(None);
     };
-    let name = String::from_utf8_lossy(path);
     let Some(labels) = labels else {
         return Ok(Some((None, format!("no classes ({name} has no labels)"))));
     };
     let mut rows = HashMap::with_capacity(labels.len());
     for (file, label) in labels {
-        let Some(class) = label.as_u64() else {
+        let Some(class) = class_number(&label) else {
             return Ok(Some((None, format!("no classes (the labels of {name} are not numbers)"))));
         };
-        rows.insert(clean_path(&file), WrittenLabel::Number(class));
+        let class = WrittenLabel::Number(class);
+        if rows.insert(clean_path(&file), class.clone()).is_some_and(|before| before != class) {
+            return Err(listing.bad(format!("{name:?} has two labels for {file:?}: remove one")));
+        }
     }
     let label = |&index: &usize| {
         let image = String::from_utf8_lossy(&listing.files[index].path[folder..]);
-        rows.get(&*image).ok_or_else(|| listing.bad(format!("{name:?} has no label for {image:?}")))
+        rows.get(&*image).ok_or_else(|| {
+            listing.bad(FileProblem::Labels(format!(
+                "{name:?} has no label for {image:?}: add it, or remove the table"
+            )))
+        })
     };
     let labels = images.iter().map(label).collect::<Result<Vec<_>, _>>()?;
     let classes = classes_of(&labels).map_err(|problem| listing.bad(problem))?;
@@ -176,11 +198,11 @@ pub(super) fn by_folder<'a>(
         distinct.iter().map(|folder| String::from_utf8_lossy(folder).into_owned()).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let problem = format!(
-            "two of its folders read {:?} once bytes that are not UTF-8 are replaced: rename one",
-            pair[0]
+        // Their names differ in bytes that are not UTF-8.
+        let name = pair[0].clone();
+        return Err(
+            listing.bad(FileProblem::Twice { what: "folders, as far as it is UTF-8,", name })
         );
-        return Err(listing.bad(problem));
     }
     names.retain(|name| !known.contains(name));
     let names = [known, names].concat();
@@ -219,18 +241,24 @@ fn parse_number(text: &[u8]) -> Result<WrittenLabel, String> {
     })
 }
 
+/// A number from 0, also as a fraction (`3.0`), as programs write it that calculate in them.
+fn class_number(value: &Value) -> Option<u64> {
+    let is_exact = |number: &f64| (0.0..2f64.powi(53)).contains(number) && number.fract() == 0.0;
+    value.as_u64().or_else(|| value.as_f64().filter(is_exact).map(|number| number as u64))
+}
+
 fn parse_json(text: &[u8]) -> Result<Option<WrittenLabel>, String> {
-    use serde_json::Value;
     let value: Value = serde_json::from_slice(text)
-        .map_err(|error| format!("is not JSON: {}", one_line(&error)))?;
+        .map_err(|error| format!("is not JSON ({}): mend or remove it", one_line(&error)))?;
     // An array, such as boxes in the image, has no label.
     match value.get("label") {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::String(word)) if word.trim().is_empty() => Ok(None),
         Some(Value::String(word)) => Ok(Some(WrittenLabel::Word(word.clone()))),
-        Some(value) => match value.as_u64() {
+        Some(value) => match class_number(value) {
             Some(number) => Ok(Some(WrittenLabel::Number(number))),
             None => Err(format!(
-                "has the label {}, which is neither a number from 0 nor a word",
+                "has the label {}, which is neither a number from 0 nor a word: mend or remove it",
                 one_line(value)
             )),
         },

@@ -22,7 +22,7 @@ use super::no_split;
 use super::split_name::SplitFolders;
 use super::table::{self, AttributeTable};
 use crate::attributes::{self, Attributes};
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::layout_report::{LayoutNote, LayoutReport, images as count_images, listed};
 use crate::source::Split;
 
@@ -31,7 +31,7 @@ use crate::source::Split;
 pub(super) struct ListedFile<'a> {
     /// The index of its archive, where several archives are one dataset.
     pub shard: u32,
-    /// Its path, with `/` between the components.
+    /// The file's path, with `/` between the components.
     pub path: &'a [u8],
     pub kind: FileKind,
 }
@@ -54,7 +54,7 @@ pub(super) type ReadFile<'a> = &'a dyn Fn(usize) -> Result<Vec<u8>, String>;
 pub(super) struct Listing<'a> {
     /// The folder or archive, for messages.
     pub root: &'a Path,
-    /// Whether it is a folder.
+    /// Whether the dataset is a folder, not an archive.
     pub is_folder: bool,
     /// The format's name, for messages.
     pub format: &'static str,
@@ -64,14 +64,19 @@ pub(super) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    pub fn bad(&self, problem: String) -> DataError {
+    pub fn bad(&self, problem: impl Into<FileProblem>) -> DataError {
         DataError::malformed(self.format, self.root, problem)
     }
 
-    /// The content of a text file.
+    /// The content of a text file, without the mark by which Windows programs begin UTF-8.
     pub fn text(&self, index: usize) -> Result<Vec<u8>, DataError> {
         let name = self.files[index].shown();
-        (self.read)(index).map_err(|reason| self.bad(format!("cannot read {name:?}: {reason}")))
+        let mut text = (self.read)(index)
+            .map_err(|reason| self.bad(format!("cannot read {name:?}: {reason}")))?;
+        if text.starts_with(b"\xEF\xBB\xBF") {
+            text.drain(..3);
+        }
+        Ok(text)
     }
 
     /// The file called `name` in `folder` (with its slash) or in the nearest folder above it.
@@ -91,7 +96,7 @@ impl<'a> Listing<'a> {
 
 /// One split of a dataset.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(super) struct DatasetLayout {
     /// The folder that holds all images, with its slash; their names are the paths inside it.
     pub folder: Vec<u8>,
     /// The indices of the images among the files, in order.
@@ -106,7 +111,7 @@ pub(super) struct Layout {
 }
 
 /// Arranges the images of `split`.
-pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, DataError> {
+pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<DatasetLayout, DataError> {
     let Listing { root, files, .. } = listing;
     let mut notes = Vec::new();
     let in_run = find_runs(files, &mut notes);
@@ -115,9 +120,10 @@ pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, Data
         find_split(root, files, images, split)?;
     note_unread(files, &in_run, &part.folder, &mut notes);
 
-    let metadata = Metadata::find(&listing, &in_run)?;
+    let metadata = Metadata::find(&listing, &in_run, &mut notes)?;
     let stylegan = listing.nearest(labels::STYLEGAN_FILE, &part.folder);
-    let stylegan = stylegan.map(|index| labels::of_stylegan(&listing, index, &part.images));
+    let stylegan =
+        stylegan.map(|index| labels::of_stylegan(&listing, index, &part.images, &mut notes));
     let (classes, class_text) = if let Some(found) = labels::of_files(&listing, &part.images)? {
         found
     } else if let Some(found) = stylegan.transpose()?.flatten() {
@@ -138,9 +144,9 @@ pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, Data
         None => hashed_labels(&listing, &part, entered)?,
     };
     let description = format!("{class_text}{split_text}");
-    let Part { folder, images } = part;
+    let FolderImages { folder, images } = part;
     let report = LayoutReport { description, notes };
-    Ok(Layout { folder, images, classes, attributes, table, hashed_labels, report })
+    Ok(DatasetLayout { folder, images, classes, attributes, table, hashed_labels, report })
 }
 
 /// The labels that an earlier rule gave to images without classes: by the first folder, even if it
@@ -148,7 +154,7 @@ pub(super) fn arrange(listing: Listing<'_>, split: Split) -> Result<Layout, Data
 /// can be resumed.
 fn hashed_labels(
     listing: &Listing<'_>,
-    part: &Part,
+    part: &FolderImages,
     entered: Option<usize>,
 ) -> Result<Option<Vec<u32>>, DataError> {
     let from = entered.unwrap_or(if listing.is_folder { 0 } else { part.folder.len() });
@@ -240,8 +246,8 @@ fn note_unread(
 
 /// Images below a folder.
 #[derive(Debug)]
-pub(super) struct Part {
-    /// With its slash.
+pub(super) struct FolderImages {
+    /// The folder's path, with a slash at its end.
     pub folder: Vec<u8>,
     /// Indices of files, in order.
     pub images: Vec<usize>,
@@ -262,7 +268,7 @@ impl Level {
     }
 }
 
-impl Part {
+impl FolderImages {
     /// The path of an image inside the folder.
     fn name<'a>(&self, files: &[ListedFile<'a>], index: usize) -> &'a [u8] {
         &files[index].path[self.folder.len()..]
@@ -349,13 +355,13 @@ impl Part {
 
 /// The images of the split that was not asked for.
 struct Other {
-    part: Part,
+    part: FolderImages,
     is_train: bool,
 }
 
 /// The images of one split.
 struct SplitImages {
-    part: Part,
+    part: FolderImages,
     other: Option<Other>,
     /// The length of the split's folder, if there is one, with its slash.
     entered: Option<usize>,
@@ -370,7 +376,7 @@ fn find_split(
     images: Vec<usize>,
     split: Split,
 ) -> Result<SplitImages, DataError> {
-    let mut part = Part { folder: Vec::new(), images };
+    let mut part = FolderImages { folder: Vec::new(), images };
     let (mut other, mut text): (Option<Other>, Option<String>) = (None, None);
     let mut entered = None;
     loop {
@@ -408,10 +414,14 @@ fn find_split(
             entered = Some(part.folder.len());
             continue;
         }
-        let other_has_classes =
-            other.as_ref().is_some_and(|other| other.part.level(files).folders.len() > 1);
+        // A folder that the other split has beside others is a class.
+        let is_class = |name: &Vec<u8>| {
+            let folders = other.as_ref().map(|other| other.part.level(files).folders);
+            let folders = folders.unwrap_or_default();
+            folders.len() > 1 && folders.iter().any(|(folder, _)| folder == name)
+        };
         match &level.folders[..] {
-            [(only, _)] if level.direct == 0 && !other_has_classes => {
+            [(only, _)] if level.direct == 0 && !is_class(only) => {
                 part = part.inside(files, &[only]);
             }
             _ => break,
@@ -457,7 +467,7 @@ fn split_text(
 fn attributes_of(
     listing: &Listing<'_>,
     table: usize,
-    part: &Part,
+    part: &FolderImages,
     notes: &mut Vec<LayoutNote>,
 ) -> Result<Attributes, DataError> {
     let path = listing.root.join(listing.files[table].shown());
@@ -473,7 +483,7 @@ pub(super) fn match_rows(
     table: &AttributeTable,
     path: &Path,
     listing: &Listing<'_>,
-    part: &Part,
+    part: &FolderImages,
     folder: usize,
 ) -> Result<Attributes, DataError> {
     let shown = |path: &[u8]| String::from_utf8_lossy(&path[folder.min(path.len())..]).into_owned();

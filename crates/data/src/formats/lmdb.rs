@@ -12,6 +12,7 @@ use std::path::Path;
 use rawzip::{FileReader, ReaderAt as _};
 
 use crate::decode::one_line;
+use crate::error::FileProblem;
 
 /// LMDB's magic number at byte 16 of a file written on a little-endian machine.
 pub(super) const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
@@ -24,7 +25,7 @@ const META: usize = HEAD + 136;
 /// The page number for "no page".
 const NO_PAGE: u64 = u64::MAX;
 /// The largest depth of the library's cursors.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 mod page {
     pub const BRANCH: u16 = 1;
@@ -51,9 +52,9 @@ struct MetaPage {
 ///
 /// # Errors
 /// Returns the defect, in one line.
-pub(super) fn check(path: &Path) -> Result<(), String> {
-    let file = file_io::open(path).map_err(|error| one_line(&error))?;
-    let length = file.metadata().map_err(|error| one_line(&error))?.len();
+pub(super) fn check(path: &Path) -> Result<(), FileProblem> {
+    let file = file_io::open(path).map_err(|error| FileProblem::Other(one_line(&error)))?;
+    let length = file.metadata().map_err(|error| FileProblem::Other(one_line(&error)))?.len();
     let file = FileReader::from(file);
     let first = meta(&file, 0, length)?;
     let second = meta(&file, first.page_size as u64, length)?;
@@ -63,10 +64,10 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     // The library chooses the same way.
     let meta = if first.transaction < second.transaction { second } else { first };
     if meta.flags != 0 {
-        return Err(format!(
+        return Err(FileProblem::Unsupported(format!(
             "its main database is of another kind (flags {:#x}) than LSUN's",
             meta.flags
-        ));
+        )));
     }
     if meta.root == NO_PAGE {
         return Ok(());
@@ -74,24 +75,25 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     TreeChecker { file: &file, meta: &meta, seen: 0 }.check(meta.root, 1)
 }
 
-fn damaged(what: &str) -> String {
-    format!("damaged: {what}")
+fn damaged(what: &str) -> FileProblem {
+    FileProblem::Damaged(what.to_owned())
 }
 
-fn meta(file: &FileReader, at: u64, length: u64) -> Result<MetaPage, String> {
+fn meta(file: &FileReader, at: u64, length: u64) -> Result<MetaPage, FileProblem> {
+    let unsupported = |problem| Err(FileProblem::Unsupported(problem));
     let mut bytes = [0; META];
     file.read_exact_at(&mut bytes, at)
-        .map_err(|_| "truncated: it is shorter than its header".to_owned())?;
+        .map_err(|_| FileProblem::Truncated("it is shorter than its header".to_owned()))?;
     match bytes[HEAD..HEAD + 4] {
         ref magic if *magic == MAGIC => {}
         ref magic if *magic == 0xBEEF_C0DE_u32.to_be_bytes() => {
-            return Err("it was made on a big-endian machine".to_owned());
+            return unsupported("it was made on a big-endian machine".to_owned());
         }
-        _ => return Err("it does not start like one".to_owned()),
+        _ => return unsupported("it does not start like one".to_owned()),
     }
     let version = u32_at(&bytes, HEAD + 4);
     if version != VERSION {
-        return Err(format!("it is of version {version}; only version {VERSION} is read"));
+        return unsupported(format!("it is of version {version}; only version {VERSION} is read"));
     }
     let main = HEAD + 24 + 48;
     let meta = MetaPage {
@@ -109,7 +111,8 @@ fn meta(file: &FileReader, at: u64, length: u64) -> Result<MetaPage, String> {
     }
     let promised = meta.last_page.saturating_add(1).saturating_mul(meta.page_size as u64);
     if promised > length {
-        return Err(format!("truncated: {promised} bytes declared, but it holds {length}"));
+        let problem = format!("{promised} bytes declared, but it holds {length}");
+        return Err(FileProblem::Truncated(problem));
     }
     Ok(meta)
 }
@@ -123,16 +126,16 @@ struct TreeChecker<'a> {
 
 impl TreeChecker<'_> {
     /// Checks a page and those below it.
-    fn check(&mut self, number: u64, depth: usize) -> Result<(), String> {
+    fn check(&mut self, number: u64, depth: usize) -> Result<(), FileProblem> {
         let bad = |what: &str| damaged(&format!("page {number}: {what}"));
         self.seen += 1;
-        if number > self.meta.last_page || self.seen > self.meta.last_page || depth >= DEEPEST {
+        if number > self.meta.last_page || self.seen > self.meta.last_page || depth >= MAX_DEPTH {
             return Err(bad("the tree leads out of the file or back into itself"));
         }
         let mut bytes = vec![0; self.meta.page_size];
         self.file
             .read_exact_at(&mut bytes, number * self.meta.page_size as u64)
-            .map_err(|error| one_line(&error))?;
+            .map_err(|error| FileProblem::Other(one_line(&error)))?;
         let flags = u16_at(&bytes, 10);
         let lower = usize::from(u16_at(&bytes, 12));
         if u64_at(&bytes, 0) != number || lower < HEAD || lower % 2 != 0 || lower > bytes.len() {
@@ -181,12 +184,12 @@ impl TreeChecker<'_> {
     }
 }
 
-fn named_database(key: &[u8]) -> String {
-    format!(
+fn named_database(key: &[u8]) -> FileProblem {
+    FileProblem::Unsupported(format!(
         "it has named databases, such as {:?}, and only images of the main one are read: copy \
          their entries into the main database of another file",
         String::from_utf8_lossy(key)
-    )
+    ))
 }
 
 /// The page below an entry of a branch.

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::split_name::split_of;
 use super::{Confidence, Format, any_shape, io, lmdb, no_split};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::source::{EncodedStore, Split};
 
 const FORMAT_NAME: &str = "LMDB database";
@@ -168,11 +168,12 @@ fn of_split(folder: &Path, split: Split) -> Vec<PathBuf> {
 }
 
 /// The open databases by their resolved paths: LMDB allows each to be opened once per process.
-static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> = LazyLock::new(Mutex::default);
+static OPEN_DATABASES: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> =
+    LazyLock::new(Mutex::default);
 
 fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let resolved = path.canonicalize().map_err(|error| io(path, error))?;
-    let mut open = OPEN.lock();
+    let mut open = OPEN_DATABASES.lock();
     open.retain(|_, database| database.strong_count() > 0);
     if let Some(database) = open.get(&resolved).and_then(Weak::upgrade) {
         return Ok(database);
@@ -197,7 +198,11 @@ fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let database = main_database(&env)
         .map_err(|error| DataError::malformed(FORMAT_NAME, path, one_line(&error)))?;
     let Some(database) = database else {
-        return Err(DataError::malformed(FORMAT_NAME, path, "it has no main database".to_owned()));
+        return Err(DataError::malformed(
+            FORMAT_NAME,
+            path,
+            FileProblem::Missing("main database".to_owned()),
+        ));
     };
     let database = Arc::new(LsunDatabase { env, database });
     open.insert(resolved, Arc::downgrade(&database));

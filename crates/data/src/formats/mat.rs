@@ -13,7 +13,8 @@ use flate2::read::ZlibDecoder;
 
 use super::{MAX_DEFLATE_RATIO, io as io_error};
 use crate::decode::one_line;
-use crate::error::DataError;
+use crate::error::FileProblem::{Damaged, Truncated, Unsupported};
+use crate::error::{DataError, FileProblem};
 
 /// The first bytes of a file of this level.
 pub(super) const MAGIC: &[u8] = b"MATLAB 5.0 MAT-file";
@@ -105,7 +106,7 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<MatArray>, DataErr
 }
 
 enum MatReadError {
-    Problem(String),
+    Problem(FileProblem),
     Memory(u64),
     Io(io::Error),
 }
@@ -114,18 +115,21 @@ impl From<io::Error> for MatReadError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error.kind() {
-            UnexpectedEof => Self::Problem("truncated: it ends inside an array".to_owned()),
+            UnexpectedEof => {
+                Self::Problem(FileProblem::Truncated("it ends inside an array".to_owned()))
+            }
             InvalidData | InvalidInput => {
-                Self::Problem(format!("its compressed data are damaged: {}", one_line(&error)))
+                let problem = format!("its compressed data: {}", one_line(&error));
+                Self::Problem(FileProblem::Damaged(problem))
             }
             _ => Self::Io(error),
         }
     }
 }
 
-impl From<&str> for MatReadError {
-    fn from(problem: &str) -> Self {
-        Self::Problem(problem.to_owned())
+impl From<FileProblem> for MatReadError {
+    fn from(problem: FileProblem) -> Self {
+        Self::Problem(problem)
     }
 }
 
@@ -135,20 +139,21 @@ fn parse(
     names: &[&str],
 ) -> Result<Vec<MatArray>, MatReadError> {
     let mut header = [0; 128];
-    file.read_exact(&mut header)
-        .map_err(|_| "it is shorter than a MAT-file's header of 128 bytes")?;
+    file.read_exact(&mut header).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Truncated("it is shorter than a MAT-file's header of 128 bytes".to_owned()).into()
+        }
+        _ => MatReadError::Io(error),
+    })?;
     if !header.starts_with(MAGIC) {
-        return Err(
-            "it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save \
-            it with -v7 or -v6)"
-                .into(),
-        );
+        let problem = "it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save \
+                       it with -v7 or -v6)";
+        return Err(Unsupported(problem.to_owned()).into());
     }
     if header[124..] != [0x00, 0x01, b'I', b'M'] {
-        return Err(
-            "it is of another version or byte order than those that little-endian machines write"
-                .into(),
-        );
+        let problem =
+            "it is of another version or byte order than those that little-endian machines write";
+        return Err(Unsupported(problem.to_owned()).into());
     }
     let mut arrays = Vec::new();
     let mut at = 128u64;
@@ -156,9 +161,10 @@ fn parse(
         let Tag { kind, size, .. } = Tag::read(&mut file)?;
         let (start, available) = (at + 8, length.saturating_sub(at + 8));
         if u64::from(size) > available {
-            return Err(MatReadError::Problem(format!(
-                "truncated: an array of {size} bytes is declared where {available} are left"
-            )));
+            return Err(Truncated(format!(
+                "an array of {size} bytes is declared where {available} are left"
+            ))
+            .into());
         }
         let body = file.by_ref().take(size.into());
         let array = match kind {
@@ -197,7 +203,7 @@ impl Tag {
         }
         let size = first >> 16;
         if size > 4 {
-            return Err("it has a small element of more than 4 bytes".into());
+            return Err(Damaged("it has a small element of more than 4 bytes".to_owned()).into());
         }
         Ok(Self { kind: first & 0xFFFF, size, small: Some(second.to_le_bytes()) })
     }
@@ -244,23 +250,19 @@ fn read_array(
     let mut lengths = Vec::new();
     for side in sides.as_chunks().0 {
         let side = i32::from_le_bytes(*side);
-        lengths.push(
-            u64::try_from(side).map_err(|_| {
-                MatReadError::Problem(format!("array {name:?} has a side of {side}"))
-            })?,
-        );
+        lengths.push(u64::try_from(side).map_err(|_| {
+            MatReadError::from(Damaged(format!("array {name:?} has a side of {side}")))
+        })?);
     }
     let (kind, data) = read_element(stream, available)?;
     let element = ElementType::of(kind).ok_or_else(|| {
-        MatReadError::Problem(format!("array {name:?} has elements of type {kind}"))
+        MatReadError::from(Unsupported(format!("array {name:?} has elements of type {kind}")))
     })?;
     let count = lengths.iter().try_fold(1u64, |product, &side| product.checked_mul(side));
     if count.and_then(|count| count.checked_mul(element.bytes())) != Some(data.len() as u64) {
         let sides = lengths.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-        return Err(MatReadError::Problem(format!(
-            "array {name:?} of {sides} elements has {} bytes",
-            data.len()
-        )));
+        let problem = format!("array {name:?} of {sides} elements has {} bytes", data.len());
+        return Err(Damaged(problem).into());
     }
     Ok(Some(MatArray { name, sides: lengths, element, data }))
 }
@@ -272,9 +274,10 @@ fn read_element(mut stream: &mut dyn Read, limit: u64) -> Result<(u32, Vec<u8>),
         return Ok((kind, bytes[..size as usize].to_vec()));
     }
     if u64::from(size) > limit {
-        return Err(MatReadError::Problem(format!(
+        return Err(Damaged(format!(
             "an element of {size} bytes is declared where at most {limit} can be"
-        )));
+        ))
+        .into());
     }
     let mut data = Vec::new();
     data.try_reserve_exact(size as usize).map_err(|_| MatReadError::Memory(size.into()))?;

@@ -5,16 +5,17 @@
 //! <https://huggingface.co/docs/datasets/image_dataset>
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use csv::{Position, StringRecord};
 use serde_json::{Map, Value};
 
 use super::labels::{ClassLabels, FoundLabels, WrittenLabel, classes_of, count};
-use super::layout::{Listing, Part, match_rows};
+use super::layout::{FolderImages, Listing, match_rows};
 use super::table::{AttributeTable, CsvTable};
 use crate::attributes::{self, Attributes};
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::layout_report::LayoutNote;
 
 const FILES: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
@@ -40,7 +41,11 @@ pub(super) struct MetadataLabels {
 
 impl Metadata {
     /// Reads the metadata files; `None` if there are none with paths of images.
-    pub fn find(listing: &Listing<'_>, in_run: &[bool]) -> Result<Option<Self>, DataError> {
+    pub fn find(
+        listing: &Listing<'_>,
+        in_run: &[bool],
+        notes: &mut Vec<LayoutNote>,
+    ) -> Result<Option<Self>, DataError> {
         let (mut path, mut merged): (Option<PathBuf>, Option<CsvTable>) = (None, None);
         for (index, file) in listing.files.iter().enumerate().filter(|(i, _)| !in_run[*i]) {
             let shown = file.shown();
@@ -51,7 +56,11 @@ impl Metadata {
                 continue;
             }
             let this = listing.root.join(&shown);
-            let Some(mut table) = read_table(&this, &listing.text(index)?)? else { continue };
+            let Some(mut table) = read_table(&this, &listing.text(index)?)? else {
+                let reason = "it names no images in a column \"file_name\"";
+                notes.push(LayoutNote::UnreadTable { table: shown, reason });
+                continue;
+            };
             table.place_files(folder);
             path.get_or_insert(this);
             merged = Some(match merged {
@@ -76,7 +85,7 @@ impl Metadata {
     pub fn attributes(
         self,
         listing: &Listing<'_>,
-        part: &Part,
+        part: &FolderImages,
         notes: &mut Vec<LayoutNote>,
     ) -> Result<Attributes, DataError> {
         let Some(table) = self.table else { return Ok(attributes::NONE.clone()) };
@@ -89,13 +98,14 @@ impl Metadata {
 impl MetadataLabels {
     /// The labels in a column; `None` if it is empty, or -1 for unknown, in every row.
     fn of(path: &Path, table: &CsvTable, column: usize) -> Result<Option<Self>, DataError> {
-        let bad = |problem: String| DataError::malformed("metadata", path, problem);
+        let bad = |problem: FileProblem| DataError::malformed("metadata", path, problem);
         let cells: Vec<&str> = table.rows.iter().map(|row| &row[column]).collect();
         if cells.iter().all(|cell| ["", "-1"].contains(cell)) {
             return Ok(None);
         }
         if let Some(row) = cells.iter().position(|cell| cell.is_empty()) {
-            return Err(bad(format!("line {} has no label", table.line(row))));
+            let (line, problem) = (table.line(row), "no label".to_owned());
+            return Err(bad(FileProblem::Line { line, problem }));
         }
         let is_numbers = cells.iter().all(|cell| cell.parse::<u64>().is_ok());
         let label = |cell: &&str| match cell.parse() {
@@ -104,7 +114,16 @@ impl MetadataLabels {
         };
         let labels: Vec<WrittenLabel> = cells.iter().map(label).collect();
         let classes = classes_of(&labels.iter().collect::<Vec<_>>()).map_err(bad)?;
-        let rows = table.files().zip(0..).collect();
+        let mut rows = HashMap::with_capacity(labels.len());
+        for (row, file) in table.files().enumerate() {
+            match rows.entry(file) {
+                Entry::Vacant(entry) => entry.insert(row),
+                Entry::Occupied(entry) => {
+                    let name = entry.key().to_string();
+                    return Err(bad(FileProblem::Twice { what: "rows", name }));
+                }
+            };
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Some(Self { rows, classes, name }))
     }
@@ -118,8 +137,12 @@ impl MetadataLabels {
         let label = |&index: &usize| {
             let image = listing.files[index].shown();
             let row = self.rows.get(&image);
-            row.map(|&row| self.classes.labels[row])
-                .ok_or_else(|| listing.bad(format!("{:?} has no row for {image:?}", self.name)))
+            row.map(|&row| self.classes.labels[row]).ok_or_else(|| {
+                let name = &self.name;
+                listing.bad(FileProblem::Labels(format!(
+                    "{name:?} has no row for {image:?}: add it, or remove the column \"label\""
+                )))
+            })
         };
         let labels = images.iter().map(label).collect::<Result<_, _>>()?;
         let text = format!("{} from the labels of {}", count(&self.classes), self.name);
@@ -147,7 +170,7 @@ fn read_table(path: &Path, bytes: &[u8]) -> Result<Option<CsvTable>, DataError> 
 /// The table of one JSON object per line. Keys whose values are lists or objects are left out.
 fn json_table(path: &Path, bytes: &[u8]) -> Result<Option<CsvTable>, DataError> {
     let bad = |line: usize, problem: String| {
-        DataError::malformed("metadata", path, format!("line {}: {problem}", line + 1))
+        DataError::malformed("metadata", path, FileProblem::Line { line: line as u64 + 1, problem })
     };
     let mut objects: Vec<(usize, Map<String, Value>)> = Vec::new();
     for (line, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -158,7 +181,7 @@ fn json_table(path: &Path, bytes: &[u8]) -> Result<Option<CsvTable>, DataError> 
             Ok(Value::Object(object)) if object.contains_key(FILE_COLUMN) => {
                 objects.push((line, object));
             }
-            // Something else of this name.
+            // A file of this name with other contents.
             _ if objects.is_empty() => return Ok(None),
             Ok(_) => return Err(bad(line, format!("it has no {FILE_COLUMN:?}"))),
             Err(error) => return Err(bad(line, crate::decode::one_line(&error))),

@@ -37,8 +37,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use self::compression::Compression;
 use crate::decode;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::foreign::ForeignFormat;
 use crate::source::{Source, Split};
 
@@ -68,7 +69,7 @@ pub(crate) struct Format {
     pub about: &'static str,
     /// Whether the file or folder has this format, detected by its contents, and by file names
     /// where the contents have no signature.
-    pub detect: fn(&Candidate<'_>) -> Result<Option<Confidence>, DataError>,
+    pub detect: fn(&DetectionInput<'_>) -> Result<Option<Confidence>, DataError>,
     /// Opens one split. The names of the classes come from the built-in dataset that is opened, for
     /// formats whose files do not contain them.
     pub open: OpenSplit,
@@ -109,13 +110,13 @@ impl Confidence {
 }
 
 /// A path whose format is to be detected.
-pub(crate) struct Candidate<'a> {
+pub(crate) struct DetectionInput<'a> {
     pub path: &'a Path,
     /// The first bytes of a file, at most 1024; `None` for a folder.
     pub start: Option<Vec<u8>>,
 }
 
-impl<'a> Candidate<'a> {
+impl<'a> DetectionInput<'a> {
     fn new(path: &'a Path) -> Result<Self, DataError> {
         let start = if path.is_dir() { None } else { Some(read_start(path)?) };
         Ok(Self { path, start })
@@ -135,7 +136,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Format> {
 /// Detects the format of the file or folder at `path`, or finds the one dataset in a folder that
 /// has no images of its own. Returns the format and the path of the dataset.
 pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataError> {
-    let candidate = Candidate::new(path)?;
+    let candidate = DetectionInput::new(path)?;
     let refuse_foreign = |start: &[u8], path: &Path| match ForeignFormat::of(start, path) {
         Some(format) => Err(DataError::Foreign { path: path.to_owned(), format }),
         None => Ok(()),
@@ -163,13 +164,19 @@ pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataErro
         (None, Some(start)) if decode::is_image_start(&start) => {
             Err(DataError::SingleImage { path: path.to_owned() })
         }
+        (None, Some(start)) if Compression::of(&start).is_some() => {
+            Err(DataError::Foreign { path: path.to_owned(), format: ForeignFormat::CompressedFile })
+        }
+        (None, Some(_)) if has_extension(path, TEXT_EXTENSIONS) => {
+            Err(DataError::Foreign { path: path.to_owned(), format: ForeignFormat::Text })
+        }
         (None, _) => Err(DataError::UnknownContents { path: path.to_owned() }),
     }
 }
 
 /// The format that is the most confident.
 fn best_format(
-    candidate: &Candidate<'_>,
+    candidate: &DetectionInput<'_>,
 ) -> Result<Option<(Confidence, &'static Format)>, DataError> {
     let mut best: Option<(Confidence, &'static Format)> = None;
     for format in FORMATS {
@@ -187,6 +194,10 @@ fn best_format(
 /// The extensions of archives, and of compressed ones.
 const ARCHIVE_EXTENSIONS: &[&str] =
     &["zip", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst"];
+
+/// The extensions of texts that name images or their contents.
+const TEXT_EXTENSIONS: &[&str] =
+    &["csv", "tsv", "txt", "json", "jsonl", "xml", "yaml", "yml", "md", "py", "ipynb"];
 
 /// How many folders deep a dataset is looked for in a folder without images: torchvision puts MNIST
 /// into `MNIST/raw`.
@@ -209,7 +220,7 @@ fn datasets_inside(folder: &Path, depth: usize) -> Vec<(&'static Format, PathBuf
     }
     let mut found = Vec::new();
     for path in paths {
-        let best = Candidate::new(&path).and_then(|candidate| best_format(&candidate));
+        let best = DetectionInput::new(&path).and_then(|candidate| best_format(&candidate));
         let is_dir = path.is_dir();
         let is_archive = || has_extension(&path, ARCHIVE_EXTENSIONS);
         match best {
@@ -283,11 +294,13 @@ fn read_start(path: &Path) -> Result<Vec<u8>, DataError> {
 }
 
 /// Refuses a largest label that must be a mistake.
-fn check_labels(largest: u64) -> Result<(), String> {
+fn check_labels(largest: u64) -> Result<(), FileProblem> {
     if largest < MAX_CLASSES {
         return Ok(());
     }
-    Err(format!("label {largest} is out of range: at most {MAX_CLASSES} classes are read"))
+    let problem =
+        format!("label {largest} is out of range: at most {MAX_CLASSES} classes are read");
+    Err(FileProblem::Labels(problem))
 }
 
 /// The first of `names` that is a file in `folder`.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::io;
 use crate::attributes::{Attribute, Attributes};
 use crate::decode::{DecodedImage, one_line};
-use crate::error::{DataError, ImageError};
+use crate::error::{DataError, FileProblem, ImageError};
 use crate::source::{Digest, Source};
 
 const CHANNELS: usize = 3;
@@ -147,9 +147,10 @@ impl Source for PlanarSource {
         self.attributes.of(index).to_vec()
     }
 
-    fn drop_cache(&mut self) {
-        if let PlanarPixels::Memory(pixels) = &mut self.pixels {
-            *pixels = Vec::new();
+    fn drop_cache(&mut self) -> u64 {
+        match &mut self.pixels {
+            PlanarPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
+            PlanarPixels::Files(_) => 0,
         }
     }
 }
@@ -179,10 +180,10 @@ impl RecordFile {
         let length = file.metadata().map_err(as_io)?.len();
         let record = (label_bytes + image_len(side)) as u64;
         if length == 0 || length % record != 0 {
-            let problem = format!(
+            let problem = FileProblem::Truncated(format!(
                 "{length} bytes are not a whole number of records of {record} (images of \
-                 {side}×{side}): truncated, or another format"
-            );
+                 {side}×{side}), or another format"
+            ));
             return Err(DataError::malformed(format, path, problem));
         }
         let count = usize::try_from(length / record)
@@ -216,11 +217,8 @@ pub(super) fn labels_within(
         if range.contains(&label) {
             return Ok(u32::from(label));
         }
-        let problem = format!(
-            "label {label} of image {index} is out of range ({} to {})",
-            range.start(),
-            range.end()
-        );
+        let (label, [low, high]) = (label.to_string(), [*range.start(), *range.end()]);
+        let problem = FileProblem::LabelRange { label, image: index, low, high };
         Err(DataError::malformed(format, path, problem))
     };
     labels.enumerate().map(check).collect()
@@ -240,7 +238,7 @@ pub(super) fn names_file(
         return Err(DataError::malformed(
             format,
             path,
-            "the names of its classes are not UTF-8".to_owned(),
+            FileProblem::NotUtf8("the names of its classes are".to_owned()),
         ));
     };
     let names: Vec<String> =
@@ -249,7 +247,7 @@ pub(super) fn names_file(
         return Err(DataError::malformed(
             format,
             path,
-            format!("it names {} classes where there are {count}", names.len()),
+            FileProblem::ClassCount { found: names.len(), wanted: count },
         ));
     }
     Ok(Some(names))

@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn folders_are_splits_in_pairs_or_alone() {
-        type Splits<'a> = Option<(&'a [usize], &'a [usize])>;
-        let cases: &[(&[&str], Splits<'_>)] = &[
+        type ExpectedSplits<'a> = Option<(&'a [usize], &'a [usize])>;
+        let cases: &[(&[&str], ExpectedSplits<'_>)] = &[
             (&["test", "train"], Some((&[1], &[0]))),
             (&["test", "train", "val", "extra"], Some((&[1], &[0]))),
             (&["train", "val", "valid"], Some((&[0], &[1]))),

@@ -11,7 +11,7 @@ use super::planar::{PixelOrder, PlanarPixels, PlanarSource};
 use super::split_name::split_of;
 use super::{Confidence, Format, first_file, no_split};
 use crate::attributes::Attributes;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::source::Split;
 
 const FORMAT_NAME: &str = "SVHN file";
@@ -35,11 +35,12 @@ pub(crate) static FORMAT: Format = Format {
 /// Opens a folder of files, or one file.
 fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
     let file = mat_file(path, split)?;
-    let bad = |problem: String| DataError::malformed(FORMAT_NAME, &file, problem);
+    let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, &file, problem);
     let mut arrays = mat::read(&file, &["X", "y"])?;
     let mut take = |name: &str| {
         let at = arrays.iter().position(|array| array.name == name);
-        at.map(|at| arrays.swap_remove(at)).ok_or_else(|| bad(format!("it has no array {name:?}")))
+        at.map(|at| arrays.swap_remove(at))
+            .ok_or_else(|| bad(FileProblem::Missing(format!("array {name:?}"))))
     };
     let (x, y) = (take("X")?, take("y")?);
     // A single image has no fourth side.
@@ -48,15 +49,16 @@ fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
         [32, 32, 3] if x.element == ElementType::U8 => 1,
         _ => {
             let sides = x.sides.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-            return Err(bad(format!(
+            return Err(bad(FileProblem::Unsupported(format!(
                 "its X has {sides} elements of type {:?} where 32×32×3×N bytes are wanted",
                 x.element
-            )));
+            ))));
         }
     };
     let labels = labels(&y).map_err(bad)?;
     if labels.len() as u64 != count {
-        return Err(bad(format!("it has {count} images but {} labels", labels.len())));
+        let problem = format!("it has {count} images but {} labels", labels.len());
+        return Err(bad(FileProblem::Labels(problem)));
     }
     let count = labels.len();
     let (pixels, labels) = (PlanarPixels::Memory(x.data), Some(labels));
@@ -74,13 +76,12 @@ fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
     })
 }
 
-fn labels(y: &MatArray) -> Result<Vec<u32>, String> {
-    let digit = |(index, label): (usize, f64)| match label {
+fn labels(y: &MatArray) -> Result<Vec<u32>, FileProblem> {
+    // 10 stands for the digit 0.
+    let digit = |(image, label): (usize, f64)| match label {
         10.0 => Ok(0),
         label if (1..10).any(|digit| f64::from(digit) == label) => Ok(label as u32),
-        label => Err(format!(
-            "label {label} of image {index} is out of range (1 to 10, 10 for the digit 0)"
-        )),
+        label => Err(FileProblem::LabelRange { label: label.to_string(), image, low: 1, high: 10 }),
     };
     y.numbers().into_iter().enumerate().map(digit).collect()
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::file_store::clean_path;
 use crate::attributes::{Attribute, AttributeKind, Attributes, column, is_number};
 use crate::decode::one_line;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::layout_report::LayoutNote;
 
 /// The table's file name.
@@ -30,7 +30,15 @@ pub(crate) struct CsvTable {
 impl CsvTable {
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        let bad = |error: csv::Error| DataError::malformed(FORMAT_NAME, path, one_line(&error));
+        let bad = |error: csv::Error| {
+            let problem = match error.kind() {
+                csv::ErrorKind::Utf8 { .. } => {
+                    "it is not UTF-8: save it as CSV in UTF-8".to_owned()
+                }
+                _ => one_line(&error),
+            };
+            DataError::malformed(FORMAT_NAME, path, problem)
+        };
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
         let heads = reader.headers().map_err(bad)?.clone();
@@ -141,17 +149,18 @@ impl AttributeTable {
         table: CsvTable,
         gaps: bool,
     ) -> Result<(Self, Vec<LayoutNote>), DataError> {
-        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+        let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
         let CsvTable { heads, rows, file } = &table;
         if heads.len() < 2 {
-            let problem = "it has no attribute: its first line must name a column `file` and one \
+            let problem = "attribute: its first line must name a column `file` and one \
                            or more others, with commas between";
-            return Err(bad(problem.to_owned()));
+            return Err(bad(FileProblem::Missing(problem.to_owned())));
         }
         let mut sorted: Vec<&str> = heads.iter().collect();
         sorted.sort_unstable();
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(bad(format!("two columns are called {:?}", pair[0])));
+            let name = pair[0].to_owned();
+            return Err(bad(FileProblem::Twice { what: "columns", name }));
         }
         let shown = || path.display().to_string();
         let (mut columns, mut by_column, mut notes) = (Vec::new(), Vec::new(), Vec::new());
@@ -177,10 +186,10 @@ impl AttributeTable {
                 }
                 Err(row) => {
                     let line = table.line(row);
-                    return Err(bad(format!(
-                        "line {line} leaves {head:?} empty, a column of numbers: fill it in, or \
-                         use words in it"
-                    )));
+                    let problem = format!(
+                        "{head:?} is empty, a column of numbers: fill it in, or use words in it"
+                    );
+                    return Err(bad(FileProblem::Line { line, problem }));
                 }
             }
         }
@@ -198,11 +207,11 @@ impl AttributeTable {
         images: impl ExactSizeIterator<Item = &'a str>,
         elsewhere: impl Fn(&str) -> bool,
     ) -> Result<Attributes, DataError> {
-        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+        let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
         let mut rows = HashMap::with_capacity(self.files.len());
         for (row, file) in self.files.iter().enumerate() {
             if rows.insert(file.as_str(), row).is_some() {
-                return Err(bad(format!("it has two rows for {file:?}")));
+                return Err(bad(FileProblem::Twice { what: "rows", name: file.clone() }));
             }
         }
         let width = self.columns.len();
@@ -218,7 +227,8 @@ impl AttributeTable {
             }
         }
         if let Some(first) = first {
-            return Err(bad(format!("it has no row for {first:?}{}", others(without))));
+            let (name, more) = (first.to_owned(), without - 1);
+            return Err(bad(FileProblem::NoRow { name, more }));
         }
         let left = self
             .files
@@ -227,16 +237,12 @@ impl AttributeTable {
             .collect::<Vec<_>>();
         match left.first() {
             Some(first) => {
-                Err(bad(format!("there is no image for its row {first:?}{}", others(left.len()))))
+                let (name, more) = (first.to_string(), left.len() - 1);
+                Err(bad(FileProblem::NoImage { name, more }))
             }
             None => Ok(Attributes { columns: self.columns.clone(), values }),
         }
     }
-}
-
-/// The count of further images, for a message that names the first.
-fn others(count: usize) -> String {
-    if count > 1 { format!(" (nor for {} more)", count - 1) } else { String::new() }
 }
 
 /// The first cell that is not a number, if most of them are numbers (or yes and no).

@@ -12,15 +12,15 @@ use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
 use super::compression::Compression;
-use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
+use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name, is_hidden};
 use super::image_files::ImageFiles;
 use super::split_name::split_of;
 use super::{
-    Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape, has_extension,
-    io as io_error, no_split, read_start,
+    Confidence, DetectionInput, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, any_shape,
+    has_extension, io as io_error, read_start,
 };
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, EntryProblem, FileProblem};
 use crate::source::Split;
 
 const FORMAT_NAME: &str = "tar archive";
@@ -44,7 +44,7 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
-fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+fn detect(candidate: &DetectionInput<'_>) -> Result<Option<Confidence>, DataError> {
     let path = candidate.path;
     let Some(start) = &candidate.start else {
         return Ok(Confidence::Likely.when(holds_only_shards(path)?));
@@ -57,7 +57,12 @@ fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
         Some(compression) => unpack_start(path, compression),
         None => start.clone(),
     };
-    Ok(Confidence::Likely.when(named || unpacked.get(257..262) == Some(b"ustar")))
+    Ok(Confidence::Likely.when(named || is_tar_start(&unpacked)))
+}
+
+/// Whether these are the first bytes of a tar archive.
+pub(super) fn is_tar_start(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar")
 }
 
 /// The first bytes of a compressed file's content, at most a tar header.
@@ -114,15 +119,13 @@ fn holds_only_shards(folder: &Path) -> Result<bool, DataError> {
         && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
 }
 
-/// The paths directly in a folder, sorted, without dot files.
+/// The paths directly in a folder, sorted, without hidden ones.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let paths = folder
         .read_dir()
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     let mut paths = paths.map_err(|error| io_error(folder, error))?;
-    paths.retain(|path| {
-        path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
-    });
+    paths.retain(|path| path.file_name().is_some_and(|name| !is_hidden(name.as_encoded_bytes())));
     paths.sort();
     Ok(paths)
 }
@@ -156,11 +159,13 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
         Split::Train => (train, test),
         Split::Test => (test, train),
     };
+    let first = others.first().and_then(|path| path.file_name());
     if shards.is_empty() {
-        return Err(no_split(folder, split, "all its archives are named test or val"));
+        let first = first.unwrap_or_default().to_string_lossy().into_owned();
+        return Err(DataError::HeldOutOnly { path: folder.to_owned(), folder: first });
     }
     let (shown, other) = (split.name(), others.len());
-    let left_out = match others.first().and_then(|path| path.file_name()) {
+    let left_out = match first {
         Some(first) => {
             let archives = if other == 1 { "archive" } else { "archives" };
             format!("; split {shown} ({other} other {archives} left out, {first:?} is the first)")
@@ -170,18 +175,26 @@ fn shards(folder: &Path, split: Split) -> Result<Shards, DataError> {
     Ok(Shards { shards, split: Split::Train, left_out })
 }
 
+/// Reads archives that follow each other in one file; the zeros that mark the end of each would
+/// end the reading.
+fn read_past_zeros<R: Read>(stream: R) -> Archive<R> {
+    let mut archive = Archive::new(stream);
+    archive.set_ignore_zeros(true);
+    archive
+}
+
 /// Name, start and length of each file in an archive.
 fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     let as_io = |error| io_error(path, error);
-    let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+    let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
     let file = file_io::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     if length % BLOCK != 0 {
-        return Err(bad(format!(
-            "truncated: {length} bytes are not a whole number of blocks of {BLOCK}"
-        )));
+        return Err(bad(FileProblem::Truncated(format!(
+            "{length} bytes are not a whole number of blocks of {BLOCK}"
+        ))));
     }
-    let mut archive = Archive::new(&file);
+    let mut archive = read_past_zeros(&file);
     let (mut files, mut end, mut records) = (Vec::new(), 0, PaxRecords::Valid);
     for entry in archive.entries_with_seek().map_err(as_io)? {
         let mut entry = entry.map_err(|error| bad(problem(&error)))?;
@@ -189,24 +202,24 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
         let (start, size) = (entry.raw_file_position(), entry.size());
         end = start.saturating_add(size);
         if end > length {
-            return Err(bad(format!(
-                "truncated: it ends inside {:?}",
-                String::from_utf8_lossy(&entry.path_bytes())
-            )));
+            let path = entry.path_bytes();
+            let problem = format!("it ends inside {:?}", String::from_utf8_lossy(&path));
+            return Err(bad(FileProblem::Truncated(problem)));
         }
         if let Some(name) = file_name(&entry).map_err(bad)? {
             files.push((name, start, size));
         }
     }
     if records == PaxRecords::Suspect {
-        check_raw_pax(Archive::new(file_io::open(path).map_err(as_io)?)).map_err(bad)?;
+        check_raw_pax(read_past_zeros(file_io::open(path).map_err(as_io)?)).map_err(bad)?;
     }
     // A block of zeros marks the end; without it the archive may have had more files.
     let mut mark = [1; BLOCK as usize];
     if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err()
         || mark != [0; BLOCK as usize]
     {
-        return Err(bad("truncated: the zeros that mark its end are missing".to_owned()));
+        let problem = "the zeros that mark its end are missing".to_owned();
+        return Err(bad(FileProblem::Truncated(problem)));
     }
     Ok(files)
 }
@@ -224,7 +237,11 @@ fn open_compressed(
         Compression::Xz => "tar.xz archive",
         Compression::Zstandard => "tar.zst archive",
     };
-    let refused = |problem: String| DataError::malformed(format, path, problem);
+    let refused = |problem: FileProblem| DataError::malformed(format, path, problem);
+    if Compression::of(&unpack_start(path, compression)).is_some() {
+        let problem = "it is compressed twice: unpack it once".to_owned();
+        return Err(refused(FileProblem::Unsupported(problem)));
+    }
     let bad = |error: io::Error| refused(problem(&error));
     let open = || {
         let file = file_io::open(path).map_err(|error| io_error(path, error))?;
@@ -233,7 +250,7 @@ fn open_compressed(
         let available = length.saturating_mul(MAX_DEFLATE_RATIO).saturating_add(1 << 20);
         let limit = limit.min(available);
         let stream = compression.unpack(file);
-        Ok::<_, DataError>(Archive::new(LimitedReader { stream, left: limit, limit }))
+        Ok::<_, DataError>(read_past_zeros(LimitedReader { stream, left: limit, limit }))
     };
     let mut archive = open()?;
     let (mut members, mut files, mut records) = (Vec::new(), Vec::new(), PaxRecords::Valid);
@@ -269,13 +286,13 @@ fn open_compressed(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PaxRecords {
     Valid,
-    /// It met a record that is malformed, or that has a line break in its value.
+    /// A record is malformed, or has a line break in its value.
     Suspect,
 }
 
 /// Checks an entry's pax records: the library ignores those that it does not understand, and would
 /// read the file under another name or with another length.
-fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
+fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, FileProblem> {
     let Some(records) = entry.pax_extensions().map_err(|error| problem(&error))? else {
         return Ok(PaxRecords::Valid);
     };
@@ -287,10 +304,12 @@ fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
         };
         match record.key() {
             Ok("size") if !record.value().is_ok_and(|size| size.parse::<u64>().is_ok()) => {
-                return Err("damaged: a length in its pax headers is not a number".into());
+                let problem = "a length in its pax headers is not a number".to_owned();
+                return Err(FileProblem::Damaged(problem));
             }
             Ok(key) if key.starts_with("GNU.sparse.") => {
-                return Err("it holds a sparse file: repack it without --sparse".into());
+                let problem = "it holds a sparse file: repack it without --sparse".to_owned();
+                return Err(FileProblem::Unsupported(problem));
             }
             _ => {}
         }
@@ -300,7 +319,7 @@ fn check_pax<R: Read>(entry: &mut Entry<'_, R>) -> Result<PaxRecords, String> {
 
 /// Checks all pax records of an archive by their lengths (POSIX.1-2001, pax), which the library
 /// splits at line breaks instead.
-fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), String> {
+fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), FileProblem> {
     for entry in archive.entries().map_err(|error| problem(&error))?.raw(true) {
         let mut entry = entry.map_err(|error| problem(&error))?;
         let kind = entry.header().entry_type();
@@ -311,7 +330,8 @@ fn check_raw_pax<R: Read>(mut archive: Archive<R>) -> Result<(), String> {
         let limit = &mut entry.by_ref().take(MAX_DECODED_BYTES);
         limit.read_to_end(&mut records).map_err(|error| problem(&error))?;
         if !are_pax_records(&records) {
-            return Err("damaged: its extended headers (pax) are malformed".to_owned());
+            let problem = "its extended headers (pax) are malformed".to_owned();
+            return Err(FileProblem::Damaged(problem));
         }
     }
     Ok(())
@@ -359,7 +379,7 @@ impl<R: Read> Read for LimitedReader<R> {
 }
 
 /// The name of a file; `None` for a folder or an entry that only describes the archive.
-pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, String> {
+pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, FileProblem> {
     let name = checked_name(&entry.path_bytes())?;
     let kind = entry.header().entry_type();
     if kind.is_file() || kind.is_contiguous() {
@@ -369,27 +389,27 @@ pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>,
         return Ok(None);
     }
     if kind.is_symlink() || kind.is_hard_link() {
-        return Err(format!(
-            "{name:?} in it is a link: pack the file itself (tar --dereference --hard-dereference)"
-        ));
+        return Err(FileProblem::Entry { name, problem: EntryProblem::Link });
     }
-    Err(format!(
-        "{name:?} in it is neither a file nor a folder (type {:?})",
-        char::from(kind.as_byte())
-    ))
+    let problem = EntryProblem::Special(char::from(kind.as_byte()));
+    Err(FileProblem::Entry { name, problem })
 }
 
 /// The defect that the tar library reported.
-fn problem(error: &io::Error) -> String {
+fn problem(error: &io::Error) -> FileProblem {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => "truncated: it ends early".to_owned(),
-        io::ErrorKind::FileTooLarge => one_line(error),
+        io::ErrorKind::UnexpectedEof => FileProblem::Truncated("it ends early".to_owned()),
+        io::ErrorKind::FileTooLarge => FileProblem::TooLarge(one_line(error)),
         io::ErrorKind::OutOfMemory => {
-            "its window is too large to be unpacked in memory: unpack it, or compress it at a \
-             lower level"
-                .to_owned()
+            let problem = "its content, or the window of its compression, is too large for the \
+                           memory: unpack it, or compress it at a lower level";
+            FileProblem::TooLarge(problem.to_owned())
         }
-        _ => format!("damaged: {}", one_line(error)),
+        // The message quotes the bytes.
+        _ if error.to_string().contains("numeric field") => {
+            FileProblem::Damaged("a header in it has no numbers where tar has them".to_owned())
+        }
+        _ => FileProblem::Damaged(one_line(error)),
     }
 }
 
@@ -447,8 +467,8 @@ impl FileStore for TarContents {
         start.ok_or_else(|| "it is not in memory".to_owned())
     }
 
-    fn drop_cache(&mut self) {
-        self.files = Vec::new();
+    fn drop_cache(&mut self) -> u64 {
+        std::mem::take(&mut self.files).iter().flatten().map(|content| content.len() as u64).sum()
     }
 }
 
@@ -472,7 +492,10 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let open = |limit| open_compressed(file.path(), Split::Train, Compression::Gzip, limit);
         assert!(open(4 << 20).is_ok());
-        let error = open(2 << 20).err().unwrap().to_string();
-        assert!(error.contains("it unpacks to more than 2 MiB: unpack it"), "{error}");
+        let error = open(2 << 20).err().unwrap();
+        assert!(
+            matches!(error, DataError::Malformed { problem: FileProblem::TooLarge(_), .. }),
+            "{error}"
+        );
     }
 }

@@ -13,11 +13,15 @@ use rawzip::{
     ZipArchiveEntryWayfinder,
 };
 
+use super::compression::Compression;
 use super::file_store::{FileEntry, FileStore, START_BYTES, checked_name};
 use super::image_files::ImageFiles;
-use super::{Candidate, Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
+use super::{
+    Confidence, DetectionInput, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io,
+    read_start, tar,
+};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
-use crate::error::DataError;
+use crate::error::{DataError, EntryProblem, FileProblem};
 
 const FORMAT_NAME: &str = "zip archive";
 
@@ -32,12 +36,17 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
-/// Whether a path is a zip archive, by its signature or its name.
-pub(super) fn is_zip(candidate: &Candidate<'_>) -> bool {
+/// Whether a path is a zip archive, by its signature, or by its name where its start is not that of
+/// a tar archive.
+pub(super) fn is_zip(candidate: &DetectionInput<'_>) -> bool {
     candidate.start.as_ref().is_some_and(|start| {
-        [&b"PK\x03\x04"[..], b"PK\x05\x06"].iter().any(|s| start.starts_with(s))
-            || has_extension(candidate.path, &["zip"])
+        let is_tar = || tar::is_tar_start(start) || Compression::of(start).is_some();
+        is_signed(start) || has_extension(candidate.path, &["zip"]) && !is_tar()
     })
+}
+
+fn is_signed(start: &[u8]) -> bool {
+    start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06")
 }
 
 pub(crate) struct ZipFiles {
@@ -55,14 +64,19 @@ struct ZipEntry {
 impl ZipFiles {
     /// Reads the central directory.
     pub fn open(path: &Path) -> Result<(Self, Vec<FileEntry>), DataError> {
-        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+        let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
+        let is_signed = is_signed(&read_start(path)?);
         let of_library = |error: rawzip::Error| match error.into_kind() {
             rawzip::ErrorKind::IO(error) => io(path, error),
-            rawzip::ErrorKind::MissingEndOfCentralDirectory => {
-                bad("truncated: its table of contents, at its end, is missing".to_owned())
+            rawzip::ErrorKind::MissingEndOfCentralDirectory if !is_signed => {
+                bad(FileProblem::Damaged("it neither starts nor ends as one".to_owned()))
             }
-            rawzip::ErrorKind::Eof => bad("truncated: it ends early".to_owned()),
-            kind => bad(one_line(&kind)),
+            rawzip::ErrorKind::MissingEndOfCentralDirectory => {
+                let problem = "its table of contents, at its end, is missing".to_owned();
+                bad(FileProblem::Truncated(problem))
+            }
+            rawzip::ErrorKind::Eof => bad(FileProblem::Truncated("it ends early".to_owned())),
+            kind => bad(FileProblem::Other(one_line(&kind))),
         };
         let file = file_io::open(path).map_err(|error| io(path, error))?;
         let length = file.metadata().map_err(|error| io(path, error))?.len();
@@ -76,7 +90,7 @@ impl ZipFiles {
             count += 1;
             let name = checked_name(entry.file_path().as_ref()).map_err(bad)?;
             if entry.mode().is_symlink() {
-                return Err(bad(format!("{name:?} in it is a link: pack the file itself")));
+                return Err(bad(FileProblem::Entry { name, problem: EntryProblem::Link }));
             }
             if entry.is_dir() {
                 continue;
@@ -91,15 +105,15 @@ impl ZipFiles {
             });
         }
         if count != promised {
-            return Err(bad(format!(
+            return Err(bad(FileProblem::Damaged(format!(
                 "it declares {promised} files and its table of contents has {count}"
-            )));
+            ))));
         }
         if total > length.saturating_mul(MAX_DEFLATE_RATIO) {
-            return Err(bad(format!(
+            return Err(bad(FileProblem::TooLarge(format!(
                 "its files would unpack to {total} bytes, more than {length} bytes can hold: a \
                  zip bomb"
-            )));
+            ))));
         }
         Ok((Self { archive, files }, members))
     }
@@ -113,7 +127,7 @@ impl ZipFiles {
     ) -> Result<T, String> {
         let ZipEntry { entry: place, method, encrypted } = &self.files[number];
         if *encrypted {
-            return Err("it is encrypted".to_owned());
+            return Err("it is encrypted: unpack it with its password".to_owned());
         }
         let entry = self.archive.get_entry(*place).map_err(|error| one_line(&error))?;
         let packed: Box<dyn Read> = match *method {
@@ -121,7 +135,8 @@ impl ZipFiles {
             CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(entry.reader())),
             other => {
                 return Err(format!(
-                    "it is packed by {other:?}; only stored and deflated files are read"
+                    "it is packed by method {other}, and only stored and deflated files are read: \
+                     repack it"
                 ));
             }
         };

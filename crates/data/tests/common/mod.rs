@@ -1,11 +1,11 @@
 //! Helpers that build the tests' files.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unused_macros, unused_imports, reason = "each test program uses a part")]
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use data::{DataError, Dataset, Preprocess, Split};
+use data::{DataError, Dataset, FileProblem, Preprocess, Split};
 use flate2::{Compression, write::GzEncoder};
 
 /// A file or folder that `tests/fixtures/generate.py` wrote.
@@ -93,12 +93,26 @@ pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Dataset, DataError> 
     Dataset::open(path.to_str().unwrap(), Split::Train, preprocess, &|_| ())
 }
 
-/// The error's text, checked to be one line.
-pub fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
-    let message = result.unwrap_err().to_string();
-    assert!(!message.contains('\n') && !message.is_empty(), "{message:?}");
-    message
+/// How a file violates its format, with the file; the error is checked to be one line.
+#[track_caller]
+pub fn problem<T: std::fmt::Debug>(result: Result<T, DataError>) -> (PathBuf, FileProblem) {
+    let error = result.unwrap_err();
+    assert!(!error.to_string().contains('\n'), "{error}");
+    match error {
+        DataError::Malformed { path, problem, .. } => (path, problem),
+        other => panic!("{other:?}"),
+    }
 }
+
+/// Asserts that the result is an error of this pattern, in one line.
+macro_rules! assert_refused {
+    ($result:expr, $($pattern:tt)+) => {{
+        let error = $result.unwrap_err();
+        assert!(matches!(&error, $($pattern)+), "{error:?}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }};
+}
+pub(crate) use assert_refused;
 
 /// Converts an image back to bytes.
 pub fn bytes(dataset: &Dataset, index: usize) -> Vec<u8> {

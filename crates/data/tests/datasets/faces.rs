@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{message, plain, write};
-use data::{DataError, DataSpec, FaceCounts, FaceOptions, extract_faces};
+use crate::common::{assert_refused, plain, problem, write};
+use data::{DataError, DataSpec, FaceCounts, FaceOptions, FileProblem, extract_faces};
 
 const OPTIONS: FaceOptions = FaceOptions { min_size: 20, min_score: 5.0, margin: 0.25 };
 
@@ -59,7 +59,7 @@ fn faces_are_written_with_their_places() {
     let again = out.with_file_name("again");
     assert_eq!(run(input.path(), &again, OPTIONS).unwrap(), found);
     assert_eq!(fs::read_to_string(again.join("faces.csv")).unwrap(), table);
-    assert!(message(run(input.path(), &out, OPTIONS)).contains("is not empty"));
+    assert_refused!(run(input.path(), &out, OPTIONS), DataError::NotEmpty { .. });
     // A higher score gives fewer faces.
     let strict =
         run(input.path(), &out.with_file_name("strict"), FaceOptions { min_score: 7.0, ..OPTIONS })
@@ -84,9 +84,12 @@ fn another_model_may_look_and_a_bad_one_may_not() {
     let (damaged, mut bytes) = (out.path().join("damaged.bin"), fs::read(&built_in).unwrap());
     bytes.truncate(bytes.len() / 2);
     fs::write(&damaged, bytes).unwrap();
-    assert!(message(with(Some(&damaged), "c")).contains("damaged.bin\": truncated"));
-    assert!(message(with(Some(&out.path().join("none.bin")), "c")).contains("cannot read"));
-    assert!(message(with(Some(input.path()), "c")).contains("cannot read"));
+    let (path, problem) = problem(with(Some(&damaged), "c"));
+    assert!(path == damaged && matches!(problem, FileProblem::Truncated(_)), "{problem}");
+    let none = out.path().join("none.bin");
+    for model in [none.as_path(), input.path()] {
+        assert_refused!(with(Some(model), "c"), DataError::Io { path, .. } if path == model);
+    }
     assert!(!out.path().join("c").exists());
 }
 
@@ -100,14 +103,12 @@ fn options_out_of_range_are_named() {
         FaceOptions { margin: -0.1, ..OPTIONS },
         FaceOptions { margin: f64::INFINITY, ..OPTIONS },
     ] {
-        assert!(message(run(input.path(), out.path(), options)).contains("at least 20"));
+        let refused = run(input.path(), out.path(), options);
+        assert_refused!(refused, DataError::FaceOptions { least: 20, .. });
     }
     write(out.path(), "file", b"");
-    assert!(
-        message(run(input.path(), &out.path().join("file/x"), OPTIONS)).contains("cannot write")
-    );
-    assert!(
-        message(run(input.path(), &input.path().join("faces"), OPTIONS))
-            .contains("which stays as it is")
-    );
+    let under_a_file = run(input.path(), &out.path().join("file/x"), OPTIONS);
+    assert_refused!(under_a_file, DataError::Write { .. });
+    let inside = run(input.path(), &input.path().join("faces"), OPTIONS);
+    assert_refused!(inside, DataError::OutputInsideInput { .. });
 }

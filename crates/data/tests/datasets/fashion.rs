@@ -23,6 +23,9 @@ fn training_split() {
     let set = fashion(Split::Train, &Preprocess::new([28, 28], 1));
     assert_eq!((set.len(), set.shape(), set.name()), (60_000, [28, 28, 1], "fashion-mnist"));
     assert!(set.is_cached() && set.skipped().is_empty());
+    // The gzipped file is unpacked in memory while its images are taken.
+    let pixels = 60_000 * 28 * 28;
+    assert_eq!((set.cached_bytes(), set.source_bytes()), (pixels, pixels));
     assert_eq!((set.class_names().len(), &*set.class_names()[9]), (10, "Ankle boot"));
     let labels = labels(&set);
     assert_eq!(labels[..10], [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]);

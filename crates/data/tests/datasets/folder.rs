@@ -5,8 +5,8 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use crate::common::{bytes, message, open, plain, write};
-use data::{Dataset, Fit, Preprocess, Split};
+use crate::common::{assert_refused, bytes, open, plain, write};
+use data::{DataError, Dataset, Fit, Preprocess, Split};
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::tempdir;
 
@@ -56,7 +56,10 @@ fn content_counts_not_the_extension() {
     write(folder.path(), "b", &encoded(&image, ImageFormat::Png));
     write(folder.path(), "notes.txt", b"not an image");
     write(folder.path(), ".hidden.png", b"not an image");
-    write(folder.path(), "__MACOSX/a.png", b"not an image");
+    for hidden in ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"]
+    {
+        write(folder.path(), &format!("{hidden}/a.png"), b"not an image");
+    }
     let set = open(folder.path(), &rgb(4)).unwrap();
     assert_eq!((set.len(), set.skipped()), (2, &[][..]));
     assert_eq!(bytes(&set, 0), image.as_raw().as_slice());
@@ -88,8 +91,7 @@ fn train_beside_test_are_splits() {
     let folder = tempdir().unwrap();
     plain(folder.path(), "train/cat/1.png", 2, [1; 3]);
     let of = |split| Dataset::open(folder.path().to_str().unwrap(), split, &rgb(2), &|_| ());
-    let text = message(of(Split::Test));
-    assert!(text.contains("has no test split"), "{text}");
+    assert_refused!(of(Split::Test), DataError::NoSplit { split: "test", .. });
     plain(folder.path(), "val/cat/1.png", 2, [2; 3]);
     plain(folder.path(), "val/cat/2.png", 2, [2; 3]);
     let (train, test) = (of(Split::Train).unwrap(), of(Split::Test).unwrap());
@@ -134,9 +136,11 @@ fn a_tenth_may_be_bad_and_no_more() {
         "2 of 21 are within a tenth"
     );
     write(folder.path(), "bad/c.png", b"garbage");
-    let text = message(open(folder.path(), &rgb(4)));
-    assert!(text.contains("3 of 22 images in"), "{text}");
-    assert!(text.contains("the first being \"bad/a.png\""), "{text}");
+    let refused = open(folder.path(), &rgb(4));
+    assert_refused!(
+        refused,
+        DataError::TooManyBad { bad: 3, total: 22, first, .. } if first.starts_with("\"bad/a.png\"")
+    );
 }
 
 #[test]
@@ -193,12 +197,11 @@ fn bombs_are_not_decoded() {
 #[test]
 fn nothing_there_is_an_error() {
     let folder = tempdir().unwrap();
-    assert!(message(open(folder.path(), &rgb(4))).contains("no images in"));
+    assert_refused!(open(folder.path(), &rgb(4)), DataError::NoImages { files: 0, .. });
     write(folder.path(), "readme.txt", b"hello");
-    let text = message(open(folder.path(), &rgb(4)));
-    assert!(text.contains("1 other files found") && text.contains("png, jpeg"), "{text}");
+    assert_refused!(open(folder.path(), &rgb(4)), DataError::NoImages { files: 1, .. });
     write(folder.path(), "x.png", b"garbage");
-    assert!(message(open(folder.path(), &rgb(4))).contains("1 of 1 images"));
+    assert_refused!(open(folder.path(), &rgb(4)), DataError::TooManyBad { bad: 1, total: 1, .. });
 }
 
 #[test]
@@ -247,8 +250,8 @@ fn uncached_sets_hold_the_same_images() {
         assert_eq!(bytes(&cached, index), bytes(&lazy, index));
     }
     fs::write(folder.path().join("03.png"), b"gone").unwrap();
-    let text = message(lazy.write(3, &mut [0.0; 192]));
-    assert!(text.contains("cannot decode") && text.contains("03.png"), "{text}");
+    let gone = lazy.write(3, &mut [0.0; 192]);
+    assert_refused!(gone, DataError::Decode { path, .. } if path.ends_with("03.png"));
 }
 
 #[test]
@@ -278,7 +281,10 @@ fn links_are_followed_and_dead_ones_are_bad_images() {
     assert_eq!((set.len(), set.skipped().len()), (20, 1));
     assert!(set.skipped()[0].name.ends_with("dead.png"));
     symlink(folder.path(), folder.path().join("good/loop")).unwrap();
-    assert!(message(open(folder.path(), &rgb(4))).contains("loop"));
+    assert_refused!(
+        open(folder.path(), &rgb(4)),
+        DataError::Malformed { format: "link", path, .. } if path.ends_with("good/loop")
+    );
 }
 
 #[test]

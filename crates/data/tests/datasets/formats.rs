@@ -4,9 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{
-    bytes, column_names, copied, fixture, labels, message, open, open_as, pixels, write,
+    assert_refused, bytes, column_names, copied, fixture, labels, open, open_as, pixels, problem,
+    write,
 };
-use data::{AttributeKind, DataError, DataSpec, Dataset, Preprocess, Split};
+use data::{AttributeKind, DataError, DataSpec, Dataset, FileProblem, Preprocess, Split};
+
+fn out_of_range(label: &str, image: usize, low: u8, high: u8) -> FileProblem {
+    FileProblem::LabelRange { label: label.to_owned(), image, low, high }
+}
 
 fn rgb(side: u32) -> Preprocess {
     Preprocess::new([side, side], 3)
@@ -67,35 +72,36 @@ fn bad_cifar() {
     let folder = copied("cifar10");
     let batch = folder.path().join("data_batch_1.bin");
     let good = fs::read(&batch).unwrap();
-    let text = |content: &[u8]| {
+    let found = |content: &[u8]| {
         fs::write(&batch, content).unwrap();
-        message(open(folder.path(), &rgb(32)))
+        let (path, problem) = problem(open(folder.path(), &rgb(32)));
+        assert_eq!(path, batch);
+        problem
     };
-    let cut = text(&good[..good.len() - 1]);
-    assert!(
-        cut.contains("data_batch_1.bin")
-            && cut.contains("6145 bytes are not a whole number of records of 3073"),
-        "{cut}"
-    );
-    assert!(text(b"").contains("0 bytes are not a whole number"));
+    for content in [&good[..good.len() - 1], b""] {
+        let problem = found(content);
+        assert!(matches!(problem, FileProblem::Truncated(_)), "{problem}");
+    }
     let mut wrong = good.clone();
     wrong[3073] = 10;
-    let range = text(&wrong);
-    assert!(range.contains("label 10 of image 1 is out of range (0 to 9)"), "{range}");
+    assert_eq!(found(&wrong), out_of_range("10", 1, 0, 9));
     fs::write(&batch, &good).unwrap();
     write(folder.path(), "batches.meta.txt", b"one\ntwo\n");
-    assert!(message(open(folder.path(), &rgb(32))).contains("names 2 classes where there are 10"));
+    let (_, names) = problem(open(folder.path(), &rgb(32)));
+    assert_eq!(names, FileProblem::ClassCount { found: 2, wanted: 10 });
     write(folder.path(), "batches.meta.txt", b"\xFF\n");
-    assert!(message(open(folder.path(), &rgb(32))).contains("not UTF-8"));
+    let (_, names) = problem(open(folder.path(), &rgb(32)));
+    assert!(matches!(names, FileProblem::NotUtf8(_)), "{names}");
     fs::rename(folder.path().join("data_batch_2.bin"), folder.path().join("data_batch_3.bin"))
         .unwrap();
-    assert!(
-        message(open(folder.path(), &rgb(32))).contains("to data_batch_3.bin, and one is missing")
+    assert_refused!(
+        open(folder.path(), &rgb(32)),
+        DataError::NoSplit { split: "train", wanted, .. } if wanted.contains("data_batch_3.bin")
     );
     fs::remove_file(folder.path().join("test_batch.bin")).unwrap();
-    assert!(
-        message(open_as("", folder.path(), Split::Test, &rgb(32)))
-            .contains("looked for test_batch.bin")
+    assert_refused!(
+        open_as("", folder.path(), Split::Test, &rgb(32)),
+        DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("test_batch.bin")
     );
 }
 
@@ -120,21 +126,19 @@ fn stl10() {
 fn bad_stl10() {
     let folder = copied("stl10");
     write(folder.path(), "train_y.bin", &[1, 11]);
-    let text = message(open(folder.path(), &rgb(96)));
-    assert!(
-        text.contains("train_y.bin")
-            && text.contains("label 11 of image 1 is out of range (1 to 10)"),
-        "{text}"
-    );
+    let (path, problem_of_labels) = problem(open(folder.path(), &rgb(96)));
+    assert!(path.ends_with("train_y.bin"));
+    assert_eq!(problem_of_labels, out_of_range("11", 1, 1, 10));
     write(folder.path(), "train_y.bin", &[0, 1]);
-    assert!(message(open(folder.path(), &rgb(96))).contains("label 0 of image 0"));
+    assert_eq!(problem(open(folder.path(), &rgb(96))).1, out_of_range("0", 0, 1, 10));
     write(folder.path(), "train_y.bin", &[1]);
-    assert!(message(open(folder.path(), &rgb(96))).contains("2 images in"));
-    write(folder.path(), "train_X.bin", &[7; 27_649]);
-    assert!(
-        message(open(folder.path(), &rgb(96)))
-            .contains("not a whole number of records of 27648 (images of 96×96)")
+    assert_refused!(
+        open(folder.path(), &rgb(96)),
+        DataError::LabelCount { images: 2, labels: 1, .. }
     );
+    write(folder.path(), "train_X.bin", &[7; 27_649]);
+    let (path, cut) = problem(open(folder.path(), &rgb(96)));
+    assert!(path.ends_with("train_X.bin") && matches!(cut, FileProblem::Truncated(_)), "{cut}");
 }
 
 #[test]
@@ -155,51 +159,53 @@ fn bad_svhn() {
     let folder = copied("svhn");
     let file = folder.path().join("test_32x32.mat");
     let good = fs::read(&file).unwrap();
-    let text = |content: &[u8]| {
+    let found = |content: &[u8]| {
         fs::write(&file, content).unwrap();
-        message(open_as("svhn:", &file, Split::Train, &rgb(32)))
+        let (path, problem) = problem(open_as("svhn:", &file, Split::Train, &rgb(32)));
+        assert_eq!(path, file);
+        problem
     };
     let find = |what: &[u8]| good.windows(what.len()).position(|window| window == what).unwrap();
-    let cut = text(&good[..good.len() - 8]);
-    assert!(
-        cut.contains("truncated: an array of 6200 bytes is declared where 6192 are left"),
-        "{cut}"
-    );
-    assert!(text(&good[..100]).contains("shorter than a MAT-file's header"));
-    assert!(text(b"MATLAB 7.3 MAT-file, of HDF5").contains("shorter"));
-    assert!(
-        text(&[b"MATLAB 7.3 MAT-file", &good[19..]].concat()).contains("only that level is read")
-    );
+    // An array cut short, and a header.
+    for content in [&good[..good.len() - 8], &good[..100], b"MATLAB 7.3 MAT-file, of HDF5"] {
+        let problem = found(content);
+        assert!(matches!(problem, FileProblem::Truncated(_)), "{problem}");
+    }
+    // Another level of the format, another byte order, images of other sides.
     let mut other = good.clone();
     other[126..128].copy_from_slice(b"MI");
-    assert!(text(&other).contains("byte order"));
+    let mut swapped = good.clone();
+    let sides = find(&[32, 0, 0, 0, 32, 0, 0, 0, 3, 0, 0, 0, 2]);
+    swapped[sides..sides + 16].copy_from_slice(&[2, 32, 32, 3].map(u32::to_le_bytes).concat());
+    for content in [[b"MATLAB 7.3 MAT-file", &good[19..]].concat(), other, swapped] {
+        let problem = found(&content);
+        assert!(matches!(problem, FileProblem::Unsupported(_)), "{problem}");
+    }
     let mut label = good.clone();
     let ten = find(&10f64.to_le_bytes());
-    label[ten..ten + 8].copy_from_slice(&11f64.to_le_bytes());
-    assert!(text(&label).contains("label 11 of image 1 is out of range"));
-    label[ten..ten + 8].copy_from_slice(&f64::NAN.to_le_bytes());
-    assert!(text(&label).contains("label NaN of image 1"));
+    for wrong in [11.0, f64::NAN] {
+        label[ten..ten + 8].copy_from_slice(&wrong.to_le_bytes());
+        assert_eq!(found(&label), out_of_range(&wrong.to_string(), 1, 1, 10));
+    }
+    // More elements than bytes.
     let mut side = good.clone();
-    let sides = find(&[32, 0, 0, 0, 32, 0, 0, 0, 3, 0, 0, 0, 2]);
     side[sides + 12] = 3;
-    assert!(text(&side).contains("array \"X\" of 32×32×3×3 elements has 6144 bytes"));
-    let mut swapped = good.clone();
-    swapped[sides..sides + 16].copy_from_slice(&[2, 32, 32, 3].map(u32::to_le_bytes).concat());
-    assert!(text(&swapped).contains("its X has 2×32×32×3 elements of type U8"));
-
-    // A compressed file that is cut or damaged inside.
+    // A compressed file that is damaged inside.
     let packed = fs::read(fixture("svhn/train_32x32.mat")).unwrap();
     let mut damaged = packed.clone();
     damaged[400] ^= 0xFF;
-    assert!(text(&damaged).contains("bad MAT-file"));
-    assert!(text(&packed[..packed.len() / 2]).contains("truncated"));
-    let mut only_y = packed[..128].to_vec();
-    only_y.extend(&packed[packed.len() - 8..]);
-    assert!(text(&packed[..128]).contains("it has no array \"X\""));
+    for content in [side, damaged] {
+        let problem = found(&content);
+        assert!(matches!(problem, FileProblem::Damaged(_)), "{problem}");
+    }
+    let cut = found(&packed[..packed.len() / 2]);
+    assert!(matches!(cut, FileProblem::Truncated(_)), "{cut}");
+    let none = found(&packed[..128]);
+    assert_eq!(none, FileProblem::Missing("array \"X\"".to_owned()));
     fs::remove_file(&file).unwrap();
-    assert!(
-        message(open_as("", folder.path(), Split::Test, &rgb(32)))
-            .contains("looked for test_32x32.mat")
+    assert_refused!(
+        open_as("", folder.path(), Split::Test, &rgb(32)),
+        DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("test_32x32.mat")
     );
 }
 
@@ -255,16 +261,21 @@ fn bad_lsun() {
     let folder = copied("lsun/church_train_lmdb");
     let file = folder.path().join("data.mdb");
     let good = fs::read(&file).unwrap();
-    let text = |content: &[u8]| {
+    let found = |content: &[u8]| {
         fs::write(&file, content).unwrap();
-        message(open_as("lsun:", folder.path(), Split::Train, &rgb(8)))
+        problem(open_as("lsun:", folder.path(), Split::Train, &rgb(8))).1
     };
-    let cut = text(&good[..good.len() - 4096]);
-    assert!(cut.contains("truncated: 12288 bytes declared, but it holds 8192"), "{cut}");
-    assert!(text(&good[..10]).contains("truncated: it is shorter than its header"));
-    assert!(text(&[7; 8192]).contains("it does not start like one"));
+    for length in [good.len() - 4096, 10] {
+        let problem = found(&good[..length]);
+        assert!(matches!(problem, FileProblem::Truncated(_)), "{length}: {problem}");
+    }
+    let other = found(&[7; 8192]);
+    assert!(matches!(other, FileProblem::Unsupported(_)), "{other}");
     fs::write(&file, &good).unwrap();
-    assert!(message(open_as("lsun:", folder.path(), Split::Test, &rgb(8))).contains("…_val_lmdb"));
+    assert_refused!(
+        open_as("lsun:", folder.path(), Split::Test, &rgb(8)),
+        DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("…_val_lmdb")
+    );
     let both = copied("lsun");
     for name in ["church_train_lmdb", "tower_train_lmdb"] {
         write(both.path(), &format!("{name}/data.mdb"), &good);
@@ -306,9 +317,9 @@ fn celeba() {
     assert_eq!(again.fingerprint(), train.fingerprint());
     fs::remove_file(apart.path().join("Eval/list_eval_partition.txt")).unwrap();
     assert_eq!(open(apart.path(), &rgb(8)).unwrap().len(), 5);
-    assert!(
-        message(open_as("", apart.path(), Split::Test, &rgb(8)))
-            .contains("looked for list_eval_partition.txt")
+    assert_refused!(
+        open_as("", apart.path(), Split::Test, &rgb(8)),
+        DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("list_eval_partition.txt")
     );
 }
 
@@ -316,31 +327,39 @@ fn celeba() {
 fn bad_celeba() {
     let folder = copied("celeba");
     let list = fs::read_to_string(folder.path().join("list_attr_celeba.txt")).unwrap();
-    let text = |content: &str| {
-        write(folder.path(), "list_attr_celeba.txt", content.as_bytes());
-        message(open(folder.path(), &rgb(8)))
+    let found = |name: &str, content: &str| {
+        write(folder.path(), name, content.as_bytes());
+        problem(open(folder.path(), &rgb(8))).1
     };
-    assert!(text(&list[..list.len() - 21]).contains("truncated: 5 rows declared, but it holds 4"));
-    assert!(text(&list.replacen(" 1", " 2", 1)).contains("line 3: \"2\" is neither 1 nor -1"));
-    assert!(text(&list.replacen(" 1", "", 1)).contains("line 3 has not 3 values"));
-    assert!(text("many\n").contains("first line is not a number"));
-    assert!(text(&list.replace("000002", "000009")).contains("it has no row for \"000002.jpg\""));
+    let in_list = |content: &str| found("list_attr_celeba.txt", content);
+    let cut = in_list(&list[..list.len() - 21]);
+    assert!(matches!(cut, FileProblem::Truncated(_)), "{cut}");
+    // A value that is neither 1 nor -1, a missing one, and no number of images.
+    for (content, wanted) in
+        [(list.replacen(" 1", " 2", 1), 3), (list.replacen(" 1", "", 1), 3), ("many\n".into(), 1)]
+    {
+        let problem = in_list(&content);
+        assert!(matches!(problem, FileProblem::Line { line, .. } if line == wanted), "{problem}");
+    }
+    let no_row = |name: &str| FileProblem::NoRow { name: name.to_owned(), more: 0 };
+    let no_image = |name: &str| FileProblem::NoImage { name: name.to_owned(), more: 0 };
+    assert_eq!(in_list(&list.replace("000002", "000009")), no_row("000002.jpg"));
     write(folder.path(), "list_attr_celeba.txt", list.as_bytes());
     let parts = fs::read_to_string(folder.path().join("list_eval_partition.txt")).unwrap();
-    for (content, part) in [
-        (parts.replace("000004.jpg 1\n", ""), "it has no row for \"000004.jpg\""),
-        (parts.replace("000004", "000003"), "line 4 is the second for \"000003.jpg\""),
-        (format!("{parts}000006.jpg 0\n"), "there is no image for its row \"000006.jpg\""),
-        (parts.replace(" 2", " 3"), "line 5 is not an image's name and 0, 1 or 2"),
-    ] {
-        write(folder.path(), "list_eval_partition.txt", content.as_bytes());
-        let text = message(open(folder.path(), &rgb(8)));
-        assert!(text.contains(part), "{text}");
+    let in_parts = |content: &str| found("list_eval_partition.txt", content);
+    assert_eq!(in_parts(&parts.replace("000004.jpg 1\n", "")), no_row("000004.jpg"));
+    assert_eq!(in_parts(&format!("{parts}000006.jpg 0\n")), no_image("000006.jpg"));
+    // A second row of an image, and a partition that is none.
+    for (content, wanted) in
+        [(parts.replace("000004", "000003"), 4), (parts.replace(" 2", " 3"), 5)]
+    {
+        let problem = in_parts(&content);
+        assert!(matches!(problem, FileProblem::Line { line, .. } if line == wanted), "{problem}");
     }
     write(folder.path(), "list_eval_partition.txt", parts.as_bytes());
     fs::remove_file(folder.path().join("img_align_celeba/000003.jpg")).unwrap();
-    let text = message(open(folder.path(), &rgb(8)));
-    assert!(text.contains("there is no image for its row \"000003.jpg\""), "{text}");
+    assert_eq!(problem(open(folder.path(), &rgb(8))).1, no_image("000003.jpg"));
     fs::remove_dir_all(folder.path().join("img_align_celeba")).unwrap();
-    assert!(message(open(folder.path(), &rgb(8))).contains("it has no img_align_celeba"));
+    let none = problem(open(folder.path(), &rgb(8))).1;
+    assert_eq!(none, FileProblem::Missing("img_align_celeba".to_owned()));
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{bytes, gzip, idx, message, open, plain, small_set, write};
+use crate::common::{assert_refused, bytes, gzip, idx, open, plain, small_set, write};
 use data::{DataError, Dataset, IdxProblem, Preprocess, Split};
 use proptest::prelude::*;
 use tempfile::tempdir;
@@ -47,15 +47,17 @@ fn splits_go_by_name() {
     small_set(folder.path());
     let spec = folder.path().to_str().unwrap();
     let test = || Dataset::open(spec, Split::Test, &small(), &|_| ());
-    let text = message(test());
-    assert!(text.contains("no test split") && text.contains("t10k"), "{text}");
+    assert_refused!(test(), DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("t10k"));
     write(folder.path(), "t10k-images-idx3-ubyte", &idx(&[1, 3, 2], &[9; 6]));
     assert_eq!(test().unwrap().len(), 1);
     let file = format!("{spec}/train-images-idx3-ubyte");
     assert_eq!(Dataset::open(&file, Split::Test, &small(), &|_| ()).unwrap().len(), 1);
     write(folder.path(), "more-train-images.idx3", &idx(&[1, 3, 2], &[9; 6]));
-    let text = message(open(folder.path(), &small()));
-    assert!(text.contains("more-train-images.idx3, train-images-idx3-ubyte"), "{text}");
+    assert_refused!(
+        open(folder.path(), &small()),
+        DataError::Ambiguous { files, .. }
+            if files == "more-train-images.idx3, train-images-idx3-ubyte"
+    );
 }
 
 #[test]
@@ -69,35 +71,51 @@ fn each_defect_has_its_own_error() {
     let cut = broken[..broken.len() / 2].to_vec();
     let crc = broken.len() - 8;
     broken[crc] ^= 1;
-    let cases: &[(&str, Vec<u8>, &str)] = &[
-        ("magic", [&b"PK\x03\x04"[..], &good[4..]].concat(), "starts with [50, 4b, 03, 04]"),
-        ("type", wrong_type, "of type 0x0d; only unsigned bytes"),
-        ("labels", idx(&[4], &[1; 4]), "has 1 dimensions where 3 are wanted"),
-        ("short", good[..good.len() - 1].to_vec(), "truncated: 24 bytes declared, but it holds 23"),
-        ("header", good[..9].to_vec(), "a header of 16 bytes declared, but it ends before"),
-        ("magic cut", good[..2].to_vec(), "a header of 16 bytes declared, but it ends before"),
-        ("long", [&good[..], &[0]].concat(), "continues after the 24 bytes"),
-        ("none", idx(&[0, 3, 2], &[]), "its header declares 0×3×2"),
-        ("flat", idx(&[4, 0, 2], &[]), "its header declares 4×0×2"),
-        ("side", idx(&[1, 1, 20000], &[0; 20000]), "1×20000 pixels; at most 16384"),
+    let truncated = |expected: &str, holds: &str| IdxProblem::Truncated {
+        expected: expected.to_owned(),
+        holds: holds.to_owned(),
+    };
+    let (short, long) = (truncated("24 bytes", "holds 23"), IdxProblem::Trailing(24));
+    let header = || truncated("a header of 16 bytes", "ends before");
+    let labels =
+        IdxProblem::Dimensions { found: 1, wanted: 3, role: "images: count, height, width" };
+    let cases = [
+        ("magic", [&b"PK\x03\x04"[..], &good[4..]].concat(), IdxProblem::Magic(*b"PK\x03\x04")),
+        ("type", wrong_type, IdxProblem::ElementType(0x0D)),
+        ("labels", idx(&[4], &[1; 4]), labels),
+        ("short", good[..good.len() - 1].to_vec(), short),
+        ("header", good[..9].to_vec(), header()),
+        ("magic cut", good[..2].to_vec(), header()),
+        ("long", [&good[..], &[0]].concat(), long.clone()),
+        ("none", idx(&[0, 3, 2], &[]), IdxProblem::Empty("0×3×2".to_owned())),
+        ("flat", idx(&[4, 0, 2], &[]), IdxProblem::Empty("4×0×2".to_owned())),
         (
-            "false length",
-            huge.clone(),
-            "truncated: 1152921504338411520 bytes declared, but it holds 24",
+            "side",
+            idx(&[1, 1, 20000], &[0; 20000]),
+            IdxProblem::TooLarge { height: 1, width: 20000, limit: 16384 },
         ),
-        ("packed false length", gzip(&huge), "bytes declared, but it can hold"),
-        ("packed short", gzip(&good[..20]), "truncated: 24 bytes declared, but it holds 4"),
-        ("packed long", gzip(&[&good[..], &[0; 9]].concat()), "continues after the 24 bytes"),
-        ("packed cut", cut, "gzip data are damaged: they end early"),
-        ("packed crc", broken, "gzip data are damaged: corrupt"),
+        ("false length", huge.clone(), truncated("1152921504338411520 bytes", "holds 24")),
+        ("packed short", gzip(&good[..20]), truncated("24 bytes", "holds 4")),
+        ("packed long", gzip(&[&good[..], &[0; 9]].concat()), long),
     ];
     let folder = tempdir().unwrap();
     let path = folder.path().join("x-idx3-ubyte");
-    for (case, content, wanted) in cases {
+    let found = |content: &[u8]| {
         fs::write(&path, content).unwrap();
-        let text = message(open(&path, &small()));
-        assert!(text.contains(wanted) && text.contains("x-idx3-ubyte"), "{case}: {text}");
-        assert!(text.starts_with("bad idx file"), "{case}: {text}");
+        match open(&path, &small()).unwrap_err() {
+            DataError::Idx { path: named, problem } => {
+                assert!(named == path && !problem.to_string().contains('\n'), "{problem}");
+                problem
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (case, content, wanted) in cases {
+        assert_eq!(found(&content), wanted, "{case}");
+    }
+    assert!(matches!(found(&gzip(&huge)), IdxProblem::Truncated { .. }));
+    for content in [cut, broken] {
+        assert!(matches!(found(&content), IdxProblem::Gzip(_)));
     }
 }
 
@@ -106,8 +124,10 @@ fn labels_must_match_the_images() {
     let folder = tempdir().unwrap();
     small_set(folder.path());
     write(folder.path(), "train-labels-idx1-ubyte", &idx(&[3], &[0; 3]));
-    let text = message(open(folder.path(), &small()));
-    assert!(text.contains("4 images in") && text.contains("but 3 labels in"), "{text}");
+    assert_refused!(
+        open(folder.path(), &small()),
+        DataError::LabelCount { images: 4, labels: 3, .. }
+    );
     write(folder.path(), "train-labels-idx1-ubyte", &idx(&[1, 3, 2], &[0; 6]));
     let error = open(folder.path(), &small()).unwrap_err();
     let wanted = |problem: &IdxProblem| {
@@ -119,12 +139,12 @@ fn labels_must_match_the_images() {
 #[test]
 fn files_that_are_not_datasets() {
     let folder = tempdir().unwrap();
-    write(folder.path(), "notes.txt", b"hello");
+    write(folder.path(), "notes", b"hello");
     plain(folder.path(), "one.png", 2, [1, 2, 3]);
     let path = |name: &str| folder.path().join(name);
     assert!(matches!(
-        open(&path("notes.txt"), &small()),
-        Err(DataError::UnknownContents { path: found }) if found == path("notes.txt")
+        open(&path("notes"), &small()),
+        Err(DataError::UnknownContents { path: found }) if found == path("notes")
     ));
     assert!(matches!(
         open(&path("one.png"), &small()),

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::common::{
-    column_names, copied, fixture, gzip, idx, labels, message, open, open_as, plain, small_set,
-    write,
+    assert_refused, column_names, copied, fixture, gzip, idx, labels, open, open_as, plain,
+    problem, small_set, write,
 };
-use data::{DataError, Dataset, LayoutNote, Preprocess, Split};
+use data::{DataError, Dataset, FileProblem, LayoutNote, Preprocess, Split};
 use tempfile::tempdir;
 
 fn rgb(side: u32) -> Preprocess {
@@ -135,7 +135,7 @@ fn texts_are_not_images_whatever_they_begin_with() {
     ] {
         files.push((name.to_owned(), text.as_bytes().to_vec()));
     }
-    // Without an extension, the content tells an image.
+    // Without an extension, the content decides whether a file is an image.
     files.push(("photo".to_owned(), png(9)));
     for path in all_forms(folder.path(), &files) {
         let set = open(&path, &rgb(2)).unwrap();
@@ -238,7 +238,7 @@ fn words_of_names_are_splits_of_idx_files() {
     file("contest-images-idx3-ubyte", 3);
     let of = |split| open_as("idx:", folder.path(), split, &Preprocess::new([2, 2], 1));
     assert_eq!(of(Split::Train).unwrap().len(), 3);
-    assert!(message(of(Split::Test)).contains("has no test split"));
+    assert_refused!(of(Split::Test), DataError::NoSplit { split: "test", .. });
     file("t10k-images-idx3-ubyte", 2);
     assert_eq!((of(Split::Train).unwrap().len(), of(Split::Test).unwrap().len()), (3, 2));
     // A file that is named belongs to the training split too, unless a word of its name says test.
@@ -258,7 +258,7 @@ fn shards_are_splits_by_whole_words() {
     }
     let of = |split| open_as("", folder.path(), split, &rgb(2));
     assert_eq!(of(Split::Train).unwrap().len(), 6);
-    assert!(message(of(Split::Test)).contains("has no test split"));
+    assert_refused!(of(Split::Test), DataError::NoSplit { split: "test", .. });
     write(folder.path(), "photos_val-003.tar", &tar(&images(&["0.png"])));
     let train = of(Split::Train).unwrap();
     let description = &train.report().unwrap().description;
@@ -327,6 +327,6 @@ fn celeba_as_kaggle_has_it() {
         .open(place.path().join("outer/celeba/list_attr_celeba.csv"))
         .unwrap();
     file.write_all(b"000009.jpg,1,1,1\n").unwrap();
-    let text = message(open(&place.path().join("outer"), &rgb(8)));
-    assert!(text.contains("there is no image for its row \"000009.jpg\""), "{text}");
+    let missing = FileProblem::NoImage { name: "000009.jpg".to_owned(), more: 0 };
+    assert_eq!(problem(open(&place.path().join("outer"), &rgb(8))).1, missing);
 }

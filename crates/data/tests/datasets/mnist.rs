@@ -13,7 +13,7 @@ const FOLDER: &str = "DCGAN_MNIST";
 fn the_digits_are_all_there() {
     let folder = std::env::var(FOLDER)
         .unwrap_or_else(|_| panic!("set {FOLDER} to the folder of MNIST's idx files"));
-    assert!(Path::new(&folder).is_dir(), "{FOLDER}={folder} is no folder");
+    assert!(Path::new(&folder).is_dir(), "{FOLDER}={folder} is not a folder");
     let counts = |split| {
         let set = Dataset::open(&folder, split, &Preprocess::new([28, 28], 1), &|_| ()).unwrap();
         assert!(set.skipped().is_empty());

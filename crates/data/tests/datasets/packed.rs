@@ -5,8 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::{bytes, fixture, labels, message, open, open_as, plain, write};
-use data::{Cursor, DataError, DataSpec, Fit, Loader, PrepareSummary, Preprocess, Split, prepare};
+use crate::common::{assert_refused, bytes, fixture, labels, open, open_as, plain, problem, write};
+use data::{
+    Cursor, DataError, DataSpec, FileProblem, Fit, Loader, PrepareSummary, Preprocess, Split,
+    prepare,
+};
 use tempfile::tempdir;
 
 fn small() -> Preprocess {
@@ -76,7 +79,10 @@ fn packed_file_equals_its_source() {
     let resized = open(&out, &Preprocess::new([6, 4], 1)).unwrap();
     assert_eq!((resized.shape(), bytes(&resized, 0).len()), ([6, 4, 1], 24));
     assert_ne!(resized.fingerprint(), set.fingerprint());
-    assert!(message(open_as("", &out, Split::Test, &small())).contains("holds one split"));
+    assert_refused!(
+        open_as("", &out, Split::Test, &small()),
+        DataError::NoSplit { split: "test", .. }
+    );
 }
 
 #[test]
@@ -188,6 +194,19 @@ fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn too_many_bad_images_leave_nothing_behind() {
+    let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
+    images(folder.path());
+    fs::remove_file(folder.path().join("attributes.csv")).unwrap();
+    for k in 0..5 {
+        fs::write(folder.path().join(format!("a/bad{k}.png")), "no image").unwrap();
+    }
+    let out = place.path().join("set.dcgan");
+    assert!(matches!(packed(folder.path(), &out), Err(DataError::TooManyBad { .. })));
+    assert_eq!(place.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
 fn invalid_outputs_are_errors() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
     images(folder.path());
@@ -211,23 +230,24 @@ fn invalid_outputs_are_errors() {
             &|_| (),
         )
     };
-    assert!(message(other()).contains(
-        "set.dcgan.part\": it was begun from other images or for another shape: delete it"
-    ));
+    let (path, problem_of_part) = problem(other());
+    assert!(
+        path == part && matches!(problem_of_part, FileProblem::Unfinished),
+        "{problem_of_part}"
+    );
     plain(folder.path(), "b/99.png", 4, [1; 3]);
     fs::remove_file(folder.path().join("attributes.csv")).unwrap();
-    assert!(message(packed(folder.path(), &out)).contains("begun from other images"));
+    assert_eq!(problem(packed(folder.path(), &out)).1, FileProblem::Unfinished);
     assert!(fs::read(&part).unwrap() == whole, "it is still there");
     fs::remove_file(&part).unwrap();
     let held = fs::File::create(&part).unwrap();
     held.lock().unwrap();
-    assert!(message(packed(folder.path(), &out)).contains("another process is writing it"));
+    assert_eq!(problem(packed(folder.path(), &out)).1, FileProblem::Locked);
     drop(held);
-    assert!(
-        message(packed(folder.path(), &place.path().join("no/where"))).contains("cannot write")
-    );
+    let nowhere = packed(folder.path(), &place.path().join("no/where"));
+    assert_refused!(nowhere, DataError::Write { .. });
     (0..5).for_each(|k| write(folder.path(), &format!("b/x{k}.png"), b"garbage"));
-    assert!(message(packed(folder.path(), &out)).contains("6 of 27 images in"));
+    assert_refused!(packed(folder.path(), &out), DataError::TooManyBad { bad: 6, total: 27, .. });
     assert!(!out.exists());
 }
 
@@ -238,31 +258,36 @@ fn damaged_packed_files() {
     let out = place.path().join("set.dcgan");
     packed(folder.path(), &out).unwrap();
     let whole = fs::read(&out).unwrap();
-    let refused = |content: &[u8], wanted: &str| {
+    let refused = |content: &[u8]| {
         fs::write(&out, content).unwrap();
-        let text = message(open_as("packed:", &out, Split::Train, &small()));
-        assert!(text.contains(wanted) && text.contains("set.dcgan"), "{text}");
+        let (path, problem) = problem(open_as("packed:", &out, Split::Train, &small()));
+        assert_eq!(path, out);
+        problem
     };
     let changed = |at: usize, byte: u8| {
         let mut bytes = whole.clone();
         bytes[at] = byte;
         bytes
     };
-    refused(&whole[..50], "truncated: 50 bytes are too few");
-    refused(&whole[..whole.len() - 1], "truncated or unfinished: its end is missing");
-    refused(&changed(0, 0), "it does not start like one");
-    refused(&changed(7, b'2'), "it is of version '2'; this program reads version 1");
-    refused(&changed(20, !whole[20]), "its first bytes are damaged");
-    refused(&changed(whole.len() - 40, !whole[whole.len() - 40]), "its footer is damaged");
-    refused(&changed(whole.len() - 13, 0x7F), "a footer of");
+    // The last: a footer that is longer than the file.
+    for content in [&whole[..50], &whole[..whole.len() - 1], &changed(whole.len() - 13, 0x7F)] {
+        let problem = refused(content);
+        assert!(matches!(problem, FileProblem::Truncated(_)), "{problem}");
+    }
+    // Another format, and another version.
+    for content in [changed(0, 0), changed(7, b'2')] {
+        let problem = refused(&content);
+        assert!(matches!(problem, FileProblem::Unsupported(_)), "{problem}");
+    }
+    for at in [20, whole.len() - 40] {
+        let problem = refused(&changed(at, !whole[at]));
+        assert!(matches!(problem, FileProblem::Damaged(_)), "{problem}");
+    }
     // One record in twenty: found when it is read, and replaced by the next one in a batch.
     fs::write(&out, changed(64 + 5, !whole[64 + 5])).unwrap();
     let set = Arc::new(open(&out, &small()).unwrap());
-    let text = message(set.write(0, &mut [0.0; 18]));
-    assert!(
-        text.contains("a/00.png") && text.contains("the checksum of its record is wrong"),
-        "{text}"
-    );
+    let damaged = set.write(0, &mut [0.0; 18]);
+    assert_refused!(damaged, DataError::Decode { path, .. } if path.ends_with("a/00.png"));
     let batch = Loader::new(Arc::clone(&set), 20, Cursor::new(0), 1).unwrap().next().unwrap();
     assert_eq!(
         (batch.indices.iter().filter(|&&index| index == 1).count(), set.failed()),

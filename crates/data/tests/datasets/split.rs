@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{message, open, plain, write};
-use data::{DataError, Dataset, Preprocess, Split, SplitCounts, SplitOptions, SplitProblem, split};
+use crate::common::{assert_refused, open, plain, write};
+use data::{
+    DataError, Dataset, FileProblem, Preprocess, Split, SplitCounts, SplitOptions, SplitProblem,
+    split,
+};
 
 fn options(test: f64) -> SplitOptions {
     SplitOptions { test, seed: 0, group_by: None }
@@ -107,6 +110,46 @@ fn groups_stay_together_and_the_table_goes_along() {
 }
 
 #[test]
+fn classes_and_attributes_of_other_files_go_along() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("numbers");
+    let mut table = "file_name,label,hue,size\n".to_owned();
+    for k in 0..20 {
+        plain(&folder, &format!("part/{k:02}.png"), 4, [k, 2 * k, 0]);
+        let [class, hue] = [["odd", "red"], ["even", "green"]][usize::from(k % 2 == 0)];
+        table += &format!("part/{k:02}.png,{class},{hue},{k}\n");
+    }
+    write(&folder, "metadata.csv", table.as_bytes());
+    let preprocess = Preprocess::new([4, 4], 3);
+    let open = |path: &Path, split| {
+        Dataset::open(path.to_str().unwrap(), split, &preprocess, &|_| ()).unwrap()
+    };
+    let whole = open(&folder, Split::Train);
+    let described = |set: &Dataset| {
+        let one = |k: usize| {
+            let name = set.image_name(k);
+            let name = Path::new(&name).file_name().unwrap().to_str().unwrap().to_owned();
+            let class = set.class_names()[set.label(k).unwrap() as usize].clone();
+            (name, class, set.attributes(k))
+        };
+        (0..set.len()).map(one).collect::<Vec<_>>()
+    };
+    let selected = place.path().join("selected");
+    data::select(&whole, &[0, 3, 6, 7], &selected).unwrap();
+    let all = described(&whole);
+    let four = [0, 3, 6, 7].map(|k| all[k].clone());
+    let found = open(&selected, Split::Train);
+    assert_eq!(described(&found), four);
+    assert_eq!(found.attribute_columns(), whole.attribute_columns());
+    let out = place.path().join("split");
+    run(&folder, &out, &options(0.2)).unwrap();
+    let mut both = described(&open(&out, Split::Train));
+    both.extend(described(&open(&out, Split::Test)));
+    both.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(both, all);
+}
+
+#[test]
 fn invalid_splits_are_errors() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");
@@ -126,7 +169,8 @@ fn invalid_splits_are_errors() {
     assert!(matches!(
         run(pets.path(), &out, &by("owner")),
         Err(DataError::Malformed { path, problem, .. })
-            if path.ends_with("attributes.csv") && problem.contains("no row for \"dogs/new.png\"")
+            if path.ends_with("attributes.csv")
+                && problem == FileProblem::NoRow { name: "dogs/new.png".to_owned(), more: 0 }
     ));
     fs::remove_file(pets.path().join("attributes.csv")).unwrap();
     assert!(matches!(
@@ -182,12 +226,13 @@ fn non_utf8_names_are_refused() {
         return; // not on this file system
     }
     let out = place.path().join("split");
-    assert!(
-        message(run(pets.path(), &out, &options(0.5)))
-            .contains("the name of \"cats/caf\u{fffd}.png\"")
+    let is_odd = |name: &str| name == "cats/caf\u{fffd}.png";
+    assert_refused!(
+        run(pets.path(), &out, &options(0.5)),
+        DataError::Split(SplitProblem::NotUtf8 { name, .. }) if is_odd(name)
     );
     let set = open(pets.path(), &Preprocess::new([4, 4], 3)).unwrap();
     let all: Vec<usize> = (0..set.len()).collect();
-    assert!(message(data::select(&set, &all, &out)).contains("is not UTF-8: rename it"));
+    assert_refused!(data::select(&set, &all, &out), DataError::Split(SplitProblem::NotUtf8 { .. }));
     assert!(!out.exists(), "nothing was begun");
 }

@@ -56,7 +56,7 @@ impl TargetHead {
 pub struct Targets {
     /// One-hot classes by softmax, or attributes by a sigmoid each.
     pub kind: ClassTargets,
-    /// The heads.
+    /// The output heads, one for each prediction.
     #[serde(alias = "questions")]
     pub heads: Vec<TargetHead>,
 }

@@ -1,4 +1,14 @@
 //! Filters at the pixels: those of a discriminator's first layer and of a generator's last.
+//!
+//! ```
+//! use eval::interpret::filters::Filters;
+//! use nn::recipe::NetworkRole;
+//!
+//! let checkpoint = runs::builtin_models::MODELS[0].checkpoint().unwrap();
+//! let filters = Filters::of(&checkpoint, NetworkRole::Generator, &tensor::Device::Cpu).unwrap();
+//! assert_eq!(filters.weights.shape()[3], 1, "gray images");
+//! assert_eq!(filters.norms.len(), filters.weights.shape()[0]);
+//! ```
 
 use super::{max_abs, signed_image};
 use crate::EvalError;

@@ -18,8 +18,8 @@ use tensor::Tensor;
 use tensor::rng::Philox;
 
 /// Philox streams of negative positions, and of the control maps.
-const POSITIONS: u64 = 0x666f_7267;
-const CONTROLS: u64 = 0x666f_7268;
+const POSITION_STREAM: u64 = 0x666f_7267;
+const CONTROL_STREAM: u64 = 0x666f_7268;
 
 /// How negative examples, positions without the object, are sampled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,11 +77,11 @@ pub struct AblationEffect {
 /// Fractions of images in which the scorer detects the object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DetectionRates {
-    /// With all maps.
+    /// The rate with all feature maps.
     pub before: f64,
-    /// Without the dropped maps.
+    /// The rate without the dropped maps.
     pub after: f64,
-    /// Without as many random maps, for each control.
+    /// The rate without as many random maps, for each control.
     pub controls: Vec<f64>,
 }
 
@@ -119,7 +119,7 @@ pub fn forget(
     };
     let after = generate(&dropped, "generating without the maps")?;
     let (effect, rate_after) = (AblationEffect::of(&before, &after, regions), rate(&after)?);
-    let mut rng = Philox::new(options.seed, CONTROLS);
+    let mut rng = Philox::new(options.seed, CONTROL_STREAM);
     let (mut first, mut effects, mut rates) = (None, Vec::new(), Vec::new());
     for i in 0..options.controls {
         let task = format!("generating without random maps, {} of {}", i + 1, options.controls);
@@ -181,7 +181,7 @@ fn examples(
         };
         images.iter().flat_map(of).collect()
     };
-    let mut rng = Philox::new(options.seed, POSITIONS);
+    let mut rng = Philox::new(options.seed, POSITION_STREAM);
     let (positive, outside) = (positions(true), positions(false));
     if positive.is_empty() {
         return Err(EvalError::NoPositionInBoxes { layer: g.layer().to_string() });
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn random_indices_are_ascending() {
-        let mut rng = Philox::new(3, CONTROLS);
+        let mut rng = Philox::new(3, CONTROL_STREAM);
         for _ in 0..100 {
             let chosen = random_indices(4, 10, &mut rng);
             assert!(chosen.len() == 4 && chosen.windows(2).all(|pair| pair[0] < pair[1]));

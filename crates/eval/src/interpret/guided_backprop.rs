@@ -61,7 +61,7 @@ pub struct Response {
 /// A feature and its strongest responses.
 #[derive(Clone, Debug)]
 pub struct Feature {
-    /// Its index among the maps.
+    /// The feature's index among the maps.
     pub index: usize,
     /// The strongest responses, strongest first; equal ones in the order of the images.
     pub top: Vec<Response>,

@@ -87,7 +87,7 @@ impl InspectedDiscriminator {
         &self.layer
     }
 
-    /// The dataset.
+    /// The dataset of D's input images.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
     }

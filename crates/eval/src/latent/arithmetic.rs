@@ -5,7 +5,7 @@ use super::sample_spec::{Cell, LatentSource, SampleSpec};
 use super::weighted_sum::{Terms, mean, sum};
 
 /// Images of a result: itself and 8 neighbors.
-const RESULTS: usize = 9;
+const RESULT_IMAGES: usize = 9;
 
 /// The exemplars of three concepts A, B and C, as indices of latents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Equation(pub [Vec<usize>; 3]);
 /// Uniform noise U(−amplitude, amplitude) that is added to the result for its 8 neighbors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResultNoise {
-    /// The seed.
+    /// The random seed of the noise.
     pub seed: u64,
     /// The amplitude: 0.25 in the paper.
     pub amplitude: f32,
@@ -56,7 +56,7 @@ impl Equation {
         let result = self.result();
         // The center is the fifth of nine; rows of noise follow in order around it.
         let near = |i: usize| [&result[..], &[(first + i, 1.0)]].concat();
-        sums.extend((0..RESULTS).map(|i| match i {
+        sums.extend((0..RESULT_IMAGES).map(|i| match i {
             0..4 => near(i),
             4 => result.clone(),
             _ => near(i - 1),
@@ -76,7 +76,7 @@ impl Equation {
         // The mean of images, as against the image of the mean.
         cells.push(Cell::Sum(total(0, 1.0).chain(total(1, -1.0)).chain(total(2, 1.0)).collect()));
         let mut latents = base.latents;
-        latents.push(noise.source(RESULTS - 1));
+        latents.push(noise.source(RESULT_IMAGES - 1));
         let [count, columns] = Self::figure_size(per);
         debug_assert_eq!(count, cells.len());
         let grid = runs::GridOptions { columns, ..base.grid };
@@ -90,14 +90,14 @@ impl Equation {
         let first = base.len();
         let sums = equations.iter().enumerate().flat_map(|(at, equation)| {
             let result = equation.result();
-            (0..RESULTS).map(move |i| match i {
+            (0..RESULT_IMAGES).map(move |i| match i {
                 0 => result.clone(),
-                _ => [&result[..], &[(first + (RESULTS - 1) * at + i - 1, 1.0)]].concat(),
+                _ => [&result[..], &[(first + (RESULT_IMAGES - 1) * at + i - 1, 1.0)]].concat(),
             })
         });
         let combinations = sums.map(Into::into).collect();
         let mut latents = base.latents;
-        latents.push(noise.source((RESULTS - 1) * equations.len()));
+        latents.push(noise.source((RESULT_IMAGES - 1) * equations.len()));
         SampleSpec { latents, combinations, cells: Vec::new(), ..base }
     }
 }

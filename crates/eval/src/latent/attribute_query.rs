@@ -170,7 +170,7 @@ mod tests {
         );
         let query = AttributeQuery(vec![(0, true), (1, false)]);
         assert_eq!(query.ranked(&scores), [0, 1, 3]);
-        assert_eq!(AttributeQuery(vec![(2, true)]).ranked(&scores), [0usize; 0], "0 is no match");
+        assert_eq!(AttributeQuery(vec![(2, true)]).ranked(&scores), [0usize; 0], "0 matches none");
         assert_eq!(query.strength(&[1.0]), f32::NEG_INFINITY);
     }
 

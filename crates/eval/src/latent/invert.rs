@@ -22,7 +22,7 @@ pub struct InvertOptions {
 pub struct Inversion {
     /// `[1, latent]`.
     pub latent: Tensor,
-    /// Its condition, `[1, K]`.
+    /// The latent's condition, `[1, K]`.
     pub condition: Option<Tensor>,
     /// The reconstruction, `[H, W, C]` in [−1, 1].
     pub image: Vec<f32>,

@@ -53,7 +53,7 @@ pub struct Provenance {
     pub batch: Option<usize>,
     /// The device's numerics: another one may round differently.
     pub computed_with: String,
-    /// The images.
+    /// How the images were sampled.
     #[serde(alias = "drawing")]
     pub samples: SampleSpec,
 }

@@ -20,7 +20,7 @@ pub enum Corruption {
     Mask(Vec<bool>),
     /// The image is downsampled: each pixel is the mean of `factor` × `factor` pixels.
     Downsampled {
-        /// The factor.
+        /// The factor of the downsampling.
         factor: usize,
     },
     /// Noise is added to all pixels.
@@ -41,7 +41,7 @@ pub struct RestoreOptions {
 pub struct Restoration {
     /// `[1, latent]`.
     pub latent: Tensor,
-    /// Its condition, `[1, K]`.
+    /// The latent's condition, `[1, K]`.
     pub condition: Option<Tensor>,
     /// The generator's image, `[H, W, C]`.
     pub generated: Vec<f32>,
@@ -260,7 +260,7 @@ mod tests {
         let mask: Vec<bool> = (0..16).map(|p| p == 3).collect();
         let masked = Corruption::Mask(mask.clone());
         assert_eq!(masked.apply(&whole, [4, 4, 1]).unwrap()[3], 0.0);
-        // Pixels generated in the hole are no error.
+        // Pixels generated in the hole do not count as errors.
         let mut other = whole.clone();
         other[3] = -1.0;
         assert_eq!(known_error(&masked, &other, &whole, [4, 4, 1]).unwrap(), 0.0);

@@ -15,8 +15,6 @@ use train::{Sampler, TrainError, generator_condition};
 
 /// Philox stream of the noise around a result of arithmetic.
 const NOISE: u64 = 0x6e6f_6973;
-/// The most latents, and images, of one specification.
-const MAX_COUNT: usize = 1_000_000;
 
 /// Consecutive latents of a seed: the index of the first, and their number.
 pub type Span = [usize; 2];
@@ -27,17 +25,17 @@ pub type Span = [usize; 2];
 pub enum LatentSource {
     /// Rows of the latents that a seed gives.
     Seed {
-        /// The seed.
+        /// The random seed of the latents.
         seed: u64,
         /// The truncation ψ, if they are truncated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         truncation: Option<f64>,
-        /// The rows.
+        /// The rows of latents.
         rows: Vec<Span>,
     },
     /// Independent values of U(−amplitude, amplitude).
     Noise {
-        /// The seed.
+        /// The random seed.
         seed: u64,
         /// The amplitude.
         amplitude: f32,
@@ -152,7 +150,8 @@ impl LatentSource {
                     .map(|[first, count]| first.saturating_add(*count))
                     .max()
                     .unwrap_or(0);
-                if end > MAX_COUNT || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0))
+                if end > SampleSpec::MAX_IMAGES
+                    || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0))
                 {
                     return Err(invalid(format!("rows up to {end}, truncation {truncation:?}")));
                 }
@@ -192,6 +191,9 @@ impl LatentSource {
 }
 
 impl SampleSpec {
+    /// The most images of one specification, and latents.
+    pub const MAX_IMAGES: usize = 1_000_000;
+
     /// One image per latent, in a grid, one after the other.
     pub fn plain(
         latents: Vec<LatentSource>,
@@ -223,7 +225,7 @@ impl SampleSpec {
     /// was read from a file may be anything.
     pub fn inputs(&self, recipe: &Recipe) -> Result<(Tensor, Option<Tensor>), EvalError> {
         let (count, images) = (self.len(), self.combinations.len());
-        if count == 0 || [count, images, self.cells.len()].iter().any(|&n| n > MAX_COUNT) {
+        if count == 0 || [count, images, self.cells.len()].iter().any(|&n| n > Self::MAX_IMAGES) {
             return Err(invalid(format!("{count} latents, {images} images")));
         }
         let rows =

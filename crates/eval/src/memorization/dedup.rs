@@ -14,11 +14,11 @@ use tensor::rng::Philox;
 /// Shape of the images that the paper hashes.
 const SHAPE: [usize; 3] = [32, 32, 3];
 /// Philox stream of random pairs, which are presumably not duplicates.
-const PAIRS: u64 = 0x7061_6972;
+const PAIR_STREAM: u64 = 0x7061_6972;
 /// The number of random pairs.
 const RANDOM_PAIRS: usize = 2000;
 /// The quantile of random pairs' distances beyond which a duplicate is borderline.
-const NEAR: f64 = 0.01;
+const BORDERLINE_QUANTILE: f64 = 0.01;
 
 /// Options of near-duplicate detection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -110,14 +110,14 @@ pub fn dedup(
         informative_bits: (any & !all).count_ones(),
         loss: autoencoder.loss,
         median: quantile(0.5),
-        near: quantile(NEAR),
+        near: quantile(BORDERLINE_QUANTILE),
     })
 }
 
 /// Distances of random pairs, ascending.
 fn random_pair_distances(dataset: &Dataset, seed: u64) -> Result<Vec<f64>, EvalError> {
     let len = dataset.len() as u32;
-    let mut rng = Philox::new(seed, PAIRS);
+    let mut rng = Philox::new(seed, PAIR_STREAM);
     let mut distances = Vec::new();
     if len > 1 {
         for _ in 0..RANDOM_PAIRS {

@@ -73,7 +73,7 @@ fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
             warnings.push(MetricWarning::RankDeficient { set, images, width });
         }
     }
-    let pair = Pair::new(real, fake)?;
+    let pair = FeaturePair::new(real, fake)?;
     let squared = pair.distance(progress)?;
     let replicates =
         if pair.rank() > WIDE { options.bootstrap.min(WIDE_REPLICATES) } else { options.bootstrap };
@@ -88,7 +88,7 @@ fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
 /// Returns an error if the features have different widths, a set has fewer than 2 rows, a value is
 /// NaN or infinite, or both sets and the features are larger than [`MAX_DIMENSION`].
 pub fn distance(real: &Features, fake: &Features) -> Result<f64, EvalError> {
-    Pair::new(real, fake)?.distance(Progress::SILENT)
+    FeaturePair::new(real, fake)?.distance(Progress::SILENT)
 }
 
 /// The 95 % bootstrap interval of the Fréchet distance `value`; `None` for fewer than 2 groups or
@@ -105,11 +105,11 @@ pub fn bootstrap_interval(
     seed: u64,
     progress: Progress<'_>,
 ) -> Result<Option<[f64; 2]>, EvalError> {
-    Pair::new(real, fake)?.bootstrap_interval(value, replicates, seed, progress)
+    FeaturePair::new(real, fake)?.bootstrap_interval(value, replicates, seed, progress)
 }
 
 /// Two feature sets, and the coordinates in which their covariances are compared.
-struct Pair<'a> {
+struct FeaturePair<'a> {
     /// The smaller set, whose covariance is factored.
     first: &'a Features,
     second: &'a Features,
@@ -122,7 +122,7 @@ struct Pair<'a> {
     axes: Option<DMatrix<f64>>,
 }
 
-impl<'a> Pair<'a> {
+impl<'a> FeaturePair<'a> {
     fn new(real: &'a Features, fake: &'a Features) -> Result<Self, EvalError> {
         require_comparable(real, fake, 2, "the Fréchet distance")?;
         let (first, second) = if fake.len() < real.len() { (fake, real) } else { (real, fake) };

@@ -32,7 +32,7 @@ pub const METRIC: Metric = Metric {
 };
 
 /// Philox stream of the subsets.
-const SUBSETS: u64 = 50;
+const SUBSET_STREAM: u64 = 50;
 
 fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
     let (options, [real, fake]) = (inputs.options, inputs.features());
@@ -73,7 +73,7 @@ pub fn distances(
     if subsets.count == 0 || size < 2 {
         return Err(EvalError::EmptySubsets { count: subsets.count, size });
     }
-    let mut rng = Philox::new(seed, SUBSETS);
+    let mut rng = Philox::new(seed, SUBSET_STREAM);
     let mut found = Vec::with_capacity(subsets.count);
     for subset in 0..subsets.count {
         progress.report("comparing subsets", subset, subsets.count)?;

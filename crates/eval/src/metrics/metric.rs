@@ -14,15 +14,15 @@ use tensor::Device;
 ///
 /// [`METRICS`](super::METRICS) lists all of them; reports and the command line read that list.
 pub struct Metric {
-    /// Its short name, such as `fid`.
+    /// The metric's short name, such as `fid`.
     pub name: &'static str,
     /// One sentence for help texts.
     pub help: &'static str,
     /// The [key](MetricValue::key) of its value, or of the first of several.
     pub key: &'static str,
-    /// Its requirements in addition to the features of both sets.
+    /// The metric's requirements in addition to the features of both sets.
     pub needs: Needs,
-    /// Whether it is computed when no metrics are named.
+    /// Whether the metric is computed when no metrics are named.
     pub default: bool,
     /// Computes its values.
     pub compute: fn(&MetricInputs<'_>) -> Result<MetricReport, EvalError>,
@@ -43,7 +43,7 @@ impl fmt::Debug for Metric {
 /// Requirements of a metric in addition to the features of both sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing.
+    /// No further requirement.
     Features,
     /// Class probabilities of both sets, from a feature network that was trained on classes.
     ClassProbabilities,
@@ -54,7 +54,7 @@ pub enum Needs {
 /// Which metrics are computed, and their parameters.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The metrics.
+    /// The metrics to compute.
     pub metrics: Vec<&'static Metric>,
     /// k of the k nearest neighbors in precision, recall, density and coverage.
     pub neighbors: usize,
@@ -92,9 +92,9 @@ pub struct FeatureSet {
 
 /// Inputs of a metric, with intermediate results that several metrics share.
 pub struct MetricInputs<'a> {
-    /// The real set.
+    /// The features of the real images.
     pub real: &'a FeatureSet,
-    /// The generated set.
+    /// The features of the generated images.
     pub fake: &'a FeatureSet,
     /// The training set, which metrics with [`Needs::TrainSet`] use.
     pub train: Option<&'a TrainNeighborIndex<'a>>,
@@ -169,9 +169,9 @@ impl MetricValue {
 /// Which direction of a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Lower values.
+    /// Lower values are better.
     Lower,
-    /// Higher values.
+    /// Higher values are better.
     Higher,
     /// Values near the expected one.
     Expected,

@@ -6,15 +6,15 @@ use super::svm::{self, LinearSvms, SvmRows};
 /// apart.
 pub const C_GRID: [f64; 5] = [1e-4, 3.162_277_66e-4, 1e-3, 3.162_277_66e-3, 1e-2];
 /// Bounds of the widened search.
-const LIMITS: [f64; 2] = [1e-9, 1e4];
+const COST_LIMITS: [f64; 2] = [1e-9, 1e4];
 /// Values of C added at a time if the edge of the grid is best.
 const WIDEN: usize = 2;
 
 /// The SVMs that do best on validation rows.
 pub struct SelectedSvm {
-    /// The SVMs.
+    /// The trained SVMs, one for each class.
     pub svms: LinearSvms,
-    /// Their C.
+    /// The inverse regularization strength C of the SVMs.
     pub cost: f64,
     /// The number of correctly classified validation rows.
     pub correct: usize,
@@ -52,10 +52,10 @@ pub fn select_cost(
         let Some(found) = best.take() else { panic!("select_cost: no costs") };
         let step = 10f64.sqrt();
         new = match (tried.first(), tried.last()) {
-            (Some(&low), _) if found.cost <= low && low > LIMITS[0] => {
+            (Some(&low), _) if found.cost <= low && low > COST_LIMITS[0] => {
                 (1..=WIDEN).rev().map(|i| low / step.powi(i as i32)).collect()
             }
-            (_, Some(&high)) if found.cost >= high && high < LIMITS[1] => {
+            (_, Some(&high)) if found.cost >= high && high < COST_LIMITS[1] => {
                 (1..=WIDEN).map(|i| high * step.powi(i as i32)).collect()
             }
             _ => return found,

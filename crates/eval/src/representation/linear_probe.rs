@@ -113,7 +113,7 @@ impl LinearProbeConfig {
         for _ in 0..self.draws {
             let mut draw = Vec::with_capacity(labels);
             for own in &mut by_class {
-                // Each draw shuffles on from the order of the last, which is as uniform.
+                // Each draw shuffles the order of the last one, which is as uniform.
                 rng.partial_shuffle(own, each);
                 draw.extend_from_slice(&own[..each]);
             }

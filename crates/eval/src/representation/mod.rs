@@ -31,7 +31,7 @@ pub use discriminator_features::{BnStatistics, DiscriminatorFeatures, FeatureLay
 pub use extract::extract;
 pub use kmeans::{KMeans, KMeansOptions};
 pub use linear_probe::{LinearProbeConfig, ProbeResult, SplitIndices};
-pub use scatter_plot::{ClassLabels, MAX_POINTS, scatter};
+pub use scatter_plot::{MAX_POINTS, PlotClasses, scatter};
 pub use supervised::{SupervisedResult, TrialSettings, supervised};
 
 use crate::EvalError;

@@ -26,7 +26,7 @@ const ROUNDS: usize = 60;
 
 /// The classes of rows.
 #[derive(Clone, Copy)]
-pub struct ClassLabels<'a> {
+pub struct PlotClasses<'a> {
     /// The class of each row.
     pub of: &'a [usize],
     /// The classes' names.
@@ -43,13 +43,13 @@ pub struct ClassLabels<'a> {
 pub fn scatter(
     rows: &[f32],
     width: usize,
-    classes: Option<ClassLabels<'_>>,
+    classes: Option<PlotClasses<'_>>,
 ) -> Result<DynamicImage, EvalError> {
     let count = rows.len() / width.max(1);
     if count == 0 || count > MAX_POINTS || rows.len() != count * width {
         return Err(EvalError::ScatterRows { values: rows.len(), width, most: MAX_POINTS });
     }
-    let wrong = |classes: &ClassLabels<'_>| {
+    let wrong = |classes: &PlotClasses<'_>| {
         classes.of.len() != count || classes.of.iter().any(|&class| class >= classes.names.len())
     };
     if classes.as_ref().is_some_and(wrong) {
@@ -117,7 +117,7 @@ fn gram(rows: &[f32], width: usize, count: usize) -> DMatrix<f64> {
 fn draw(
     sheet: &Area<'_>,
     plane: &Plane,
-    classes: Option<ClassLabels<'_>>,
+    classes: Option<PlotClasses<'_>>,
 ) -> Result<(), DrawError> {
     let range = |of: fn(&(f64, f64)) -> f64| {
         let most = plane.points.iter().map(|point| of(point).abs()).fold(0.0, f64::max);
@@ -221,7 +221,7 @@ mod tests {
         let of: Vec<usize> = (0..40).map(|i| i % 2).collect();
         let names = ["even".to_owned(), "odd".to_owned()];
         let image =
-            scatter(&rows, 3, Some(ClassLabels { of: &of, names: &names })).unwrap().to_rgb8();
+            scatter(&rows, 3, Some(PlotClasses { of: &of, names: &names })).unwrap().to_rgb8();
         assert_eq!(image.dimensions(), SIZE);
         // Of the saturated pixels inside the axes, red ones are on one side, blue-green ones on the
         // other.
@@ -250,7 +250,7 @@ mod tests {
                 "{error}"
             );
         }
-        assert!(scatter(&rows, 3, Some(ClassLabels { of: &of[1..], names: &names })).is_err());
-        assert!(scatter(&rows, 3, Some(ClassLabels { of: &of, names: &names[..1] })).is_err());
+        assert!(scatter(&rows, 3, Some(PlotClasses { of: &of[1..], names: &names })).is_err());
+        assert!(scatter(&rows, 3, Some(PlotClasses { of: &of, names: &names[..1] })).is_err());
     }
 }

@@ -40,12 +40,12 @@ pub struct TrialSettings {
 /// The best trial by validation accuracy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SupervisedResult {
-    /// Its hyperparameters.
+    /// The hyperparameters of the trial.
     #[serde(flatten)]
     pub trial: TrialSettings,
-    /// Its accuracy on the held-out images, by which it was chosen.
+    /// The accuracy on the held-out images, by which the trial was chosen.
     pub validation: f64,
-    /// Its accuracy on the test set.
+    /// The accuracy on the test set.
     pub accuracy: f64,
     /// The best validation accuracy of each trial.
     pub trials: Vec<f64>,

@@ -23,7 +23,7 @@ use tensor::rng::Philox;
 
 /// The first of the Philox streams, one for each class, of the order in which coordinates are
 /// visited.
-const ORDER: u64 = 0x7376_6d00;
+const ORDER_STREAM: u64 = 0x7376_6d00;
 /// Accumulators of a dot product.
 const LANES: usize = 8;
 
@@ -128,7 +128,7 @@ pub fn train(
                 .iter()
                 .map(|&label| if label as usize == class { 1.0 } else { -1.0 })
                 .collect();
-            let mut rng = Philox::new(options.seed, ORDER + class as u64);
+            let mut rng = Philox::new(options.seed, ORDER_STREAM + class as u64);
             let mut alpha = vec![0.0; rows.len()];
             costs
                 .iter()

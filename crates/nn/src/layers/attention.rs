@@ -16,7 +16,7 @@ use tensor::{Activation, Tensor};
 /// and no other follows. γ starts at 0, so that the layer starts as the identity. In a state dict:
 /// `f.weight`, `g.weight`, `h.weight`, `gamma` `[1]`.
 pub struct SelfAttention {
-    /// f, g and h.
+    /// The 1×1 convolutions f, g and h.
     convs: Box<[Conv2d; 3]>,
     gamma: Param,
 }
@@ -54,6 +54,7 @@ impl Module for SelfAttention {
             let y = conv.forward(x, ctx, Activation::None);
             y.reshape([s[0], s[1] * s[2], y.shape()[3]])
         });
+        // Row j of the product has ⟨f(x_i), g(x_j)⟩ for all i, so the last axis sums to one.
         let attention = g.matmul(&f, false, true).softmax(2);
         let gamma = self.gamma.leaf(ctx.mode.track);
         activation.apply(&attention.matmul(&h, false, false).reshape(s).mul(&gamma).add(x))

@@ -227,7 +227,7 @@ impl LayerInput<'_> {
 pub(crate) struct LayerPlan {
     /// The shape of one sample after it.
     pub output: Vec<usize>,
-    /// Its line in a [`ModelSummary`](crate::ModelSummary).
+    /// The layer's line in a [`ModelSummary`](crate::ModelSummary).
     pub summary: String,
     /// The number of trained values; 128 bits, since a recipe that is too large is refused by it.
     pub parameters: u128,
@@ -237,7 +237,7 @@ pub(crate) struct LayerPlan {
     pub flattened: Option<[usize; 3]>,
     /// The name of a layer that does not count in `main.0`, `main.1`, ….
     pub unnumbered: Option<&'static str>,
-    /// Whether it is an activation.
+    /// Whether the layer is an activation.
     pub is_activation: bool,
     /// The number of statistics of a batch norm.
     pub batch_norm_features: Option<usize>,

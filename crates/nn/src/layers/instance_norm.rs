@@ -37,6 +37,7 @@ impl Module for InstanceNorm {
             "InstanceNorm: shape {s:?} is not [N, H, W, C] with more than one pixel"
         );
         let (gamma, beta) = (self.gamma.leaf(ctx.mode.track), self.beta.leaf(ctx.mode.track));
+        // Not the mean of squares less the square of the mean, which cancel where |mean| ≫ std.
         let centered = x.sub(&x.mean(&[1, 2], true));
         let variance = centered.square().mean(&[1, 2], true);
         let scale = variance.add_scalar(self.eps).sqrt().recip().mul(&gamma);

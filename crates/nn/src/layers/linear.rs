@@ -104,6 +104,8 @@ impl LayerSpec for LinearConfig {
         let Self { units, bias } = *self;
         check_count("units", units, MAX_UNITS)?;
         let parametrization = input.env.parametrization;
+        // PyTorch flattens and reshapes in the order C, H, W: the image decides the order of the
+        // weights in a state dict.
         let from = input.flattened;
         let to = input.reshaped.filter(|image| num_elements(image) == units);
         let build = move || {

@@ -23,7 +23,7 @@ pub enum MinibatchForm {
     /// large batch is so much larger than the other features that Adam's steps on its weights
     /// change the output abruptly.
     Mean,
-    /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s
+    /// The form of the authors' code (openai/improved-gan): each column of T has length e^s, with s
     /// trained, and a bias that starts at −1.
     Code,
 }

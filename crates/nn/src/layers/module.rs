@@ -160,7 +160,7 @@ pub enum TensorRole<'a> {
     Buffer(&'a SharedTensor),
     /// A tensor that [`Ema`](crate::Ema) copies: a vector of spectral norm, a reference batch.
     Copied(&'a SharedTensor),
-    /// A counter.
+    /// A counter, such as `num_batches_tracked`.
     Count(&'a AtomicI64),
 }
 

@@ -13,7 +13,7 @@ use tensor::{Activation, Tensor};
 /// `[N, F]` the logit ψ(φ) + ⟨E y, φ⟩, `[N, 1]`, with ψ linear with a bias and E linear without. In
 /// a state dict: `linear.weight` `[1, F]`, `linear.bias` `[1]`, `embed.weight` `[F, K]`.
 pub struct ProjectionHead {
-    /// ψ and E.
+    /// The linear maps ψ and E.
     maps: Box<[Linear; 2]>,
 }
 

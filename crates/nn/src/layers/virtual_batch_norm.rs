@@ -74,6 +74,7 @@ impl Module for VirtualBatchNorm {
                 &found
             }
         };
+        // Only the samples behind the reference blend its statistics with their own.
         let live = |t: &Tensor| t.narrow(0, head, t.shape()[0] - head);
         let (mean, variance) = reference.blended(&live(&means), &live(&variances));
         let all = |of_reference: &Tensor, of_live: &Tensor| {
@@ -87,6 +88,7 @@ impl Module for VirtualBatchNorm {
         };
         let (mean, variance) = (all(&reference.mean, &mean), all(&reference.variance, &variance));
         let scale = variance.add_scalar(self.eps).sqrt().recip().mul(&gamma);
+        // The difference comes first: x · scale − mean · scale would cancel where |mean| ≫ std.
         x.sub(&mean).mul(&scale).bias_activation(&beta, activation)
     }
 
@@ -121,6 +123,7 @@ impl Moments {
 #[track_caller]
 fn moments_of_rows(x: &Tensor) -> (Tensor, Tensor) {
     match x.shape().rank() {
+        // One value per channel is its own mean.
         2 => (x.clone(), x.scale(0.0)),
         4 => {
             let mean = x.mean(&[1, 2], true);

@@ -1,6 +1,6 @@
 //! Historical averaging.
 
-use crate::error::NnError;
+use crate::error::{NnError, TensorProblem};
 use crate::layers::TensorRole;
 use crate::layout::Layout;
 use crate::network::Network;
@@ -114,7 +114,7 @@ impl HistoricalAverage {
         if let Some(StateTensor::Count(count)) = loaded.next() {
             self.count = u64::try_from(count).map_err(|_| NnError::BadTensor {
                 name: "count".into(),
-                problem: format!("is {count}, not a number of values"),
+                problem: TensorProblem::Count(count),
             })?;
         }
         for (own, value) in self.means.iter_mut().zip(loaded) {

@@ -6,7 +6,7 @@ use tensor::Tensor;
 use tensor::autograd::{Gradients, grad};
 
 /// Added under the square root of a norm, so that its derivative is finite where the gradient is 0.
-const TINY: f32 = 1e-12;
+const NORM_EPS: f32 = 1e-12;
 
 /// The WGAN-GP gradient penalty (Gulrajani et al. 2017, equation 3, two-sided): the mean of
 /// (‖∇D(x̂)‖₂ − 1)² at x̂ = ε·x + (1 − ε)·G(z). The caller applies the weight λ, 10 in the paper.
@@ -37,7 +37,7 @@ pub fn gradient_penalty(
         mix.shape(),
         real.shape()
     );
-    let norms = squared_norms(critic, &between).add_scalar(TINY).sqrt();
+    let norms = squared_norms(critic, &between).add_scalar(NORM_EPS).sqrt();
     norms.add_scalar(-1.0).square().mean_all()
 }
 

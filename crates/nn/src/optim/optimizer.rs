@@ -1,6 +1,6 @@
 //! An optimizer for all parameters of a network.
 
-use crate::error::NnError;
+use crate::error::{NnError, TensorProblem};
 use crate::layers::TensorRole;
 use crate::layout::Layout;
 use crate::network::Network;
@@ -149,7 +149,7 @@ impl Optimizer {
         if let Some(StateTensor::Count(steps)) = loaded.next() {
             self.steps = u64::try_from(steps).map_err(|_| NnError::BadTensor {
                 name: "steps".into(),
-                problem: format!("is {steps}, not a number of steps"),
+                problem: TensorProblem::Count(steps),
             })?;
         }
         for (own, value) in self.parameters.iter_mut().flat_map(|p| &mut p.memory).zip(loaded) {

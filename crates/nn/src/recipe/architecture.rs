@@ -2,7 +2,7 @@
 //! both built from them.
 
 use super::{NetworkRole, Recipe, derive_layers};
-use crate::error::NnError;
+use crate::error::{NnError, ValueProblem};
 use crate::layers::{LayerConfig, LayerEnv, LayerInput, LayerPlan, Reshape, num_elements};
 use std::borrow::Cow;
 
@@ -61,7 +61,7 @@ impl Architecture {
             embedding: recipe.condition.as_ref().map_or(0, |c| c.embedding),
             is_discriminator,
         };
-        let bad = |index: usize, problem: String| {
+        let bad = |index: usize, problem: ValueProblem| {
             let value = configs.get(index).and_then(|layer| toml::Value::try_from(layer).ok());
             let value = value.map_or_else(String::new, |value| value.to_string());
             NnError::BadValue { key: format!("{}.layers[{index}]", role.section()), value, problem }
@@ -75,11 +75,11 @@ impl Architecture {
                 reshaped: reshaped_to(&configs[index + 1..]),
                 env: &env,
             };
-            let plan = layer.plan(&input).map_err(|problem| bad(index, problem))?;
+            let plan = layer.plan(&input).map_err(|why| bad(index, ValueProblem::Layer(why)))?;
             if num_elements(&plan.output) > MAX_SAMPLE {
                 let shape = &plan.output;
                 let problem = format!("makes {shape:?} elements of one sample; make it smaller");
-                return Err(bad(index, problem));
+                return Err(bad(index, ValueProblem::TooLarge(problem)));
             }
             flattened = plan.flattened;
             // PyTorch's network does this reshape outside its layers, so it takes no index.
@@ -89,9 +89,8 @@ impl Architecture {
         }
         let last = architecture.output();
         if num_elements(last) != num_elements(&output) || !is_discriminator && last != output {
-            let wanted = if output.is_empty() { "1 element".into() } else { format!("{output:?}") };
-            let name = role.section();
-            let problem = format!("the {name} ends with {last:?} where {wanted} is wanted");
+            let (network, found) = (role.section(), last.to_vec());
+            let problem = ValueProblem::LastLayer { network, found, wanted: output };
             return Err(bad(configs.len().saturating_sub(1), problem));
         }
         if is_discriminator {

@@ -1,9 +1,9 @@
 //! The image section of a recipe: the shape of the images, and how images of any size are resized
 //! to it.
 
-use super::is_default;
-use super::validate::bad;
+use super::{bad, combination, is_default};
 use crate::error::NnError;
+use crate::error::ValueProblem::OutOfRange;
 use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tensor::Tensor;
@@ -87,7 +87,7 @@ pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
         return Err(bad(
             "image.crop",
             format!("[{h}, {w}]"),
-            format!("sides must be from 1 to {LARGEST_SIDE} pixels"),
+            OutOfRange(format!("sides must be from 1 to {LARGEST_SIDE} pixels")),
         ));
     }
     let Some(side) = image.min_side else { return Ok(()) };
@@ -95,15 +95,14 @@ pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
     if !(least..=LARGEST_SIDE).contains(&side) {
         let problem =
             format!("must be from {least}, the larger side of image.size, to {LARGEST_SIDE}");
-        return Err(bad("image.min_side", side, problem));
+        return Err(bad("image.min_side", side, OutOfRange(problem)));
     }
     match image.fit {
         None | Some(Fit::Crop) => Ok(()),
-        Some(_) => Err(bad(
-            "image.min_side",
-            side,
-            "the center of a larger image is taken only with image.fit = \"crop\"",
-        )),
+        Some(_) => {
+            let why = "the center of a larger image is taken only with image.fit = \"crop\"";
+            Err(bad("image.min_side", side, combination("image.fit", why)))
+        }
     }
 }
 
@@ -163,6 +162,7 @@ pub fn parse_color(text: &str) -> Option<[u8; 3]> {
 mod tests {
     use super::*;
     use crate::Recipe;
+    use crate::error::ValueProblem;
 
     fn read(keys: &str) -> Result<Recipe, NnError> {
         Recipe::from_toml(&format!("base = \"torch\"\n[image]\n{keys}\n"))
@@ -209,26 +209,30 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_are_named_in_one_line() {
-        for (keys, parts) in [
-            ("crop = 0", &["image.crop", "[0, 0]", "from 1 to 16384"][..]),
-            ("crop = [9, 16385]", &["image.crop", "16385"]),
-            ("crop = -1", &["image.crop", "one side, as in 108"]),
-            ("crop = \"wide\"", &["image.crop", "wide", "one side, as in 108"]),
-            ("crop = [1, 2, 3]", &["image.crop", "height and width"]),
-            ("fit = \"zoom\"", &["image.fit", "zoom", "crop", "stretch"]),
-            ("min_side = 63", &["image.min_side", "from 64"]),
-            ("min_side = 16385", &["image.min_side", "16384"]),
-            ("min_side = 96\nfit = \"pad\"", &["image.min_side", "image.fit = \"crop\""]),
-            ("filter = \"cubic\"", &["image.filter", "cubic", "bicubic"]),
-            ("background = \"pink\"", &["image.background", "pink", "ff8000"]),
-            ("background = 0", &["image.background", "ff8000"]),
-            ("backgroud = \"white\"", &["image.backgroud", "image.background"]),
+        type IsProblem = fn(&ValueProblem) -> bool;
+        let range: IsProblem = |problem| matches!(problem, ValueProblem::OutOfRange(_));
+        let invalid: IsProblem = |problem| matches!(problem, ValueProblem::Invalid(_));
+        let fit: IsProblem = |problem| matches!(problem, ValueProblem::Combination { other, .. } if other == "image.fit");
+        for (keys, key, value, is_problem) in [
+            ("crop = 0", "image.crop", "[0, 0]", range),
+            ("crop = [9, 16385]", "image.crop", "[9, 16385]", range),
+            ("crop = -1", "image.crop", "-1", invalid),
+            ("crop = \"wide\"", "image.crop", "\"wide\"", invalid),
+            ("crop = [1, 2, 3]", "image.crop", "[1, 2, 3]", invalid),
+            ("fit = \"zoom\"", "image.fit", "\"zoom\"", invalid),
+            ("min_side = 63", "image.min_side", "63", range),
+            ("min_side = 16385", "image.min_side", "16385", range),
+            ("min_side = 96\nfit = \"pad\"", "image.min_side", "96", fit),
+            ("filter = \"cubic\"", "image.filter", "\"cubic\"", invalid),
+            ("background = \"pink\"", "image.background", "\"pink\"", invalid),
+            ("background = 0", "image.background", "0", invalid),
         ] {
-            let message = read(keys).unwrap_err().to_string();
-            assert!(
-                !message.contains('\n') && parts.iter().all(|part| message.contains(part)),
-                "{keys}: {message}"
-            );
+            let error = read(keys).unwrap_err();
+            let NnError::BadValue { key: named, value: held, problem } = &error else {
+                panic!("{keys}: {error:?}")
+            };
+            assert_eq!((named.as_str(), held.as_str()), (key, value), "{keys}");
+            assert!(is_problem(problem) && !error.to_string().contains('\n'), "{keys}: {error:?}");
         }
     }
 }

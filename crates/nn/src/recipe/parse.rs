@@ -7,7 +7,7 @@
 use super::field_names::field_names;
 use super::migrate::migrate;
 use super::*;
-use crate::error::nearest;
+use crate::error::ValueProblem;
 use serde::Deserialize;
 use serde_path_to_error::{Segment, Track};
 use toml::{Table, Value};
@@ -62,7 +62,8 @@ pub(super) fn parse(text: &str) -> Result<Recipe, NnError> {
         None => Table::new(),
         Some(Value::String(name)) => to_table(&preset::preset(&name)?),
         Some(other) => {
-            return Err(bad_value(BASE, &other, "must be the name of a preset, in quotes"));
+            let problem = "must be the name of a preset, in quotes".into();
+            return Err(bad_value(BASE, &other, ValueProblem::Invalid(problem)));
         }
     };
     complete(base, given)
@@ -103,7 +104,7 @@ fn complete(base: Table, given: Table) -> Result<Recipe, NnError> {
     check_idle(&base, &given)?;
     let table = merge(base, given);
     // These keys are optional for serde, since a list of layers replaces them. Without a list, the
-    // default of a missing key would be a network that nobody described.
+    // default of a missing key would be a network that the recipe does not describe.
     for (section, keys) in WITHOUT_LIST {
         if let Some(Value::Table(network)) = table.get(section)
             && !has_list(network)
@@ -131,7 +132,10 @@ fn complete(base: Table, given: Table) -> Result<Recipe, NnError> {
         match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
             Some((field, _)) if key.is_empty() => NnError::MissingKey { key: field.into() },
             Some((field, _)) => NnError::MissingKey { key: format!("{key}.{field}") },
-            None => bad_value(&key, value.unwrap_or(&Value::Table(Table::new())), message),
+            None => {
+                let problem = ValueProblem::Invalid(one_line(message));
+                bad_value(&key, value.unwrap_or(&Value::Table(Table::new())), problem)
+            }
         }
     })
 }
@@ -145,7 +149,10 @@ fn check_idle(base: &Table, given: &Table) -> Result<(), NnError> {
         if has_list(if own.contains_key(LAYERS) { own } else { before })
             && let Some((key, value)) = own.iter().find(|(key, _)| !WITH_LIST.contains(&&key[..]))
         {
-            let problem = "has no effect with a list of layers; put it into the layers";
+            let problem = ValueProblem::Combination {
+                other: format!("{section}.{LAYERS}"),
+                reason: "has no effect with a list of layers; put it into the layers".into(),
+            };
             return Err(bad_value(&format!("{section}.{key}"), value, problem));
         }
     }
@@ -160,7 +167,7 @@ fn has_list(network: &Table) -> bool {
 fn syntax(text: &str, error: &toml::de::Error) -> NnError {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
     let line = text.bytes().take(start).filter(|&b| b == b'\n').count() + 1;
-    NnError::Syntax { line, message: error.message().lines().collect::<Vec<_>>().join(" ") }
+    NnError::Syntax { line, message: one_line(error.message()) }
 }
 
 /// The recipe's keys, without those that have no effect with a list of layers.
@@ -190,8 +197,8 @@ fn check_keys(given: &Table) -> Result<(), NnError> {
             Some((_, [])) => {}
             Some((_, keys)) => {
                 let Value::Table(own) = value else {
-                    let problem = format!("must be a section, [{section}]");
-                    return Err(bad_value(section, value, &problem));
+                    let problem = ValueProblem::Invalid(format!("must be a section, [{section}]"));
+                    return Err(bad_value(section, value, problem));
                 };
                 if let Some((key, _)) = own.iter().find(|(key, _)| !keys.contains(&&key[..])) {
                     return Err(unknown(&format!("{section}.{key}"), &schema));
@@ -202,10 +209,13 @@ fn check_keys(given: &Table) -> Result<(), NnError> {
     Ok(())
 }
 
-/// `problem` with a value, each on one line.
-fn bad_value(key: &str, value: &Value, problem: &str) -> NnError {
-    let line = |text: &str| text.lines().collect::<Vec<_>>().join(" ");
-    NnError::BadValue { key: key.into(), value: line(&value.to_string()), problem: line(problem) }
+/// `problem` with a value on one line.
+fn bad_value(key: &str, value: &Value, problem: ValueProblem) -> NnError {
+    NnError::BadValue { key: key.into(), value: one_line(&value.to_string()), problem }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ")
 }
 
 fn unknown(key: &str, schema: &[(&str, &[&str])]) -> NnError {
@@ -213,15 +223,8 @@ fn unknown(key: &str, schema: &[(&str, &[&str])]) -> NnError {
         let keys = keys.iter().map(move |key| format!("{section}.{key}"));
         std::iter::once(section.to_string()).chain(keys)
     });
-    let paths: Vec<String> = std::iter::once(BASE.to_string()).chain(sections).collect();
-    // A key in the wrong section is found by its own name, before whole paths are compared.
-    let last = key.rsplit('.').next().unwrap_or(key);
-    let elsewhere = paths.iter().find(|path| path.rsplit('.').next() == Some(last));
-    let similar = elsewhere
-        .map(String::as_str)
-        .or_else(|| nearest(key, paths.iter().map(String::as_str)))
-        .map(str::to_owned);
-    NnError::UnknownKey { key: key.into(), similar }
+    let known = std::iter::once(BASE.to_string()).chain(sections).collect();
+    NnError::UnknownKey { key: key.into(), known }
 }
 
 /// `base`, with its values replaced by those of `given`.

@@ -1,7 +1,7 @@
 //! The recipes that come with the crate.
 
 use super::{Recipe, parse};
-use crate::error::{NnError, nearest};
+use crate::error::NnError;
 
 /// The default preset, for small images.
 pub const DEFAULT: &str = "small";
@@ -25,10 +25,6 @@ pub(super) const PRESETS: [(&str, &str); 13] = [
 pub(super) fn preset(name: &str) -> Result<Recipe, NnError> {
     match PRESETS.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => parse::parse(text),
-        None => Err(NnError::UnknownRecipe {
-            name: name.into(),
-            similar: nearest(name, Recipe::names()).map(str::to_owned),
-            known: Recipe::names().map(str::to_owned).collect(),
-        }),
+        None => Err(NnError::UnknownRecipe { name: name.into() }),
     }
 }

@@ -1,9 +1,11 @@
 //! Validation of the range of every value of a recipe.
 
 use super::architecture::Architecture;
-use super::{NetworkRole, Recipe, halvings, image, nearest_sizes, validate_combinations};
+use super::{
+    NetworkRole, Recipe, bad, combination, halvings, image, nearest_sizes, validate_combinations,
+};
 use crate::error::NnError;
-use std::fmt::Display;
+use crate::error::ValueProblem::{OutOfRange, TooLarge};
 use tensor::Activation;
 
 /// Upper bound of sides, widths, latents and batches. Larger values are typing mistakes, and the
@@ -12,7 +14,7 @@ const LARGEST_SIDE: usize = 8192;
 const LARGEST_COUNT: usize = 65_536;
 const LARGEST_KERNEL: usize = 31;
 /// Upper bound of steps or epochs. TOML integers have no more than 63 bits.
-const LONGEST: u64 = 1_000_000_000_000;
+const MAX_LENGTH: u64 = 1_000_000_000_000;
 /// Upper bound of the updates of one network in a step.
 const MOST_UPDATES: usize = 1000;
 /// Upper bound of the parameters of one network (4 GiB).
@@ -20,17 +22,13 @@ const MOST_PARAMETERS: u128 = 1 << 30;
 /// Upper bound of the elements of one layer's output for a batch (8 GiB).
 const MOST_ACTIVATIONS: u128 = 1 << 31;
 
-pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
-    NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
-}
-
 /// A range of real numbers: the values that it holds, and its description.
-type Range = (fn(f32) -> bool, &'static str);
-const POSITIVE: Range = (|x| x > 0.0, "greater than 0");
-const NOT_NEGATIVE: Range = (|x| x >= 0.0, "at least 0");
-const BELOW_ONE: Range = (|x| (0.0..1.0).contains(&x), "at least 0 and less than 1");
-const UP_TO_ONE: Range = (|x| x > 0.0 && x <= 1.0, "greater than 0 and at most 1");
-const UNIT: Range = (|x| (0.0..=1.0).contains(&x), "from 0 to 1");
+type AllowedRange = (fn(f32) -> bool, &'static str);
+const POSITIVE: AllowedRange = (|x| x > 0.0, "greater than 0");
+const NOT_NEGATIVE: AllowedRange = (|x| x >= 0.0, "at least 0");
+const BELOW_ONE: AllowedRange = (|x| (0.0..1.0).contains(&x), "at least 0 and less than 1");
+const UP_TO_ONE: AllowedRange = (|x| x > 0.0 && x <= 1.0, "greater than 0 and at most 1");
+const UNIT: AllowedRange = (|x| (0.0..=1.0).contains(&x), "from 0 to 1");
 
 pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     image_size(recipe)?;
@@ -40,7 +38,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     label_ranges(recipe)?;
     if let Some(problem) = recipe.optimizer.schedule.problem() {
         let schedule = format!("{:?}", recipe.optimizer.schedule);
-        return Err(bad("optimizer.schedule", schedule, problem));
+        return Err(bad("optimizer.schedule", schedule, OutOfRange(problem)));
     }
     length(recipe.train.epochs, recipe.train.steps)?;
     validate_combinations::validate(recipe)?;
@@ -51,7 +49,7 @@ fn image_size(recipe: &Recipe) -> Result<(), NnError> {
     let (size, channels) = (recipe.image.size, recipe.image.channels);
     if size.iter().any(|&side| side > LARGEST_SIDE) {
         let problem = format!("sides must be at most {LARGEST_SIDE} pixels");
-        return Err(bad("image.size", format!("[{}, {}]", size[0], size[1]), problem));
+        return Err(bad("image.size", format!("[{}, {}]", size[0], size[1]), OutOfRange(problem)));
     }
     // Listed layers may make any size; the DCGAN rule makes the base resolution times powers of
     // two.
@@ -60,7 +58,8 @@ fn image_size(recipe: &Recipe) -> Result<(), NnError> {
         return Err(NnError::ImageSize { size, nearest: nearest_sizes(size) });
     }
     if ![1, 3, 4].contains(&channels) {
-        return Err(bad("image.channels", channels, "must be 1 (gray), 3 (RGB) or 4 (RGBA)"));
+        let problem = "must be 1 (gray), 3 (RGB) or 4 (RGBA)".into();
+        return Err(bad("image.channels", channels, OutOfRange(problem)));
     }
     Ok(())
 }
@@ -97,11 +96,11 @@ fn counts(recipe: &Recipe) -> Result<(), NnError> {
     let optional = [discrimination, condition].into_iter().flatten().flatten();
     for (key, value, low, high) in counts.into_iter().chain(optional) {
         if !(low..=high).contains(&value) {
-            return Err(bad(key, value, format!("must be from {low} to {high}")));
+            return Err(bad(key, value, OutOfRange(format!("must be from {low} to {high}"))));
         }
     }
     if objective.r1_every == 0 {
-        return Err(bad("objective.r1_every", 0, "must be at least 1"));
+        return Err(bad("objective.r1_every", 0, OutOfRange("must be at least 1".into())));
     }
     Ok(())
 }
@@ -149,7 +148,7 @@ fn reals(recipe: &Recipe) -> Result<(), NnError> {
         let Some(value): Option<f64> = value else { continue };
         if !(value as f32).is_finite() || !holds(value as f32) {
             let usual = if usual.is_empty() { "".into() } else { format!("; {usual} is usual") };
-            return Err(bad(key, value, format!("must be {range}{usual}")));
+            return Err(bad(key, value, OutOfRange(format!("must be {range}{usual}"))));
         }
     }
     Ok(())
@@ -160,8 +159,8 @@ fn label_ranges(recipe: &Recipe) -> Result<(), NnError> {
         [("labels.real", recipe.labels.real), ("labels.fake", recipe.labels.fake)]
     {
         if low.is_nan() || low < 0.0 || !(low..=1.0).contains(&high) {
-            let problem = "must be a range within 0 and 1, the lower end first";
-            return Err(bad(key, format!("[{low}, {high}]"), problem));
+            let problem = "must be a range within 0 and 1, the lower end first".into();
+            return Err(bad(key, format!("[{low}, {high}]"), OutOfRange(problem)));
         }
     }
     Ok(())
@@ -172,15 +171,15 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
         (Some(epochs), None) => ("train.epochs", epochs),
         (None, Some(steps)) => ("train.steps", steps),
         (Some(_), Some(steps)) => {
-            let problem = "cannot be combined with train.epochs; keep one of the two";
-            return Err(bad("train.steps", steps, problem));
+            let why = "cannot be combined with train.epochs; keep one of the two";
+            return Err(bad("train.steps", steps, combination("train.epochs", why)));
         }
         (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
     };
-    if (1..=LONGEST).contains(&length) {
+    if (1..=MAX_LENGTH).contains(&length) {
         Ok(())
     } else {
-        Err(bad(key, length, format!("must be from 1 to {LONGEST}")))
+        Err(bad(key, length, OutOfRange(format!("must be from 1 to {MAX_LENGTH}"))))
     }
 }
 
@@ -195,16 +194,16 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
         for (name, plan) in &net.layers {
             let outputs = plan.output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
-                let problem = "would need over 8 GiB for its output; reduce it";
-                return Err(bad("train.batch", batch, format!("{name} {problem}")));
+                let problem = format!("{name} would need over 8 GiB for its output; reduce it");
+                return Err(bad("train.batch", batch, TooLarge(problem)));
             }
             // The normalized form of a single value is 0, whatever the value.
             if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
-                let problem = format!(
+                let why = format!(
                     "batch norm at {name} would have a single value per unit; use at least 2, or \
                      generator.stem = \"conv\""
                 );
-                return Err(bad("train.batch", batch, problem));
+                return Err(bad("train.batch", batch, combination("generator.stem", why)));
             }
         }
         let parameters = net.parameters();
@@ -212,7 +211,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
             let problem = format!(
                 "makes a network of {parameters} parameters, over {MOST_PARAMETERS}; reduce it"
             );
-            return Err(bad(key, value, problem));
+            return Err(bad(key, value, TooLarge(problem)));
         }
     }
     Ok(())

@@ -1,23 +1,24 @@
 //! Validation of combinations of keys: those that make no sense are refused, each with the reason.
 
 use super::architecture::{Architecture, layer_configs};
-use super::validate::bad;
 use super::{
     ConditionKind, ConditioningMethod, NetworkRole, NormKind, OptimizerType, Parametrization,
-    Range, Recipe,
+    Range, Recipe, bad, combination,
 };
 use crate::error::NnError;
+use crate::error::ValueProblem::Invalid;
 use crate::layers::LayerConfig;
 use crate::loss::{FeatureNorm, GanLoss as Loss, Labels};
 use serde::Serialize;
 
 type Check = Result<(), NnError>;
 
-/// Refuses the recipe under each condition, with the key, its value, and the reason.
+/// Refuses the recipe under each condition, with the key and its value, the other key or section
+/// that they do not go together with, and the reason.
 macro_rules! reject {
-    ($($wrong:expr => $key:expr, $value:expr, $why:expr;)+) => {
+    ($($wrong:expr => $key:expr, $value:expr, $other:expr, $why:expr;)+) => {
         $(if $wrong {
-            return Err(bad($key, $value, $why));
+            return Err(bad($key, $value, combination($other, $why)));
         })+
     };
 }
@@ -39,7 +40,7 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
     schedule(recipe)?;
     let augments = !recipe.augment.policy.is_empty() || recipe.image.flip;
     reject! {
-        !recipe.augment.allow && augments => "augment.allow", false,
+        !recipe.augment.allow && augments => "augment.allow", false, "augment.policy",
             "the source of this recipe trains without augmentation; set augment.allow = true to \
              augment all the same";
     }
@@ -51,15 +52,16 @@ fn objective(recipe: &Recipe) -> Check {
     let name = written(o.loss);
     let has_labels = recipe.labels != Labels::default();
     reject! {
-        has_labels && !o.loss.takes_targets() => "objective.loss", &name,
+        has_labels && !o.loss.takes_targets() => "objective.loss", &name, "labels",
             "has no targets that section [labels] could change";
         o.loss == Loss::Wasserstein && o.weight_clip == 0.0 && o.gradient_penalty == 0.0
             && o.r1 == 0.0
             && recipe.discriminator.parametrization != Parametrization::SpectralNorm
-            => "objective.loss", &name,
+            => "objective.loss", &name, "objective.weight_clip",
             "diverges without a bound on the critic's slope; set objective.weight_clip, \
              objective.gradient_penalty or discriminator.parametrization = \"spectral-norm\"";
         o.relativistic && o.loss == Loss::Wasserstein => "objective.relativistic", true,
+            "objective.loss",
             "only doubles the loss of \"wasserstein\", which compares the means already; leave it \
              out";
     }
@@ -75,26 +77,28 @@ fn penalties(recipe: &Recipe) -> Check {
         ("objective.r1", o.r1, "\"none\""),
     ] {
         reject! {
-            weight > 0.0 && has(recipe, NormKind::Batch) => key, weight,
+            weight > 0.0 && has(recipe, NormKind::Batch) => key, weight, "discriminator.norm",
                 format!("{alone} batch norm; use discriminator.norm = {norms}");
             weight > 0.0 && discriminates(recipe) => key, weight,
+                "discriminator.minibatch_discrimination",
                 format!("{alone} minibatch discrimination; keep one of the two");
         }
     }
     reject! {
-        o.r1 > 0.0 && o.gradient_penalty > 0.0 => "objective.r1", o.r1,
+        o.r1 > 0.0 && o.gradient_penalty > 0.0 => "objective.r1", o.r1, "objective.gradient_penalty",
             "pulls the slope to 0 at real images, gradient_penalty to 1 near them; keep one";
-        o.r1_every != 1 && o.r1 == 0.0 => "objective.r1_every", o.r1_every,
+        o.r1_every != 1 && o.r1 == 0.0 => "objective.r1_every", o.r1_every, "objective.r1",
             "needs objective.r1, such as 1.0";
         o.weight_clip > 0.0 && o.loss != Loss::Wasserstein
-            => "objective.weight_clip", o.weight_clip,
+            => "objective.weight_clip", o.weight_clip, "objective.loss",
             "bounds the slope of a Wasserstein critic and does not help other losses; use \
              objective.loss = \"wasserstein\"";
         o.weight_clip > 0.0 && o.gradient_penalty > 0.0 => "objective.weight_clip", o.weight_clip,
+            "objective.gradient_penalty",
             "and gradient_penalty both bound the slope; keep one";
         o.weight_clip > 0.0
             && recipe.discriminator.parametrization == Parametrization::SpectralNorm
-            => "objective.weight_clip", o.weight_clip,
+            => "objective.weight_clip", o.weight_clip, "discriminator.parametrization",
             "and spectral norm both bound the slope, and the norm undoes the clipping; keep one";
     }
     Ok(())
@@ -104,6 +108,7 @@ fn semi_supervised(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     reject! {
         o.num_labels > 0 && !o.semi_supervised => "objective.num_labels", o.num_labels,
+            "objective.semi_supervised",
             "is the number of labeled images of a semi-supervised D; set \
              objective.semi_supervised = true";
     }
@@ -111,28 +116,30 @@ fn semi_supervised(recipe: &Recipe) -> Check {
         return Ok(());
     }
     reject! {
-        o.loss != Loss::NonSaturating => "objective.loss", written(o.loss),
+        o.loss != Loss::NonSaturating => "objective.loss", written(o.loss), "objective.semi_supervised",
             "has no form for K+1 classes; use \"non-saturating\" with semi_supervised";
-        o.relativistic => "objective.relativistic", true, "has no form for K+1 classes";
-        recipe.labels != Labels::default() => "objective.semi_supervised", true,
+        o.relativistic => "objective.relativistic", true, "objective.semi_supervised",
+            "has no form for K+1 classes";
+        recipe.labels != Labels::default() => "objective.semi_supervised", true, "labels",
             "its targets are the classes, which section [labels] does not change";
     }
     let Some(c) = &recipe.condition else {
         let why = "needs a section [condition] with kind = \"class\"";
-        return Err(bad("objective.semi_supervised", true, why));
+        return Err(bad("objective.semi_supervised", true, combination("condition", why)));
     };
     reject! {
         c.kind != ConditionKind::Class || c.discriminator != ConditioningMethod::None
-            => "objective.semi_supervised", true,
+            => "objective.semi_supervised", true, "condition",
             "needs condition.kind = \"class\" and condition.discriminator = \"none\": D predicts \
              the class";
         o.num_labels > 0 && c.generator != ConditioningMethod::None
-            => "objective.num_labels", o.num_labels,
+            => "objective.num_labels", o.num_labels, "condition.generator",
             "hides labels on which G would be conditioned; use condition.generator = \"none\"";
     }
     let fewer = format!("is fewer than one of each of {} classes", c.size);
     reject! {
-        o.num_labels > 0 && o.num_labels < c.size => "objective.num_labels", o.num_labels, fewer;
+        o.num_labels > 0 && o.num_labels < c.size => "objective.num_labels", o.num_labels,
+            "condition.size", fewer;
     }
     Ok(())
 }
@@ -145,11 +152,12 @@ fn matching(recipe: &Recipe) -> Check {
     reject! {
         off && o.feature_norm != FeatureNorm::L2
             => "objective.feature_norm", written(o.feature_norm),
-            needs;
+            "objective.feature_matching", needs;
         off && !o.feature_layers.is_empty()
             => "objective.feature_layers", format!("{:?}", o.feature_layers),
-            needs;
+            "objective.feature_matching", needs;
         o.relativistic && !off => "objective.feature_matching", o.feature_matching,
+            "objective.relativistic",
             "replaces G's loss, so a relativistic loss would have no effect on G";
     }
     if o.feature_layers.is_empty() {
@@ -160,6 +168,7 @@ fn matching(recipe: &Recipe) -> Check {
     for layer in &recipe.objective.feature_layers {
         reject! {
             !known.contains(&layer.as_str()) => "objective.feature_layers", format!("{layer:?}"),
+                "discriminator.layers",
                 format!("is not a layer of D, which has {}", known.join(", "));
         }
     }
@@ -194,13 +203,14 @@ fn discriminator(recipe: &Recipe) -> Check {
     reject! {
         stddev && (discriminates(recipe) || d.minibatch_discrimination.is_some())
             => "discriminator.minibatch_stddev", d.minibatch_stddev,
+            "discriminator.minibatch_discrimination",
             "and minibatch discrimination both measure the variation of a batch; keep one";
     }
     let noisy =
         recipe.noise.input > 0.0 || d_has(recipe, |layer| matches!(layer, LayerConfig::Noise(_)));
     let steps = recipe.noise.decay_steps;
     let none = "there is no noise to decay; set noise.input or discriminator.noise";
-    reject! { steps > 0 && !noisy => "noise.decay_steps", steps, none; }
+    reject! { steps > 0 && !noisy => "noise.decay_steps", steps, "noise.input", none; }
     Ok(())
 }
 
@@ -208,19 +218,22 @@ fn networks(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     let both = g.layers.iter().any(|l| matches!(l, LayerConfig::VirtualBatchNorm(_)))
         && g.layers.iter().any(|l| matches!(l, LayerConfig::BatchNorm(_)));
+    if has(recipe, NormKind::VirtualBatch) {
+        let why = "is for generators: D's real and generated batches are separate, so there is no \
+                   common reference batch";
+        return Err(bad("discriminator.norm", "\"virtual-batch\"", Invalid(why.into())));
+    }
     reject! {
-        has(recipe, NormKind::VirtualBatch) => "discriminator.norm", "\"virtual-batch\"",
-            "is for generators: D's real and generated batches are separate, so there is no common \
-             reference batch";
-        both => "generator.layers", "[…]",
+        both => "generator.layers", "[…]", "generator.layers",
             "batch norm would mix the reference batch of virtual batch norm with the samples; use \
              one";
     }
-    for (key, everywhere, norm) in [
-        ("generator.norm_everywhere", g.norm_everywhere, g.norm),
-        ("discriminator.norm_everywhere", d.norm_everywhere, d.norm),
+    for (key, everywhere, other, norm) in [
+        ("generator.norm_everywhere", g.norm_everywhere, "generator.norm", g.norm),
+        ("discriminator.norm_everywhere", d.norm_everywhere, "discriminator.norm", d.norm),
     ] {
-        reject! { everywhere && norm == NormKind::None => key, true, "there is no norm to apply"; }
+        let why = "there is no norm to apply";
+        reject! { everywhere && norm == NormKind::None => key, true, other, why; }
     }
     let [h, w] = recipe.image.size;
     let sides: Vec<usize> =
@@ -231,15 +244,16 @@ fn networks(recipe: &Recipe) -> Check {
     ] {
         let known = sides.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let why = format!("there is no hidden image with that smaller side: there are {known}");
-        reject! { listed.is_empty() && side > 0 && !sides.contains(&side) => key, side, why; }
+        let is_missing = listed.is_empty() && side > 0 && !sides.contains(&side);
+        reject! { is_missing => key, side, "image.size", why; }
     }
     let unit = recipe.image.range == Range::Unit;
     let sigmoid = matches!(g.layers.last(), Some(LayerConfig::Sigmoid(_)));
     let tanh = g.layers.is_empty() || matches!(g.layers.last(), Some(LayerConfig::Tanh(_)));
     reject! {
-        unit && tanh => "image.range", "\"unit\"",
+        unit && tanh => "image.range", "\"unit\"", "generator.layers",
             "the generator ends in tanh, whose pixels are in [-1, 1]; use \"signed\"";
-        !unit && sigmoid => "image.range", "\"signed\"",
+        !unit && sigmoid => "image.range", "\"signed\"", "generator.layers",
             "the generator ends in a sigmoid, whose pixels are in [0, 1]; use \"unit\"";
     }
     Ok(())
@@ -250,21 +264,23 @@ fn condition(recipe: &Recipe) -> Check {
     let only_d = |place: ConditioningMethod| {
         matches!(place, ConditioningMethod::Projection | ConditioningMethod::Auxiliary)
     };
+    if only_d(c.generator) {
+        let why = "is a method of discriminators; use \"input\" or \"every-layer\"";
+        return Err(bad("condition.generator", written(c.generator), Invalid(why.into())));
+    }
     reject! {
-        only_d(c.generator) => "condition.generator", written(c.generator),
-            "is a method of discriminators; use \"input\" or \"every-layer\"";
         !c.names.is_empty() && c.names.len() != c.size
             => "condition.names", format!("{} names", c.names.len()),
-            format!("condition.size is {}", c.size);
+            "condition.size", format!("condition.size is {}", c.size);
         c.kind == ConditionKind::Vector && c.discriminator == ConditioningMethod::Auxiliary
-            => "condition.discriminator", "\"auxiliary\"",
+            => "condition.discriminator", "\"auxiliary\"", "condition.kind",
             "a vector has no classes; use \"input\" or \"projection\"";
     }
     let nowhere = c.generator == ConditioningMethod::None
         && c.discriminator == ConditioningMethod::None
         && !recipe.objective.semi_supervised;
     reject! {
-        nowhere => "condition.generator", "\"none\"",
+        nowhere => "condition.generator", "\"none\"", "condition.discriminator",
             "neither network would use the condition; leave the section out";
     }
     let (g, d) = (&recipe.generator, &recipe.discriminator);
@@ -277,11 +293,13 @@ fn condition(recipe: &Recipe) -> Check {
     reject! {
         c.embedding > 0 && !appends(c.generator, &g.layers)
             && !appends(c.discriminator, &d.layers) => "condition.embedding", c.embedding,
+            "condition.generator",
             "replaces the condition where it is appended, but no network appends it; use \
              condition.generator = \"input\"";
         c.discriminator == ConditioningMethod::Projection
             && d.minibatch_discrimination.is_some() && d.layers.is_empty()
             => "condition.discriminator", "\"projection\"",
+            "discriminator.minibatch_discrimination",
             "cannot be combined with minibatch discrimination; use discriminator.minibatch_stddev";
     }
     Ok(())
@@ -296,9 +314,9 @@ fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[LayerConfi
     let read = layers.iter().any(LayerConfig::reads_condition);
     let given = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
     reject! {
-        read && !given => key, written(place),
+        read && !given => key, written(place), list,
             format!("{list} has layers that read the condition; use \"input\", or take them out");
-        given && !read => key, written(place),
+        given && !read => key, written(place), list,
             format!("no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \
                      \"none\"");
     }
@@ -309,16 +327,16 @@ fn optimizer(recipe: &Recipe) -> Check {
     let o = &recipe.optimizer;
     let adam = matches!(o.kind, OptimizerType::Adam | OptimizerType::AdamW);
     reject! {
-        adam && o.momentum > 0.0 => "optimizer.momentum", o.momentum,
+        adam && o.momentum > 0.0 => "optimizer.momentum", o.momentum, "optimizer.type",
             "is for sgd and rmsprop; Adam's is optimizer.beta1";
     }
     let end = o.momentum_end.unwrap_or_default();
     reject! {
-        o.momentum_end.is_some() && o.momentum == 0.0 => "optimizer.momentum_end", end,
+        o.momentum_end.is_some() && o.momentum == 0.0 => "optimizer.momentum_end", end, "optimizer.momentum",
             "needs optimizer.momentum to begin with, such as 0.5";
-        o.nesterov && o.kind != OptimizerType::Sgd => "optimizer.nesterov", true,
+        o.nesterov && o.kind != OptimizerType::Sgd => "optimizer.nesterov", true, "optimizer.type",
             "is for optimizer.type = \"sgd\"";
-        o.nesterov && o.momentum == 0.0 => "optimizer.nesterov", true,
+        o.nesterov && o.momentum == 0.0 => "optimizer.nesterov", true, "optimizer.momentum",
             "needs optimizer.momentum, such as 0.9";
     }
     Ok(())
@@ -327,6 +345,9 @@ fn optimizer(recipe: &Recipe) -> Check {
 fn schedule(recipe: &Recipe) -> Check {
     let t = &recipe.train;
     let why = "gives every update its own images and latents: set train.resample_z = true";
-    reject! { t.separate_batches && !t.resample_z => "train.separate_batches", true, why; }
+    reject! {
+        t.separate_batches && !t.resample_z => "train.separate_batches", true, "train.resample_z",
+            why;
+    }
     Ok(())
 }

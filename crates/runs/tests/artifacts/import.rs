@@ -44,6 +44,25 @@ fn float_types_become_f32() {
 }
 
 #[test]
+fn files_of_pytorch_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("g.pth");
+    for start in [&b"PK\x03\x04\0\0\x08\x08\0\0\0\0"[..], b"\x80\x02\x8A\nl\xFC\x9CF\xF9 j."] {
+        fs::write(&path, start).unwrap();
+        let error = read_state_dict(&path).unwrap_err();
+        assert_error!(error, &path, ArtifactError::PyTorch { .. });
+    }
+    for (text, what) in
+        [("version https://git-lfs.github.com/spec/v1", "Git LFS"), ("<!DOCTYPE html>", "web page")]
+    {
+        fs::write(&path, text).unwrap();
+        let error = read_state_dict(&path).unwrap_err();
+        assert_error!(error, &path, ArtifactError::NotSafetensors { reason, .. }
+            if reason.contains(what));
+    }
+}
+
+#[test]
 fn state_dict_roundtrip() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.safetensors");

@@ -152,7 +152,7 @@ fn damage_that_is_no_torn_row_is_reported() {
         assert!(found, "{text:?}: {:?}", writer.damage());
         assert_eq!(fs::read_to_string(&path).unwrap(), kept);
     }
-    // A torn row, and the rows of later steps, are no damage.
+    // A torn row, and the rows of later steps, are not damage.
     for end in [line(3), line(3)[..20].to_owned(), line(3) + &line(4)[..1], String::new()] {
         fs::write(&path, rows.clone() + &end).unwrap();
         assert!(MetricsWriter::resume(&path, 2).unwrap().damage().is_none(), "{end:?}");

@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const ALIGN: usize = 64;
 /// Smaller blocks go straight to the system allocator.
-const POOLED: usize = 4096;
+const MIN_POOLED_BYTES: usize = 4096;
 /// Idle memory beyond this many bytes is returned to the system.
 const MAX_IDLE: usize = 1 << 30;
 /// A block is reused for requests of at least this fraction (4/5) of its size.
-const FIT: (usize, usize) = (5, 4);
+const MIN_FIT: (usize, usize) = (5, 4);
 /// A block of at least this size requests transparent huge pages of this size where the system has
 /// them (Linux on x86-64 and Arm). With ordinary pages of 4 KiB, packing for a matrix product
 /// spends as much time on TLB misses as on copying.
@@ -35,7 +35,7 @@ const FAKE_PAGE: usize = 64 << 10;
 /// Blocks of one kind of memory, with their counters.
 struct Allocator {
     is_fake: bool,
-    pool: Mutex<Pool>,
+    pool: Mutex<BlockPool>,
     live: AtomicUsize,
     peak: AtomicUsize,
     reserved: AtomicUsize,
@@ -43,7 +43,7 @@ struct Allocator {
     fresh: AtomicUsize,
 }
 
-struct Pool {
+struct BlockPool {
     idle: BTreeMap<usize, Vec<Block>>,
     idle_bytes: usize,
 }
@@ -56,7 +56,7 @@ static MEMORY: Allocator = Allocator::new(false);
 
 thread_local! {
     /// The allocator of this thread under [`fake_tensor_mode`].
-    static FAKE: RefCell<Option<Arc<Allocator>>> = const { RefCell::new(None) };
+    static FAKE_ALLOCATOR: RefCell<Option<Arc<Allocator>>> = const { RefCell::new(None) };
 }
 
 /// The memory of all tensors on the CPU, as in PyTorch's `torch.cuda.memory_stats`.
@@ -120,26 +120,27 @@ pub fn reset_peak_memory_stats() {
 /// ```
 pub fn fake_tensor_mode<R>(f: impl FnOnce() -> R) -> R {
     /// Restores the allocator, also on unwind.
-    struct Restore(Option<Arc<Allocator>>);
-    impl Drop for Restore {
+    struct RestoreAllocator(Option<Arc<Allocator>>);
+    impl Drop for RestoreAllocator {
         fn drop(&mut self) {
             let outer = self.0.take();
-            FAKE.with(|fake| *fake.borrow_mut() = outer);
+            FAKE_ALLOCATOR.with(|fake| *fake.borrow_mut() = outer);
         }
     }
     let fake = Arc::new(Allocator::new(true));
-    let _restore = Restore(FAKE.with(|current| current.borrow_mut().replace(fake)));
+    let _restore =
+        RestoreAllocator(FAKE_ALLOCATOR.with(|current| current.borrow_mut().replace(fake)));
     f()
 }
 
 /// Whether this thread is in [`fake_tensor_mode`].
 pub(crate) fn is_fake() -> bool {
-    FAKE.with(|fake| fake.borrow().is_some())
+    FAKE_ALLOCATOR.with(|fake| fake.borrow().is_some())
 }
 
 /// Calls `f` with the allocator of this thread, and its owner if it is a fake one.
 fn with_allocator<R>(f: impl FnOnce(Option<&Arc<Allocator>>, &Allocator) -> R) -> R {
-    FAKE.with(|fake| match &*fake.borrow() {
+    FAKE_ALLOCATOR.with(|fake| match &*fake.borrow() {
         Some(fake) => f(Some(fake), fake),
         None => f(None, &MEMORY),
     })
@@ -148,7 +149,7 @@ fn with_allocator<R>(f: impl FnOnce(Option<&Arc<Allocator>>, &Allocator) -> R) -
 /// The system has no memory for a tensor on the CPU. Operations do not return errors, so it is the
 /// payload of an unwinding, without a message of its own; [`catch_out_of_memory`] returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no memory for a tensor of {bytes} bytes beside {reserved} bytes of others")]
+#[error("there is no memory for a tensor of {bytes} bytes: others hold {reserved} bytes")]
 pub struct OutOfMemory {
     /// Size of the tensor in bytes.
     pub bytes: usize,
@@ -229,7 +230,7 @@ fn deallocate(block: NonNull<f32>, bytes: usize) {
 /// cannot fail without ending the process.
 fn allocate_fake(bytes: usize) -> Option<NonNull<f32>> {
     #[cfg(target_os = "linux")]
-    if bytes >= POOLED {
+    if bytes >= MIN_POOLED_BYTES {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping, which overlaps no other, and whose end is given back; `madvise`
@@ -255,7 +256,7 @@ fn allocate_fake(bytes: usize) -> Option<NonNull<f32>> {
 
 fn deallocate_fake(block: NonNull<f32>, bytes: usize) {
     #[cfg(target_os = "linux")]
-    if bytes >= POOLED {
+    if bytes >= MIN_POOLED_BYTES {
         // SAFETY: the whole mapping of `allocate_fake`, without another owner.
         unsafe { libc::munmap(block.as_ptr().cast(), bytes.next_multiple_of(FAKE_PAGE)) };
         return;
@@ -270,7 +271,7 @@ impl Allocator {
     const fn new(is_fake: bool) -> Self {
         Self {
             is_fake,
-            pool: Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 }),
+            pool: Mutex::new(BlockPool { idle: BTreeMap::new(), idle_bytes: 0 }),
             live: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             reserved: AtomicUsize::new(0),
@@ -283,7 +284,7 @@ impl Allocator {
     /// Unwinds with [`OutOfMemory`] if there is none.
     fn get(&self, bytes: usize) -> (NonNull<f32>, usize) {
         let (block, capacity) = self.take_idle(bytes).unwrap_or_else(|| {
-            if bytes >= POOLED {
+            if bytes >= MIN_POOLED_BYTES {
                 self.fresh.fetch_add(1, Ordering::Relaxed);
             }
             (self.allocate(bytes), bytes)
@@ -302,7 +303,7 @@ impl Allocator {
         });
         let Some(block) = block else {
             let reserved = self.reserved.load(Ordering::Relaxed);
-            // What did not fit is a fake block with its margin.
+            // A block that did not fit is a fake one, with its margin.
             let bytes = bytes.saturating_add(if self.is_fake { FAKE_MARGIN } else { 0 });
             resume_unwind(Box::new(OutOfMemory { bytes, reserved }))
         };
@@ -312,11 +313,11 @@ impl Allocator {
     }
 
     fn take_idle(&self, bytes: usize) -> Option<(NonNull<f32>, usize)> {
-        if bytes < POOLED {
+        if bytes < MIN_POOLED_BYTES {
             return None;
         }
         let mut pool = self.pool.lock();
-        let most = bytes.saturating_mul(FIT.0) / FIT.1;
+        let most = bytes.saturating_mul(MIN_FIT.0) / MIN_FIT.1;
         let (&capacity, blocks) = pool.idle.range_mut(bytes..=most.max(bytes)).next()?;
         let block = blocks.pop();
         if blocks.is_empty() {
@@ -329,7 +330,7 @@ impl Allocator {
     /// Takes back a block of [`get`](Self::get).
     fn put(&self, block: NonNull<f32>, capacity: usize) {
         self.live.fetch_sub(capacity, Ordering::Relaxed);
-        if capacity >= POOLED {
+        if capacity >= MIN_POOLED_BYTES {
             let mut pool = self.pool.lock();
             if pool.idle_bytes + capacity <= MAX_IDLE {
                 pool.idle_bytes += capacity;

@@ -7,7 +7,7 @@
 use super::buffer::Buffer;
 use super::conv_algo::{ConvAlgorithm, ConvOp, algorithm};
 use super::gemm::{
-    Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
+    PackedRhs, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
 };
 use super::microkernel::{Columns, KSegment, Out};
 use super::parallel::{SendPtr, par_for_with_scratch};
@@ -26,14 +26,14 @@ const MAX_PARTIALS: usize = 4 * 1024 * 1024;
 
 /// The split of the rows of a result into tasks: groups of whole images, or bands of lines of one
 /// image.
-struct Split {
+struct TaskSplit {
     images: usize,
     lines: usize,
     groups: usize,
     bands: usize,
 }
 
-impl Split {
+impl TaskSplit {
     /// `batch` images of `lines` lines with `width` result rows of `columns` each.
     fn new(batch: usize, lines: usize, width: usize, columns: usize) -> Self {
         let rows = lines * width;
@@ -128,8 +128,8 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
     let pitch = width * cin;
     // A row of a window is contiguous in the scratch image: one segment of k per kernel row.
     let segs: Vec<KSegment> = (0..kh).map(|i| KSegment { off: i * pitch, len: kw * cin }).collect();
-    let packed = Packed::new(&Rhs { data: w, row: |k| k * cout, stride: 1, n: cout }, &segs);
-    let split = Split::new(batch, oh, ow, cout);
+    let packed = PackedRhs::new(&Rhs { data: w, row: |k| k * cout, stride: 1, n: cout }, &segs);
+    let split = TaskSplit::new(batch, oh, ow, cout);
     let shares = column_shares(split.tasks(), cout);
     let image_len = geom.input[0] * geom.input[1] * cin;
     let out = SendPtr(y.as_mut_ptr());
@@ -225,16 +225,16 @@ pub(crate) fn is_direct(params: &ConvParams) -> bool {
 
 /// The weight, packed for the direct input gradient of one geometry.
 pub(crate) enum InputGradWeight {
-    /// For images of few channels.
-    FewChannels(Packed),
-    /// For the other images, by stride phases.
+    /// The weight for images of few channels.
+    FewChannels(PackedRhs),
+    /// The weight for other images, by stride phases.
     StridePhases(StridePhases),
 }
 
 /// The stride phases of the pixels, and the packed weights of the phases that a window covers.
 pub(crate) struct StridePhases {
     pairs: Vec<(StridePhase, StridePhase)>,
-    packed: Vec<Option<Packed>>,
+    packed: Vec<Option<PackedRhs>>,
     /// The first line and column of dy that the phases read, and by how many lines and columns that
     /// window exceeds a phase.
     corner: [isize; 2],
@@ -291,7 +291,7 @@ impl StridePhases {
                 let (u, co) = (rest / cout, rest % cout);
                 (((a.last - t * sh) * kw + b.last - u * sw) * cin) * cout + co
             };
-            Some(Packed::new(&Rhs { data: w, row, stride: cout, n: cin }, &segs))
+            Some(PackedRhs::new(&Rhs { data: w, row, stride: cout, n: cin }, &segs))
         };
         let packed = pairs.iter().map(pack).collect();
         Self { pairs, packed, corner: [top, left], reach: [tall, broad] }
@@ -304,7 +304,7 @@ impl StridePhases {
         let [lines, columns] = phase_sides(&geom);
         let width = columns - 1 + broad;
         let pitch = width * cout;
-        let split = Split::new(batch, lines, columns, cin);
+        let split = TaskSplit::new(batch, lines, columns, cin);
         let shares = column_shares(split.tasks(), cin);
         let image_len = oh * ow * cout;
         let out = SendPtr(dx.as_mut_ptr());

@@ -8,7 +8,7 @@
 //! that do not are added in one pass, and the others in later passes: no sum is loaded while its
 //! store is still in flight. The results of a line stay in the L1 cache, the image in L2.
 
-use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
+use super::gemm::{self, PackedRhs, RowTask, panel_columns, rows_times_packed};
 use super::isa::multiversion;
 use super::parallel::{SendPtr, par_for_with_scratch};
 use super::simd::prefetch_far;
@@ -18,24 +18,24 @@ use std::ops::Range;
 /// The largest number of channels that this module handles.
 pub(crate) const FEW_CHANNELS: usize = 4;
 /// Batches smaller than this are split into this many bands of lines per image.
-const FEW: usize = 8;
+const MIN_BATCH: usize = 8;
 
 /// The weight, packed for [`input_grad`].
-pub(super) fn pack(w: &[f32], params: &ConvParams) -> Packed {
+pub(super) fn pack(w: &[f32], params: &ConvParams) -> PackedRhs {
     gemm::pack(w, [params.cout, params.geom.kernel[0] * params.geom.kernel[1] * params.cin], true)
 }
 
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]`, as
 /// [`conv2d_input_grad`](super::conv::conv2d_input_grad), for at most [`FEW_CHANNELS`] channels.
 /// Each result is a sum over windows in the order of their lines, whatever the batch size.
-pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: ConvParams) {
+pub(super) fn input_grad(dy: &[f32], packed: &PackedRhs, dx: &mut [f32], params: ConvParams) {
     let ConvParams { geom, batch, cin, cout } = params;
     let ([h, wid], [oh, ow]) = (geom.input, geom.output());
     let ([kh, kw], [sh, sw]) = (geom.kernel, geom.stride);
     let columns = kh * kw * cin;
     // The width of the image with its padding, as far as windows reach.
     let pitch = ((ow - 1) * sw + kw).max(geom.pad[1][0] + wid) * cin;
-    let bands = if batch < FEW { FEW.min(h) } else { 1 };
+    let bands = if batch < MIN_BATCH { MIN_BATCH.min(h) } else { 1 };
     let lhs_offsets: Vec<usize> = (0..ow).map(|x| x * cout).collect();
     let out_offsets: Vec<usize> = (0..ow).map(|x| x * columns).collect();
     let (passes, piece) = (kw.div_ceil(sw), kw * cin);

@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::isa::{Isa, isa, multiversion};
-use super::microkernel::{KSegment, Lhs, Out, Rows, Tiled, block};
+use super::microkernel::{KSegment, Lhs, Out, Rows, TiledRows, block};
 use super::parallel::{SendPtr, par_for, par_for_with_scratch};
 use super::simd::{prefetch, simd_const, simd_dispatch};
 use std::ops::Range;
@@ -119,7 +119,7 @@ multiversion! {
 }
 
 /// How many panels ahead of the packed one the prefetch runs.
-const AHEAD: usize = 2;
+const PREFETCH_PANELS: usize = 2;
 
 /// A right operand in memory: element (k, n) is at `row(k) + n · stride`.
 pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
@@ -143,7 +143,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
             for column in (0..self.n).step_by(panel) {
                 let n = (panel).min(self.n - column);
                 let width = n.next_multiple_of(lanes);
-                let next = column + AHEAD * panel;
+                let next = column + PREFETCH_PANELS * panel;
                 if next < self.n {
                     self.prefetch_panel(
                         ks.start,
@@ -230,13 +230,13 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
 }
 
 /// A right operand packed block by block.
-pub(crate) struct Packed {
+pub(crate) struct PackedRhs {
     data: Buffer,
     pub blocks: Vec<KBlock>,
     n: usize,
 }
 
-impl Packed {
+impl PackedRhs {
     pub(crate) fn new<F: Fn(usize) -> usize + Sync>(rhs: &Rhs<'_, F>, segs: &[KSegment]) -> Self {
         Self::in_blocks(rhs, k_blocks(segs))
     }
@@ -271,7 +271,11 @@ pub(crate) struct RowTask<'a> {
 /// # Safety
 /// Each row must be readable over all segments of the blocks, and writable over the columns; no
 /// other task writes there.
-pub(crate) unsafe fn rows_times_packed(task: &RowTask<'_>, packed: &Packed, columns: Range<usize>) {
+pub(crate) unsafe fn rows_times_packed(
+    task: &RowTask<'_>,
+    packed: &PackedRhs,
+    columns: Range<usize>,
+) {
     let width = packed_columns(packed.n);
     for (i, b) in packed.blocks.iter().enumerate() {
         let lhs = Rows { base: task.lhs, offsets: task.lhs_offsets, segs: &b.segs };
@@ -323,16 +327,16 @@ pub(crate) fn matmul(
 }
 
 /// `op(b)[k, n]` as a right operand.
-pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> Packed {
+pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> PackedRhs {
     let (row_step, stride) = if trans_b { (1, k) } else { (n, 1) };
     let blocks = k_blocks_of(block_sizes().kc, &[KSegment { off: 0, len: k }]);
-    Packed::in_blocks(&Rhs { data: b, row: |k| k * row_step, stride, n }, blocks)
+    PackedRhs::in_blocks(&Rhs { data: b, row: |k| k * row_step, stride, n }, blocks)
 }
 
 /// [`matmul`] with a packed right operand; no side is 0.
 pub(crate) fn matmul_packed(
     a: &[f32],
-    packed: &Packed,
+    packed: &PackedRhs,
     out: &mut [f32],
     [m, k, n]: [usize; 3],
     trans_a: bool,
@@ -413,11 +417,11 @@ unsafe fn tiled_block<const TALL: usize>(
 ) {
     tile_rows::<TALL>(from, pitches, copy, [rows, kc]);
     // SAFETY: the caller's promise.
-    unsafe { run_block(Tiled::<TALL> { base: copy.as_ptr(), kc }, rows, kc, rhs, out, columns) }
+    unsafe { run_block(TiledRows::<TALL> { base: copy.as_ptr(), kc }, rows, kc, rhs, out, columns) }
 }
 
 /// Copies `rows` rows of `kc` elements, element (i, k) at `from[i · across + k · along]`, for
-/// [`Tiled`].
+/// [`TiledRows`].
 fn tile_rows<const TALL: usize>(
     from: &[f32],
     [across, along]: [usize; 2],

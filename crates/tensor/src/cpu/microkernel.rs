@@ -82,13 +82,13 @@ pub(crate) struct StridedColumns {
 /// Rows that were copied tile by tile: for each k the elements of `TALL` rows, which is
 /// [`Simd::TALL`], are contiguous.
 #[derive(Clone, Copy)]
-pub(crate) struct Tiled<const TALL: usize> {
+pub(crate) struct TiledRows<const TALL: usize> {
     pub base: *const f32,
     /// Length of k.
     pub kc: usize,
 }
 
-impl<const TALL: usize> Lhs for Tiled<TALL> {
+impl<const TALL: usize> Lhs for TiledRows<TALL> {
     const ANY_HEIGHT: bool = false;
 
     #[inline(always)]

@@ -113,7 +113,7 @@ pub(crate) fn update(
     rule: &OptimizerKind,
     constants: StepConstants,
 ) {
-    struct Part<'a> {
+    struct TensorChunk<'a> {
         value: SendPtr<f32>,
         grad: &'a [f32],
         state: SmallVec<[SendPtr<f32>; 2]>,
@@ -125,7 +125,7 @@ pub(crate) fn update(
         for (i, grad) in t.grad.chunks(CHUNK).enumerate() {
             // SAFETY: the offset is within each slice; all have one length.
             let at = |p: *mut f32| SendPtr(unsafe { p.add(i * CHUNK) });
-            parts.push(Part {
+            parts.push(TensorChunk {
                 value: at(value),
                 grad,
                 state: state.iter().map(|&p| at(p)).collect(),

@@ -91,7 +91,7 @@ pub(crate) fn par_for_with_scratch<const N: usize>(
 ) {
     let allocate = || lens.map(Buffer::uninit);
     if is_fake() {
-        // What all threads hold at a time.
+        // The memory that all threads hold at a time.
         drop((0..tasks.min(rayon::current_num_threads())).map(|_| allocate()).collect::<Vec<_>>());
         return;
     }

@@ -100,13 +100,13 @@ thread_local! {
 /// assert_eq!(all.narrow(0, 0, 1).to_vec(), one.to_vec());
 /// ```
 pub fn batch_invariant<T>(f: impl FnOnce() -> T) -> T {
-    struct Restore(bool);
-    impl Drop for Restore {
+    struct RestoreFlag(bool);
+    impl Drop for RestoreFlag {
         fn drop(&mut self) {
             BATCH_INVARIANT.set(self.0);
         }
     }
-    let _restore = Restore(BATCH_INVARIANT.replace(true));
+    let _restore = RestoreFlag(BATCH_INVARIANT.replace(true));
     f()
 }
 

@@ -30,9 +30,9 @@ pub struct Adapter {
     /// 8 or 16.
     #[serde(skip)]
     pub cooperative: Option<usize>,
-    /// Whether it is a software renderer, which computes on the CPU.
+    /// Whether the adapter is a software renderer, which computes on the CPU.
     pub software: bool,
-    /// Whether it has compute shaders: old GL drivers do not.
+    /// Whether the adapter has compute shaders: old GL drivers do not.
     #[serde(rename = "usable")]
     pub compute: bool,
     /// The lower, the better: discrete before integrated, software last.

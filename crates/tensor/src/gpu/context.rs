@@ -2,7 +2,7 @@
 
 use super::adapter::Adapter;
 use super::error::GpuError;
-use super::memory::Pool;
+use super::memory::BufferPool;
 use super::recorder::CommandRecorder;
 use super::shader::Pipelines;
 use parking_lot::Mutex;
@@ -47,7 +47,7 @@ pub(super) struct Inner {
     pub failure: Arc<OnceLock<GpuError>>,
     pub pipelines: Mutex<Pipelines>,
     pub recorder: Mutex<CommandRecorder>,
-    pub pool: Mutex<Pool>,
+    pub pool: Mutex<BufferPool>,
 }
 
 impl PartialEq for Gpu {

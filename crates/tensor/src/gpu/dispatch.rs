@@ -17,9 +17,9 @@ const SLOT: usize = 256;
 /// Dispatches in one submit at most: the slots of the parameter buffer.
 const SLOTS: usize = 512;
 /// Staging buffers up to this many bytes are kept for the next reading.
-const KEPT: u64 = 1 << 20;
+const MAX_KEPT_STAGING: u64 = 1 << 20;
 /// Bytes that may be written ahead of a submit: each write keeps a copy until then.
-const AHEAD: u64 = 64 << 20;
+const MAX_PENDING_WRITES: u64 = 64 << 20;
 /// Workgroups along one axis of a grid.
 const GRID: u64 = 65535;
 
@@ -129,7 +129,7 @@ impl StagedRead {
             Err(_) => return lost(),
         };
         buffer.unmap();
-        if self.bytes <= KEPT {
+        if self.bytes <= MAX_KEPT_STAGING {
             self.gpu.0.recorder.lock().staging.entry(self.bytes).or_default().push(buffer);
         }
         values
@@ -297,7 +297,7 @@ impl Gpu {
         }
         self.0.queue.write_buffer(buffer, 0, bytes);
         recorder.written += bytes.len() as u64;
-        if recorder.written > AHEAD {
+        if recorder.written > MAX_PENDING_WRITES {
             // An empty submit executes the writes and frees their copies.
             self.0.queue.submit([]);
             recorder.written = 0;

@@ -13,11 +13,11 @@ pub(super) fn size_class(bytes: u64) -> u64 {
 }
 
 /// Idle bytes that are kept in any case.
-const IDLE: u64 = 64 << 20;
+const MIN_IDLE_BYTES: u64 = 64 << 20;
 
 /// Idle buffers, and the statistics of all.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(super) struct BufferPool {
     idle: BTreeMap<u64, Vec<wgpu::Buffer>>,
     idle_bytes: u64,
     pub live_bytes: u64,
@@ -25,7 +25,7 @@ pub(super) struct Pool {
     pub allocations: u64,
 }
 
-impl Pool {
+impl BufferPool {
     pub(super) fn record_alloc(&mut self, bytes: u64) {
         self.live_bytes += bytes;
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);
@@ -35,7 +35,7 @@ impl Pool {
         self.live_bytes -= bytes;
         // Buffers that were live at different times add up to more than the peak; with twice the
         // peak, a steady step finds all it needs.
-        if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(IDLE) {
+        if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(MIN_IDLE_BYTES) {
             self.idle_bytes += bytes;
             self.idle.entry(bytes).or_default().push(buffer);
         }

@@ -18,11 +18,11 @@ use std::fmt::{self, Write};
 /// The value of a template variable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Define {
-    /// For `//#if`.
+    /// A condition of `//#if`.
     Flag(bool),
-    /// For `${}` and `//#for`.
+    /// A number for `${}` and `//#for`.
     Number(u32),
-    /// For `${}`.
+    /// A text for `${}`.
     Text(&'static str),
 }
 

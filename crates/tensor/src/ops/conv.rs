@@ -4,7 +4,7 @@
 use super::kernel;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::conv::{self as cpu, InputGradWeight};
-use crate::cpu::gemm::{Packed, matmul_packed, pack};
+use crate::cpu::gemm::{PackedRhs, matmul_packed, pack};
 use crate::descriptors::{ConvGeom, ConvParams, LossScaledOperand};
 use crate::gpu::kernels::conv as gpu;
 use crate::shape::Shape;
@@ -26,13 +26,13 @@ fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
 /// arithmetic relies on that.
 #[track_caller]
 fn conv_params(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) -> ConvParams {
-    const MOST: usize = isize::MAX as usize / size_of::<f32>();
+    const MAX_ELEMENTS: usize = isize::MAX as usize / size_of::<f32>();
     let output = geom.output();
     let covered = |i: usize| (output[i] - 1) * geom.stride[i] + geom.kernel[i];
     let elements =
         [covered(0), covered(1), cin.max(cout)].into_iter().try_fold(batch, usize::checked_mul);
     assert!(
-        elements.is_some_and(|n| n <= MOST),
+        elements.is_some_and(|n| n <= MAX_ELEMENTS),
         "{name}: {batch} images under {geom:?} have more elements than memory can address"
     );
     ConvParams { geom, batch, cin, cout }
@@ -260,7 +260,7 @@ struct CacheEntry {
 
 enum WeightLayout {
     /// A window over the whole output: a matrix product.
-    Product(Packed),
+    Product(PackedRhs),
     Windows(InputGradWeight),
 }
 

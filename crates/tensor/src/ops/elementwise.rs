@@ -253,7 +253,7 @@ impl Tensor {
         if from == shape {
             return self.clone();
         }
-        // The second operand only brings the shape.
+        // The second operand only gives the shape.
         let (x, unit) = (self, Shape::new(&[]));
         let out = kernel!("broadcast_to", shape; x;
             cpu |out| cpu::binary(&shape, (x, &from), (&[0.0], &unit), out, Binary::First),

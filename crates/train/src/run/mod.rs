@@ -82,7 +82,7 @@ pub fn run_with_eval(
 ) -> Result<RunOutcome, TrainError> {
     let eval = eval.map(|eval| eval as &mut EvalFn<'_>);
     let mut context = RunContext { trainer, dataset, dir, stop, emit, eval };
-    // Counted here: the overrides of a checkpoint that is loaded again and again stay the same.
+    // Counted here: the overrides of a checkpoint that is loaded repeatedly stay the same.
     let mut rollbacks = 0;
     loop {
         match context.train_loop() {
@@ -160,7 +160,7 @@ impl RunContext<'_> {
 }
 
 /// The outputs that are due after a step.
-struct Due {
+struct DueOutputs {
     logs: bool,
     samples: bool,
     evaluates: bool,
@@ -299,13 +299,13 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     }
 
     /// The outputs that are due after the step that was just trained.
-    fn due(&self, epoch_end: bool) -> Due {
+    fn due(&self, epoch_end: bool) -> DueOutputs {
         let (settings, step) = (&self.settings, self.step());
         let is_last = step == settings.steps;
         let batches = step * settings.recipe.train.batches_per_step() as u64;
         let epoch = epoch_end.then(|| batches / self.loader.batches_per_epoch());
         let evaluates = self.evaluates_step();
-        Due {
+        DueOutputs {
             logs: settings.logs_step(step) || evaluates,
             samples: step.is_multiple_of(settings.sample_every)
                 || is_last
@@ -318,7 +318,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
 
     /// Reads the metrics of finished steps and returns those of the newest. A GPU may stay a few
     /// steps behind, unless something is written: that must come from steps known to be finite.
-    fn read_metrics(&mut self, due: &Due) -> Result<Option<StepMetrics>, TrainError> {
+    fn read_metrics(&mut self, due: &DueOutputs) -> Result<Option<StepMetrics>, TrainError> {
         let writes = due.logs || due.samples || due.saves || self.is_done();
         let is_cpu = matches!(self.context.trainer.device(), Device::Cpu);
         let in_flight = if writes || is_cpu { 0 } else { MAX_STEPS_IN_FLIGHT };
@@ -347,7 +347,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     }
 
     /// Writes what is due after a step with these metrics.
-    fn write(&mut self, due: &Due, metrics: Option<StepMetrics>) -> Result<(), TrainError> {
+    fn write(&mut self, due: &DueOutputs, metrics: Option<StepMetrics>) -> Result<(), TrainError> {
         let step = self.step();
         if due.samples {
             let (path, stats) = self.writer.sample(self.context.trainer)?;
@@ -386,7 +386,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     fn finish(mut self) -> Result<RunOutcome, TrainError> {
         // Steps in flight when the run was stopped between two steps.
         let nothing =
-            Due { logs: false, samples: false, evaluates: false, saves: true, epoch: None };
+            DueOutputs { logs: false, samples: false, evaluates: false, saves: true, epoch: None };
         self.read_metrics(&nothing)?;
         let step = self.step();
         let RunContext { trainer, emit, stop, .. } = self.context;

@@ -55,7 +55,7 @@ impl<'a> RunWriter<'a> {
     /// The line of the metrics that was cut off as damaged, if there was one.
     pub fn damage(&self) -> Option<String> {
         self.metrics.damage().map(|error| {
-            format!("{error}: this line and the rows after it are lost, training goes on")
+            format!("{error}: this line and the rows after it are lost, training continues")
         })
     }
 
@@ -214,7 +214,7 @@ impl Clock {
         }
     }
 
-    /// Adds a step.
+    /// Adds the duration of a step.
     pub fn add_step(&mut self, elapsed: Duration) {
         self.total += elapsed;
         self.since_row += elapsed;

@@ -69,7 +69,7 @@ pub fn generator_loss(recipe: &Recipe, fake: &Tensor) -> Tensor {
 
 /// G's adversarial loss in the relativistic average form.
 pub fn relativistic_generator_loss(recipe: &Recipe, real: &Tensor, fake: &Tensor) -> Tensor {
-    // With swapped labels D calls generated samples real, so the two kinds change roles.
+    // With swapped labels generated samples have the target of real ones: the kinds change roles.
     let (real, fake) = if recipe.labels.swap { (fake, real) } else { (real, fake) };
     recipe.objective.loss.relativistic_generator(real, fake)
 }

@@ -130,7 +130,7 @@ impl DStepMetrics {
         } else {
             [real, fake]
         };
-        // Swapped labels make generated images the ones that D calls real.
+        // With swapped labels the correct output for generated images is that for real ones.
         let [real, fake] = if recipe.labels.swap { [fake, real] } else { [real, fake] };
         let accuracy = accuracy(recipe.objective.loss, relativistic, &real, &fake);
         let [loss_real, loss_fake] = [loss_real.detach(), loss_fake.detach()];

@@ -1,4 +1,13 @@
 //! Plot of a frame: generated points over the modes, and D's logits over the plane.
+//!
+//! ```
+//! use train::toy::{ToyDataset, ToySettings, ToyTrainer, frame_plot};
+//!
+//! let changes = [("generator.width".to_owned(), "8".to_owned())];
+//! let settings = ToySettings::new(ToyDataset::Ring, 0, 1, &changes).unwrap();
+//! let frame = ToyTrainer::new(&settings, &tensor::Device::Cpu).unwrap().frame();
+//! assert_eq!(frame_plot::draw(&settings, &frame).unwrap().dimensions(), (1400, 800));
+//! ```
 
 use super::{Frame, Landscape, Mixture, ToySettings};
 use image::RgbImage;

@@ -7,7 +7,7 @@ use tensor::rng::Philox;
 /// A mixture of isotropic Gaussians with equal weights and equal standard deviations.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Mixture {
-    /// The centers.
+    /// The means of the Gaussians.
     pub centers: Vec<[f32; 2]>,
     /// The standard deviation along each axis.
     pub std: f32,

@@ -117,7 +117,7 @@ impl Method {
         Self::Extragradient,
     ];
 
-    /// The name.
+    /// The update rule's name in plots and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Simultaneous => "simultaneous SGD",
@@ -182,7 +182,7 @@ impl Method {
 /// The iterates of an update rule.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Trajectory {
-    /// The method.
+    /// The update rule.
     pub method: Method,
     /// The initial point and the point after each step; NaN or infinite after divergence.
     pub points: Vec<[f64; 2]>,
@@ -223,23 +223,23 @@ fn trajectory(method: Method, settings: &SaddleSettings) -> Trajectory {
     Trajectory { method, points }
 }
 
-type Pair = [f64; 2];
+type Point = [f64; 2];
 
-fn zip(a: Pair, b: Pair, f: impl Fn(f64, f64) -> f64) -> Pair {
+fn zip(a: Point, b: Point, f: impl Fn(f64, f64) -> f64) -> Point {
     [f(a[0], b[0]), f(a[1], b[1])]
 }
 
 /// The descent directions of x and y: (∂f/∂x, −∂f/∂y).
-fn gradient([x, y]: Pair, c: f64) -> Pair {
+fn gradient([x, y]: Point, c: f64) -> Point {
     [y + c * x, -x + c * y]
 }
 
 /// The current point and the optimizer state of both variables.
 struct UpdateRule {
-    at: Pair,
-    velocity: Pair,
-    square: Pair,
-    last: Option<Pair>,
+    at: Point,
+    velocity: Point,
+    square: Point,
+    last: Option<Point>,
     steps: i32,
 }
 
@@ -248,7 +248,7 @@ impl UpdateRule {
         Self { at: settings.start, velocity: [0.0; 2], square: [0.0; 2], last: None, steps: 0 }
     }
 
-    fn step(&mut self, method: Method, s: &SaddleSettings) -> Pair {
+    fn step(&mut self, method: Method, s: &SaddleSettings) -> Point {
         self.steps += 1;
         let g = gradient(self.at, s.curvature);
         let moved = match method {
@@ -273,20 +273,20 @@ impl UpdateRule {
         self.at
     }
 
-    fn accumulate(&mut self, g: Pair, beta: f64) -> Pair {
+    fn accumulate(&mut self, g: Point, beta: f64) -> Point {
         self.velocity = zip(self.velocity, g, |v, g| beta * v + g);
         self.velocity
     }
 
     /// Takes y's gradient at the updated x.
-    fn alternating_update(&mut self, g: Pair, beta: f64, s: &SaddleSettings) -> Pair {
+    fn alternating_update(&mut self, g: Point, beta: f64, s: &SaddleSettings) -> Point {
         let first = beta * self.velocity[0] + g[0];
         let second = gradient([self.at[0] - s.lr * first, self.at[1]], s.curvature)[1];
         self.velocity = [first, beta * self.velocity[1] + second];
         self.velocity
     }
 
-    fn adam(&mut self, g: Pair, beta1: f64) -> Pair {
+    fn adam(&mut self, g: Point, beta1: f64) -> Point {
         const BETA2: f64 = 0.999;
         self.velocity = zip(self.velocity, g, |m, g| beta1 * m + (1.0 - beta1) * g);
         self.square = zip(self.square, g, |v, g| BETA2 * v + (1.0 - BETA2) * g * g);
@@ -296,7 +296,7 @@ impl UpdateRule {
 
     /// Twice this direction minus the previous one; the first step has no previous one and is
     /// plain.
-    fn extrapolate(&mut self, g: Pair) -> Pair {
+    fn extrapolate(&mut self, g: Point) -> Point {
         let last = self.last.replace(g).unwrap_or(g);
         zip(g, last, |g, last| 2.0 * g - last)
     }

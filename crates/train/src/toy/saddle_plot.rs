@@ -1,4 +1,13 @@
 //! Plot of the saddle: the trajectory of each update rule in a panel, over the same game.
+//!
+//! ```
+//! use train::toy::saddle::{SaddleSettings, simulate};
+//! use train::toy::saddle_plot::draw;
+//!
+//! let settings = SaddleSettings { steps: 20, ..SaddleSettings::default() };
+//! let trajectories = simulate(&settings).unwrap();
+//! assert_eq!(draw(&trajectories, &settings, 20).unwrap().width(), 1644);
+//! ```
 
 use super::saddle::{SaddleSettings, Trajectory};
 use image::RgbImage;
@@ -26,7 +35,7 @@ pub fn draw(
     let lines = trajectories.len().div_ceil(COLUMNS) as i32;
     let width = COLUMNS as i32 * (SIDE + GAP) + GAP;
     let height = HEADER + lines * (TITLE + SIDE) + GAP;
-    // Two circles of the start fit.
+    // The panel reaches to twice the initial distance.
     let extent = 2.0 * settings.start[0].hypot(settings.start[1]);
     paint("the saddle", (width as u32, height as u32), |area| {
         header(area, settings, step, width)?;

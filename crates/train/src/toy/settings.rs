@@ -14,7 +14,7 @@ pub enum ToyDataset {
 }
 
 impl ToyDataset {
-    /// The mixture.
+    /// The mixture of Gaussians that the name stands for.
     pub fn mixture(self) -> Mixture {
         match self {
             Self::Ring => Mixture::ring(),
@@ -141,7 +141,7 @@ fn points(recipe: &Recipe, pack: usize) -> Vec<(String, String)> {
     if recipe.noise.input > 0.0 && recipe.noise.decay_steps == 0 {
         changes.push(("noise.decay_steps", recipe.train.steps.unwrap_or_default().to_string()));
     }
-    // Only these losses show real samples to G's update; the others would waste a batch.
+    // Only these losses use real samples in G's update; the others would waste a batch.
     if recipe.objective.relativistic || recipe.objective.feature_matching > 0.0 {
         changes.push(("train.separate_batches", "true".into()));
     }

@@ -1,11 +1,10 @@
 //! `dcgan data list`.
 
 use crate::error::CliError;
-use crate::report::{self, Report, table};
+use crate::report::{self, Report, ReportPath, table};
 use data::{RemoteSet, known_sets, remote_sets};
 use indicatif::HumanBytes;
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,40 +22,41 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// The datasets known by name, then those that can only be fetched.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct DatasetList(Vec<Entry>);
+struct DatasetList(Vec<ListEntry>);
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry {
+enum ListEntry {
     Known {
         name: &'static str,
         aliases: &'static [&'static str],
         about: &'static str,
-        path: Option<PathBuf>,
+        path: Option<ReportPath>,
     },
     Remote {
         name: &'static str,
         bytes: u64,
         page: &'static str,
-        path: Option<PathBuf>,
+        path: Option<ReportPath>,
     },
 }
 
 impl DatasetList {
     fn new() -> Self {
-        let known = known_sets().map(|set| Entry::Known {
+        let known = known_sets().map(|set| ListEntry::Known {
             name: set.name,
             aliases: set.aliases,
             about: set.about,
-            path: set.path,
+            path: set.path.map(Into::into),
         });
         let is_known = |remote: &&RemoteSet| known_sets().any(|known| known.name == remote.name);
-        let remote = remote_sets().filter(|remote| !is_known(remote)).map(|set| Entry::Remote {
-            name: set.name,
-            bytes: set.bytes(),
-            page: set.page,
-            path: set.locate(),
-        });
+        let remote =
+            remote_sets().filter(|remote| !is_known(remote)).map(|set| ListEntry::Remote {
+                name: set.name,
+                bytes: set.bytes(),
+                page: set.page,
+                path: set.locate().map(Into::into),
+            });
         Self(known.chain(remote).collect())
     }
 }
@@ -65,12 +65,12 @@ impl Report for DatasetList {
     fn text(&self) -> Vec<String> {
         let missing = |name| format!("not here: dcgan data fetch {name}");
         let rows = self.0.iter().map(|entry| match entry {
-            Entry::Known { name, aliases, about, path } => [
+            ListEntry::Known { name, aliases, about, path } => [
                 [&[*name], *aliases].concat().join(", "),
                 (*about).to_owned(),
                 path.as_ref().map_or_else(|| missing(name), |path| path.display().to_string()),
             ],
-            Entry::Remote { name, bytes, page, path } => [
+            ListEntry::Remote { name, bytes, page, path } => [
                 (*name).to_owned(),
                 format!("see {page} ({})", HumanBytes(*bytes)),
                 path.as_ref()

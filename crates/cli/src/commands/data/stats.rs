@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// Sizes, classes and words that are listed individually.
-const LISTED: usize = 12;
+const MAX_LISTED: usize = 12;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -191,7 +191,9 @@ impl Report for SplitReport {
         }
         let sizes =
             listed(&self.sizes, |size| format!("{}x{}: {}", size.height, size.width, size.images));
-        lines.push(format!("  height x width{of}  {sizes}"));
+        if !self.sizes.is_empty() {
+            lines.push(format!("  height x width{of}  {sizes}"));
+        }
         let channels = listed(&self.channels, |count| {
             let name = match count.channels {
                 1 => "gray",
@@ -201,13 +203,19 @@ impl Report for SplitReport {
             };
             format!("{name}: {}", count.images)
         });
-        lines.push(format!("  channels{of}  {channels}"));
+        if !self.channels.is_empty() {
+            lines.push(format!("  channels{of}  {channels}"));
+        }
         if !self.classes.is_empty() {
             let counted: usize = self.classes.iter().map(|class| class.images).sum();
             let of = if counted < *images { &*of } else { "" };
             let classes =
                 listed(&self.classes, |class| format!("{}: {}", class.name, class.images));
-            lines.push(format!("  {} classes{of}  {classes}", self.classes.len()));
+            let count = match self.classes.len() {
+                1 => "1 class".to_owned(),
+                count => format!("{count} classes"),
+            };
+            lines.push(format!("  {count}{of}  {classes}"));
         }
         for attribute in &self.attributes {
             let (name, values) = attribute.text(self.examined);
@@ -217,11 +225,11 @@ impl Report for SplitReport {
     }
 }
 
-/// The first [`LISTED`] items, and the number of the others.
+/// The first [`MAX_LISTED`] items, and the number of the others.
 fn listed<T>(items: impl IntoIterator<Item = T>, show: impl Fn(T) -> String) -> String {
     let mut parts: Vec<String> = items.into_iter().map(show).collect();
-    let more = parts.len().saturating_sub(LISTED);
-    parts.truncate(LISTED);
+    let more = parts.len().saturating_sub(MAX_LISTED);
+    parts.truncate(MAX_LISTED);
     if more > 0 {
         parts.push(format!("and {more} more"));
     }

@@ -38,6 +38,18 @@ pub fn metric_parser() -> impl TypedValueParser<Value = &'static Metric> {
     PossibleValuesParser::new(names).try_map(|name| metric_named(&name))
 }
 
+fn metrics_help() -> String {
+    let defaults = |needs| {
+        let of = METRICS.iter().filter(move |metric| metric.default && metric.needs == needs);
+        of.map(|metric| metric.name).collect::<Vec<_>>().join(",")
+    };
+    format!(
+        "Metrics, separated by commas [default: {} and, for features of a classifier, {}]",
+        defaults(Needs::Features),
+        defaults(Needs::ClassProbabilities)
+    )
+}
+
 /// The metric with this name.
 pub fn metric_named(name: &str) -> Result<&'static Metric, CliError> {
     metrics::find(name).ok_or_else(|| failure!("this version has no metric {name:?}"))
@@ -77,8 +89,8 @@ pub struct CompareArgs {
     /// Split of a dataset given as --fake.
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     fake_split: Split,
-    /// Metrics, separated by commas [default: fid,kid,pr,dc and, for features of a classifier, is].
-    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
+    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',',
+        help = metrics_help())]
     metrics: Vec<&'static Metric>,
     /// Number of images, real and generated each, drawn at random from a larger dataset.
     #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Data",

@@ -16,7 +16,7 @@ const MODEL: &str = "model:";
 
 /// The source of generated images.
 pub enum Fake {
-    /// A generator.
+    /// Images that a generator samples.
     Generator {
         /// The sampler of the generator.
         sampler: Box<Sampler>,
@@ -25,7 +25,7 @@ pub enum Fake {
     },
     /// Uniform noise.
     Noise,
-    /// A dataset.
+    /// Images of a dataset.
     Dataset(String),
 }
 

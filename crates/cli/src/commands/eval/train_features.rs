@@ -7,7 +7,7 @@ use crate::commands::{
 use crate::error::CliError;
 use crate::parse::count;
 use crate::render::with_progress;
-use crate::report::{self, Report};
+use crate::report::{self, Report, ReportPath};
 use crate::{cache, output};
 use data::{DataError, DataSpec, Dataset, Preprocess, Split};
 use eval::feature_network::{self, FeatureNetwork, Options, Splits, TargetHead, Targets};
@@ -176,7 +176,7 @@ fn cached(train: &Dataset, attributes: bool) -> Result<PathBuf, CliError> {
 #[derive(Serialize)]
 struct NetworkReport {
     network: String,
-    file: PathBuf,
+    file: ReportPath,
     /// Height, width, channels.
     image: [usize; 3],
     features: usize,
@@ -188,7 +188,7 @@ struct NetworkReport {
     /// Number of images.
     tested_on: usize,
     split: &'static str,
-    grid: Option<PathBuf>,
+    grid: Option<ReportPath>,
     /// The names in `accuracy` in the order of the outputs.
     #[serde(skip)]
     heads: Vec<String>,
@@ -202,7 +202,7 @@ impl NetworkReport {
         let (tested_on, has_test_split) = description.tested;
         Self {
             network: network.id(),
-            file,
+            file: file.into(),
             image: network.image(),
             features: network.width(),
             outputs: network.outputs(),
@@ -211,7 +211,7 @@ impl NetworkReport {
             accuracy: heads.iter().cloned().zip(description.accuracy.iter().copied()).collect(),
             tested_on,
             split: if has_test_split { "test" } else { "held-out" },
-            grid,
+            grid: grid.map(Into::into),
             heads,
         }
     }

@@ -5,13 +5,14 @@ pub mod forget;
 pub mod guided;
 
 use crate::output;
+use crate::report::ReportPath;
 use serde_json::json;
 use std::path::Path;
 
 /// Reports an image that was written: as a JSON event, or as a line of text.
 fn wrote(json: bool, path: &Path) {
     match json {
-        true => output::json(&json!({ "event": "wrote", "path": path })),
+        true => output::json(&json!({ "event": "wrote", "path": ReportPath::from(path) })),
         false => output::wrote(path, false),
     }
 }

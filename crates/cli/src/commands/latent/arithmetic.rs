@@ -16,9 +16,9 @@ use tensor::Tensor;
 use tensor::rng::Philox;
 
 /// Philox stream of the exemplars that are drawn repeatedly.
-const TRIALS: u64 = 0x7472_6961;
+const TRIAL_STREAM: u64 = 0x7472_6961;
 /// Images of a result: the result itself and 8 neighbors.
-const AROUND: usize = 9;
+const RESULT_IMAGES: usize = 9;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
@@ -131,18 +131,19 @@ fn check(
     let concept = AttributeQuery::parse(expected, model.names())
         .map_err(|error| usage!("--expect {}", hints::compose(&error, hints::eval(&error))))?;
     let [h, w, c] = opened.sampler.shape();
-    // Per group of AROUND images: the result first, then its neighbors.
+    // Per group of RESULT_IMAGES images: the result first, then its neighbors.
     let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {
         let scores =
             model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
         Ok(scores.rows().map(|row| concept.strength(row) > 0.0).collect())
     };
-    let of_results = |hits: &[bool]| SuccessRate::count(hits.iter().step_by(AROUND).copied());
+    let of_results =
+        |hits: &[bool]| SuccessRate::count(hits.iter().step_by(RESULT_IMAGES).copied());
     let chance = SuccessRate::count(scores.rows().map(|row| concept.strength(row) > 0.0));
     let chance_length = mean(lengths(opened, &all)?.into_iter());
     let mut draws = Vec::new();
     if let [Some(a), Some(b), Some(c)] = selections.each_ref().map(|own| own.matches.as_deref()) {
-        let mut rng = Philox::new(args.seed.seed, TRIALS);
+        let mut rng = Philox::new(args.seed.seed, TRIAL_STREAM);
         // A single exemplar, and the mean of several for comparison.
         let several = if args.exemplars > 1 { args.exemplars as usize } else { 3 };
         for exemplars in [1, several] {
@@ -153,12 +154,12 @@ fn check(
             let equations: Vec<Equation> = trials.into_iter().map(Equation).collect();
             let around = Equation::results(&equations, all.clone(), noise);
             let hits = hits(&args.files.draw(opened, "drawing results", &around)?)?;
-            let grouped = TrialResults::count(&hits, AROUND);
+            let grouped = TrialResults::count(&hits, RESULT_IMAGES);
             let rates = ResultRates {
                 result: of_results(&hits).into(),
                 with_neighbors: RateReport::new(grouped.total, grouped.interval()),
             };
-            let length = mean(lengths(opened, &around)?.into_iter().step_by(AROUND));
+            let length = mean(lengths(opened, &around)?.into_iter().step_by(RESULT_IMAGES));
             draws.push(DrawRates { exemplars, rates, length });
         }
     }

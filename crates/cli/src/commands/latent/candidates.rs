@@ -2,7 +2,7 @@
 //! images.
 
 use super::{FileArgs, SeedArgs, grid_options};
-use crate::commands::{Conditions, LoadedGenerator};
+use crate::commands::{ConditionSet, LoadedGenerator};
 use crate::error::CliError;
 use crate::hints;
 use crate::parse::count;
@@ -127,7 +127,7 @@ pub struct Candidates<'a> {
     opened: &'a LoadedGenerator,
     seed: u64,
     truncation: Option<f64>,
-    conditions: &'a Conditions,
+    conditions: &'a ConditionSet,
     classifier: Option<Model>,
     eval_classifier: Option<Model>,
     /// The row under the seed of each candidate.
@@ -149,7 +149,7 @@ impl<'a> Candidates<'a> {
     pub fn new(
         opened: &'a LoadedGenerator,
         seed: &SeedArgs,
-        conditions: &'a Conditions,
+        conditions: &'a ConditionSet,
         args: &CandidateArgs,
     ) -> Result<Self, CliError> {
         let (order, condition_table) =

@@ -1,7 +1,7 @@
 //! Inversion of a given image: flags and reports that invert and restore share.
 
 use super::FileArgs;
-use crate::commands::{Conditions, LoadedGenerator, OutputFile, condition_name};
+use crate::commands::{ConditionSet, LoadedGenerator, OutputFile, condition_name};
 use crate::error::CliError;
 use crate::parse::count;
 use crate::report::table;
@@ -136,7 +136,7 @@ struct StartError {
 impl Starts {
     pub fn new(
         opened: &LoadedGenerator,
-        conditions: &Conditions,
+        conditions: &ConditionSet,
         starts: &[StartResult],
         best: usize,
     ) -> Self {

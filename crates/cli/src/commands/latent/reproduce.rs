@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         output::wrote(path, args.output.json);
     }
     let equal = drawn.differing == 0;
-    let report = Reproduction {
+    let report = ReproductionReport {
         equal,
         compared: drawn.compared,
         differing: drawn.differing,
@@ -92,7 +92,7 @@ fn describe(ModelId { recipe, step, identity, .. }: &ModelId) -> String {
 
 /// The comparison of an image with its reproduction.
 #[derive(Serialize)]
-struct Reproduction {
+struct ReproductionReport {
     equal: bool,
     compared: usize,
     differing: usize,
@@ -104,7 +104,7 @@ struct Reproduction {
     now_computed_with: String,
 }
 
-impl Report for Reproduction {
+impl Report for ReproductionReport {
     fn text(&self) -> Vec<String> {
         let Self { compared, differing, largest, copied, command, .. } = self;
         let mut lines = vec![format!("drawn by: {}", output::name(command))];

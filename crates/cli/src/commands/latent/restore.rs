@@ -28,7 +28,7 @@ const DISCRIMINATOR_WEIGHT: f64 = 0.0003;
 
 /// The kind of restoration.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Task {
+enum RestoreTask {
     /// Complete an image with missing pixels.
     Inpaint,
     /// Enlarge a small image.
@@ -46,7 +46,7 @@ pub struct Args {
     image: PathBuf,
     /// The kind of restoration.
     #[arg(long, value_enum)]
-    task: Task,
+    task: RestoreTask,
     #[command(flatten)]
     generator: GeneratorArgs,
     /// With --class all, every class is tried, and the one with the lowest error is kept.
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let discriminator = match args.discriminator_weight {
         Some(0.0) => None,
         Some(_) => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?,
-        // By default a checkpoint without a usable discriminator is no error.
+        // By default a checkpoint without a usable discriminator is not an error.
         None => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)
             .unwrap_or(None),
     };
@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let baseline = baseline(&input, opened.sampler.shape());
     let starts = Starts::new(&opened, &conditions, &found.starts, found.best);
     let psnr = Psnr::new(&input, opened.sampler.shape(), &found, &baseline);
-    let of_missing = args.task == Task::Inpaint;
+    let of_missing = args.task == RestoreTask::Inpaint;
     report::print(&RestorationReport { starts, psnr, of_missing }, args.files.json);
     args.inversion.write(&args.files, &found.latent, found.condition.as_ref())?;
     write(args, &opened, input, found, baseline)
@@ -137,10 +137,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 fn reject_flags_of_other_tasks(args: &Args) -> Result<(), CliError> {
     let flags = [
-        ("--mask", args.mask.is_some(), Task::Inpaint),
-        ("--missing", args.missing.is_some(), Task::Inpaint),
-        ("--factor", args.factor.is_some(), Task::Superres),
-        ("--noise", args.noise.is_some(), Task::Denoise),
+        ("--mask", args.mask.is_some(), RestoreTask::Inpaint),
+        ("--missing", args.missing.is_some(), RestoreTask::Inpaint),
+        ("--factor", args.factor.is_some(), RestoreTask::Superres),
+        ("--noise", args.noise.is_some(), RestoreTask::Denoise),
     ];
     match flags.into_iter().find(|(_, given, task)| *given && *task != args.task) {
         Some((flag, _, task)) => {
@@ -155,19 +155,23 @@ fn read(args: &Args, opened: &LoadedGenerator) -> Result<RestoreInput, CliError>
     let [h, w, c] = opened.sampler.shape();
     let (whole, own) = args.inversion.read(&args.image, [h, w, c])?;
     let damage = match args.task {
-        Task::Inpaint => Corruption::Mask(mask(args, [h, w])?),
-        Task::Superres => Corruption::Downsampled { factor: args.factor.unwrap_or(4) as usize },
-        Task::Denoise => Corruption::Noise,
+        RestoreTask::Inpaint => Corruption::Mask(mask(args, [h, w])?),
+        RestoreTask::Superres => {
+            Corruption::Downsampled { factor: args.factor.unwrap_or(4) as usize }
+        }
+        RestoreTask::Denoise => Corruption::Noise,
     };
     let [small_h, small_w, _] = damage.shape([h, w, c])?;
     let noise = args.noise.unwrap_or(0.0);
     match args.task {
-        Task::Superres if own == [small_h, small_w] => {
+        RestoreTask::Superres if own == [small_h, small_w] => {
             let (known, _) = args.inversion.read(&args.image, [small_h, small_w, c])?;
             Ok(RestoreInput { damage, known, whole: None })
         }
-        Task::Denoise if noise == 0.0 => Ok(RestoreInput { damage, known: whole, whole: None }),
-        Task::Denoise => {
+        RestoreTask::Denoise if noise == 0.0 => {
+            Ok(RestoreInput { damage, known: whole, whole: None })
+        }
+        RestoreTask::Denoise => {
             // 255 gray levels span a range of 2.
             let std = (noise / 127.5) as f32;
             let mut rng = Philox::new(args.inversion.seed(), NOISE);
@@ -175,7 +179,7 @@ fn read(args: &Args, opened: &LoadedGenerator) -> Result<RestoreInput, CliError>
             let known = whole.iter().zip(noise).map(|(v, n)| (v + n).clamp(-1.0, 1.0)).collect();
             Ok(RestoreInput { damage, known, whole: Some(whole) })
         }
-        Task::Inpaint | Task::Superres => {
+        RestoreTask::Inpaint | RestoreTask::Superres => {
             let known = damage.apply(&whole, [h, w, c])?;
             // With the user's own mask the image counts as degraded already.
             let whole = args.mask.is_none().then_some(whole);

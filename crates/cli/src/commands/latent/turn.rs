@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     animate(args, &opened, gif, &images, frames)
 }
 
-/// The turn of `count` images that are no candidates, and its latents.
+/// The turn of `count` images that are not candidates, and its latents.
 fn turn_and_latents(
     candidates: &Candidates<'_>,
     [a, b]: [&Selection; 2],

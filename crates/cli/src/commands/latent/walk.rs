@@ -57,6 +57,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         walk.points * args.columns as usize,
         args.columns as usize,
     )?;
+    let images = walk.points * walk.steps;
+    if images > SampleSpec::MAX_IMAGES {
+        return Err(usage!(
+            "--rows {} and --steps {} make {images} images, and a walk has at most {}: choose \
+             fewer",
+            walk.points,
+            walk.steps,
+            SampleSpec::MAX_IMAGES
+        ));
+    }
     if args.gif.is_some() {
         require_size(&opened, 1, single_enlarged(&opened))?;
     }

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Groups that are listed individually.
-const LISTED: usize = 10;
+const MAX_LISTED_GROUPS: usize = 10;
 /// Rows and columns of the grid of groups.
 const SHEET: [usize; 2] = [16, 8];
 /// The frame around images that are left out.
@@ -42,11 +42,12 @@ pub struct Args {
     #[command(flatten)]
     seed: SeedArg,
     /// Output path: the dataset without duplicates. DIR: the files of a folder of images (linked,
-    /// or copied) with their attributes.csv; of another dataset, PNG files of the original size (or
-    /// --image) in a folder per class. FILE.txt: only the names of the images kept, one per line.
+    /// or copied) with their classes and attributes; of another dataset, PNG files of the original
+    /// size (or --image) in a folder per class. FILE.txt: only the names of the images kept, one
+    /// per line.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Image size that --out writes of a dataset that is no folder [default: the images'
+    /// Image size that --out writes of a dataset that is not a folder [default: the images'
     /// own size, if all have the same].
     #[arg(long, value_name = "N|HxW", value_parser = crate::parse::size, help_heading = "Output")]
     image: Option<[u32; 2]>,
@@ -80,6 +81,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let options = Options { training: autoencoder, radius: args.radius };
     let dataset = open_dataset(args.spec.get(), args.split, &preprocess, args.output.json)?;
+    if let Some((folder, out)) = dataset.folder().zip(args.out.as_ref().filter(|out| !is_list(out)))
+    {
+        data::require_outside(&folder, out)?;
+    }
     let originals = originals(args, &spec, &dataset)?;
     let found = with_progress(|progress| dedup(&dataset, options, &device, progress))?;
     report::print(&DedupReport::new(args, &dataset, &found), args.output.json);
@@ -147,7 +152,7 @@ struct DedupReport {
     images: usize,
     groups: usize,
     left_out: usize,
-    /// Those left out whose distance is that of unrelated images.
+    /// Images left out whose distance is that of unrelated images.
     borderline: usize,
     distinct_codes: usize,
     informative_bits: u32,
@@ -190,7 +195,7 @@ impl GroupReport {
 
 impl DedupReport {
     fn new(args: &Args, dataset: &Dataset, found: &Duplicates) -> Self {
-        let first = found.groups.iter().take(LISTED);
+        let first = found.groups.iter().take(MAX_LISTED_GROUPS);
         Self {
             images: dataset.len(),
             groups: found.groups.len(),
@@ -247,7 +252,7 @@ fn write(
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
         if is_list(out) {
-            // One name is one line, whatever it holds.
+            // One name is one line, whatever characters it has.
             let lines: String =
                 kept.iter().map(|&index| output::name(dataset.image_name(index)) + "\n").collect();
             write_atomic(out, |writer| std::io::Write::write_all(writer, lines.as_bytes()))?;

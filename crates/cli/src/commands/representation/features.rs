@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::parse::count;
 use crate::render::with_progress;
-use crate::report::{self, Report, table};
+use crate::report::{self, Report, ReportPath, table};
 use data::{Dataset, Split};
 use eval::images::evenly_spaced;
 use eval::representation::{BnStatistics, DiscriminatorFeatures, Representation, extract};
@@ -96,8 +96,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         width: features.width(),
         images: indices.len(),
         images_per_second: indices.len() as f64 / seconds.max(1e-9),
-        out: args.out.clone(),
-        grid: args.grid.clone(),
+        out: args.out.clone().into(),
+        grid: args.grid.clone().map(Into::into),
     };
     report::print(&report, json);
     Ok(())
@@ -129,8 +129,8 @@ struct FeaturesReport {
     width: usize,
     images: usize,
     images_per_second: f64,
-    out: PathBuf,
-    grid: Option<PathBuf>,
+    out: ReportPath,
+    grid: Option<ReportPath>,
 }
 
 #[derive(Serialize)]

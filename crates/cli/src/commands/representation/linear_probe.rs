@@ -15,7 +15,7 @@ use eval::representation::{
     BnStatistics, DiscriminatorFeatures, KMeans, KMeansOptions, LinearProbeConfig, PixelFeatures,
     ProbeResult, Representation, SplitIndices, SupervisedResult, TrialSettings, supervised,
 };
-use eval::stats::{MeanStd, binomial_half_width};
+use eval::stats::{MeanStd, Z_95, binomial_half_width};
 use runs::plots::{Bar, bars};
 use runs::{grid, write_atomic};
 use serde::Serialize;
@@ -53,7 +53,7 @@ impl Protocol {
 
 /// A representation to compare.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Choice {
+enum RepresentationKind {
     /// Features of the checkpoint's discriminator.
     D,
     /// Features of the same network with random weights.
@@ -64,7 +64,7 @@ enum Choice {
     KMeans,
 }
 
-impl Choice {
+impl RepresentationKind {
     /// Whether each feature is brought to mean 0 and variance 1 first. K-means always needs it: the
     /// scales of its pooled codes differ widely.
     fn is_standardized(self, inputs: &ProbeInputs) -> bool {
@@ -94,7 +94,7 @@ pub struct Args {
         value_delimiter = ',',
         default_value = "d,random-d,pixels,k-means"
     )]
-    representations: Vec<Choice>,
+    representations: Vec<RepresentationKind>,
     /// Number of labeled images per draw [default: all for cifar10, else 1000].
     #[arg(long, value_name = "N", value_parser = count(1..), help_heading = "Data")]
     num_labels: Option<u32>,
@@ -229,7 +229,7 @@ fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
 fn probe(
     args: &Args,
     inputs: &ProbeInputs,
-    choice: Choice,
+    choice: RepresentationKind,
     progress: Progress<'_>,
 ) -> Result<ProbeReport, CliError> {
     let standardized = choice.is_standardized(inputs);
@@ -252,18 +252,18 @@ fn probe(
         })
     };
     match choice {
-        Choice::D => {
+        RepresentationKind::D => {
             inputs.trained.set_bn_statistics(args.bn_d, &inputs.train, progress)?;
             with(&inputs.trained, "D")
         }
-        Choice::RandomD => {
+        RepresentationKind::RandomD => {
             let recipe = inputs.trained.recipe();
             let random = DiscriminatorFeatures::random(recipe, args.seed.seed, &inputs.device)?;
             random.set_bn_statistics(BnStatistics::OfImages, &inputs.train, progress)?;
             with(&random, "random D")
         }
-        Choice::Pixels => with(&PixelFeatures::new(inputs.train.shape()), "pixels"),
-        Choice::KMeans => {
+        RepresentationKind::Pixels => with(&PixelFeatures::new(inputs.train.shape()), "pixels"),
+        RepresentationKind::KMeans => {
             let options = KMeansOptions {
                 centroids: args.centroids as usize,
                 seed: args.seed.seed,
@@ -381,7 +381,7 @@ impl Report for Comparison {
         let draws = self.rows.first().map_or(0, |row| row.result.accuracy.len());
         let interval = match draws {
             1 => "the 95 % interval of a proportion".to_owned(),
-            _ => format!("1.96 standard deviations over {draws} draws"),
+            _ => format!("{Z_95:.2} standard deviations over {draws} draws"),
         };
         let [labels, held_out, tested] = self.images;
         let mut lines = vec![
@@ -406,7 +406,7 @@ impl Report for Comparison {
                      {wins} of {draws}",
                     first.name,
                     other.name,
-                    1.96 * std
+                    Z_95 * std
                 ));
             }
         }

@@ -5,7 +5,7 @@ pub mod linear_probe;
 
 use crate::error::CliError;
 use eval::images::evenly_spaced;
-use eval::representation::{ClassLabels, MAX_POINTS, scatter};
+use eval::representation::{MAX_POINTS, PlotClasses, scatter};
 use runs::grid;
 use std::path::Path;
 
@@ -23,6 +23,6 @@ pub fn draw_points(
         shown.iter().flat_map(|&at| &rows[at * width..][..width]).copied().collect();
     let classes =
         classes.map(|(of, names)| (shown.iter().map(|&at| of[at]).collect::<Vec<_>>(), names));
-    let labels = classes.as_ref().map(|(of, names)| ClassLabels { of, names });
+    let labels = classes.as_ref().map(|(of, names)| PlotClasses { of, names });
     Ok(grid::save_png(file, &scatter(&points, width, labels)?)?)
 }

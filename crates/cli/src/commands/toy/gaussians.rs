@@ -3,7 +3,7 @@
 use super::PlotArgs;
 use super::render::Render;
 use crate::commands::train::{ToyRecipeFlags, toy_default};
-use crate::commands::{DeviceArgs, JsonArg, ThreadsArg};
+use crate::commands::{DeviceArgs, JsonArg};
 use crate::error::CliError;
 use crate::parse::{self, count, steps};
 use ::train::toy::{self, ToyDataset, ToyEvent, ToyOutcome, ToySettings, frame_plot};
@@ -39,7 +39,7 @@ pub struct Args {
     runs: u32,
     #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true,
         help_heading = "Training",
-        help = toy_default("Decay of the EMA of the generator's weights, 0 for none", "train.ema"))]
+        help = toy_default("EMA decay of the generator's weights, 0 for none", "train.ema"))]
     ema: Option<f64>,
     #[arg(long, value_name = "X", value_parser = parse::learning_rate,
         allow_negative_numbers = true, help_heading = "Optimizer",
@@ -64,8 +64,6 @@ pub struct Args {
     plots: PlotArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    threads: ThreadsArg,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -96,7 +94,6 @@ pub fn run(args: &Args, dataset: ToyDataset) -> Result<(), CliError> {
         return Err(usage!("--runs draws nothing: leave out --gif and --png, or --runs"));
     }
     args.plots.require()?;
-    args.threads.apply()?;
     let device = args.device.open()?;
     let render = Render::new(args.json.json, &settings, args.runs.into());
     render.started(&settings, &device);

@@ -2,6 +2,7 @@
 
 use crate::output;
 use crate::render::counter;
+use crate::report::ReportPath;
 use ::train::toy::{Coverage, ToyDataset, ToyEvent, ToyMeasurement, ToyOutcome, ToySettings};
 use indicatif::ProgressBar;
 use nn::recipe::NetworkRole;
@@ -100,7 +101,8 @@ impl Render {
                 let mut object = object("finished", &outcome.last);
                 object["diverged"] = json!(outcome.diverged);
                 object["histogram"] = json!(outcome.last.coverage.histogram);
-                object["files"] = json!(written);
+                let files: Vec<ReportPath> = written.iter().map(|&path| path.into()).collect();
+                object["files"] = json!(files);
                 object["seconds"] = json!(took.as_secs_f64());
                 output::json(&object);
             }

@@ -4,6 +4,7 @@ use super::PlotArgs;
 use crate::commands::JsonArg;
 use crate::error::CliError;
 use crate::parse::count;
+use crate::report::ReportPath;
 use crate::{output, parse};
 use ::train::toy::saddle::{self, SaddleSettings, Trajectory};
 use ::train::toy::saddle_plot;
@@ -68,7 +69,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         .collect();
     for path in args.plots.write(&plots?)? {
         match args.json.json {
-            true => output::json(&json!({ "event": "wrote", "path": path })),
+            true => output::json(&json!({ "event": "wrote", "path": ReportPath::from(path) })),
             false => output::wrote(path, false),
         }
     }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// Flags of conditioning.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Conditioning")]
-pub struct ConditionArgs {
-    /// Condition: class, attributes, a file of vectors, or none [default: none].
+pub struct ConditioningArgs {
+    /// Condition: class, attributes, a file, or none [default: none].
     ///
     /// class: the label. attributes: those that are shared by several images, or
     /// attributes:NAME,NAME. A file: a safetensors file of one tensor [images, K] with one vector
@@ -37,7 +37,7 @@ pub struct ConditionArgs {
     pub embedding: Option<u32>,
 }
 
-impl ConditionArgs {
+impl ConditioningArgs {
     /// Sets the recipe's condition from the flags; its size is set later by [`set_size`], which
     /// needs the dataset.
     pub fn apply(&self, recipe: &mut Recipe) {

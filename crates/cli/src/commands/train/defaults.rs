@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 /// The recipe for most datasets: its values are shown as the defaults.
-const USUAL: &str = "torch";
+const DEFAULT_RECIPE: &str = "torch";
 /// Recipes that are named where their value differs: the others that `train` chooses, and the
 /// paper's.
-const OTHERS: [&str; 3] = ["small", "modern", "paper"];
+const NAMED_RECIPES: [&str; 3] = ["small", "modern", "paper"];
 
 static RECIPES: LazyLock<Vec<(&str, Recipe)>> = LazyLock::new(|| {
     let preset = |name| Some((name, Recipe::preset(name).ok()?));
-    std::iter::once(USUAL).chain(OTHERS).filter_map(preset).collect()
+    std::iter::once(DEFAULT_RECIPE).chain(NAMED_RECIPES).filter_map(preset).collect()
 });
 
 /// The help of a flag that sets `key`, with its default: `help [default: 64; small 128]`.

@@ -7,13 +7,15 @@ use std::path::Path;
 use train::EvalConfig;
 
 /// Default of `--eval-count`: enough to rank checkpoints, and a few seconds of work.
-const COUNT: u32 = 5000;
+const DEFAULT_EVAL_COUNT: u32 = 5000;
 
 /// Flags of the evaluation.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct EvaluateArgs {
-    /// Compute metrics every N steps and at the end, and keep the best checkpoint.
+    /// Compute metrics every N steps, and keep the best checkpoint.
+    ///
+    /// They are also computed at the end of the run.
     #[arg(long, value_name = "N", value_parser = steps())]
     pub eval_every: Option<u64>,
     /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints
@@ -49,7 +51,7 @@ impl EvaluateArgs {
         Some(EvalConfig {
             every: self.eval_every?,
             metrics: metrics.iter().map(|metric| metric.name.to_owned()).collect(),
-            count: self.eval_count.unwrap_or(COUNT) as usize,
+            count: self.eval_count.unwrap_or(DEFAULT_EVAL_COUNT) as usize,
             features: self
                 .eval_features
                 .as_deref()

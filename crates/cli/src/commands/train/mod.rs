@@ -9,7 +9,7 @@ mod resume;
 
 use super::device::DeviceArgs;
 use super::eval::Evaluator;
-use super::flags::{JsonArg, ThreadsArg};
+use super::flags::JsonArg;
 use super::monitor::MonitorArgs;
 use super::preprocess::{PreprocessArgs, open_dataset_within};
 use super::runs::RunsDirArg;
@@ -101,13 +101,14 @@ pub struct Args {
         help = with_default("Learning rate of both networks", "optimizer.lr"))]
     lr: Option<f64>,
     #[arg(long, value_name = "N", value_parser = count(1..=65536), help_heading = "Model",
-        help = with_default(
+        help = with_default("Width: channels at full resolution", "generator.width"),
+        long_help = with_default(
             "Width: channels at full resolution, doubled with each halving",
             "generator.width"))]
     width: Option<u32>,
     #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true,
         help_heading = "Training",
-        help = with_default("Decay of the EMA of G's weights, 0 for none", "train.ema"))]
+        help = with_default("EMA decay of G's weights, 0 for none", "train.ema"))]
     ema: Option<f64>,
     /// Random seed: the same seed gives the same networks [default: 0].
     #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Training")]
@@ -116,12 +117,11 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume", help_heading = "Regularization")]
     allow_augment: bool,
     #[command(flatten)]
-    condition: condition::ConditionArgs,
+    condition: condition::ConditioningArgs,
     #[command(flatten)]
     recipe_flags: recipe_flags::RecipeFlags,
     /// Start a new run from the weights of a checkpoint or run directory, and with its recipe
-    /// unless
-    /// --recipe is given.
+    /// unless --recipe is given.
     #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "resume", help_heading = "Training")]
     init_from: Option<PathBuf>,
 
@@ -138,7 +138,7 @@ pub struct Args {
     ///
     /// A checkpoint of a run rolls it back to that step and deletes what came after. Only --steps,
     /// --epochs, --lr and --on-... can change a run.
-    #[arg(long, value_name = "RUNDIR|CHECKPOINT", num_args = 0..=1, help_heading = "Output")]
+    #[arg(long, value_name = "RUNDIR|PATH", num_args = 0..=1, help_heading = "Output")]
     resume: Option<Option<PathBuf>>,
     /// Log losses and speed every N steps [default: 10].
     #[arg(long, value_name = "N", value_parser = steps(), help_heading = "Output")]
@@ -162,8 +162,6 @@ pub struct Args {
 
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    threads: ThreadsArg,
     /// Show the networks and the dataset, write nothing.
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
@@ -176,7 +174,6 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
         return Err(usage!("{flag} needs --eval-every N"));
     }
-    args.threads.apply()?;
     let device = args.device.open()?;
     let render = Renderer::new(args.json.json);
     match &args.resume {
@@ -206,14 +203,15 @@ fn check_memory(
     Ok(needed)
 }
 
-/// The memory of a run in bytes, with its images.
+/// The most memory of a run in bytes, with its images: while they are decoded or later.
 fn run_memory(recipe: &Recipe, dataset: &Dataset) -> Result<u64, CliError> {
     let run = ::train::estimate_memory(recipe, dataset.is_cached())?;
-    Ok(memory::PROGRAM_BYTES.saturating_add(run).saturating_add(dataset.cached_bytes()))
+    let beside = run.max(dataset.source_bytes());
+    Ok(memory::PROGRAM_BYTES.saturating_add(beside).saturating_add(dataset.cached_bytes()))
 }
 
 /// Opens the dataset; its summary is printed later, below the networks. Images that do not fit into
-/// memory beside the `needed` bytes of the run are decoded in each epoch.
+/// memory in addition to the `needed` bytes of the run are decoded in each epoch.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
@@ -228,8 +226,8 @@ fn open_data(
     if !dataset.is_cached() && (cache_bytes + 1..=data::CACHE_BYTES).contains(&size) {
         let size = HumanBytes(size);
         render.warning(&format!(
-            "the images take {size} and do not fit into memory beside the run: they are decoded in \
-             each epoch"
+            "the images take {size} and do not fit into memory in addition to the run: they are \
+             decoded in each epoch"
         ));
     }
     Ok(Arc::new(dataset))

@@ -26,7 +26,7 @@ const SMALL_DATASET: usize = 1000;
 const MIN_BATCH: usize = 8;
 const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
-const KEEP: u32 = 3;
+const KEEP_CHECKPOINTS: u32 = 3;
 
 pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, CliError> {
     let spec = DataSpec::parse(args.data.as_deref().unwrap_or(DATA))?;
@@ -76,7 +76,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         // The first grid comes early, and the last ones still differ.
         sample_every: args.sample_every.unwrap_or((steps / 20).clamp(25, 500)),
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
-        keep: args.keep.unwrap_or(KEEP) as usize,
+        keep: args.keep.unwrap_or(KEEP_CHECKPOINTS) as usize,
         shuffle_buffer: args.shuffle_buffer,
         monitor: args.monitor.apply(MonitorConfig::default()),
         eval: args.evaluate.settings(),

@@ -3,6 +3,8 @@
 use super::defaults::{toy_default, with_default};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use nn::Recipe;
+use nn::recipe::variant_names;
+use serde::de::DeserializeOwned;
 use toml::Value;
 
 /// How a flag's text becomes a recipe's value.
@@ -30,7 +32,10 @@ struct Flag {
     default: fn(&Recipe) -> Option<Value>,
     form: FlagKind,
     value_name: &'static str,
+    /// The help; after a colon at its end come the choices.
     help: &'static str,
+    /// The names of the values of an enum.
+    choices: fn() -> &'static [&'static str],
     /// The value of the flag when none is given: the usual value of its source.
     without_value: Option<&'static str>,
 }
@@ -53,6 +58,7 @@ macro_rules! flags {
             form: $form,
             value_name: $value,
             help: concat!($($help),+),
+            choices: || choices_of(|recipe| &recipe.$section.$field),
             without_value: [$(Some($without),)? None][0],
         }),+])),+];
     };
@@ -60,7 +66,7 @@ macro_rules! flags {
 
 flags! {
     "Loss": {
-        /// Adversarial loss: minimax, non-saturating, least-squares, hinge or wasserstein
+        /// Adversarial loss:
         "loss" => objective.loss, Plain("NAME");
         /// Relativistic average loss: compare each logit with the mean logit of the other kind
         "relativistic" => objective.relativistic, Switch("");
@@ -111,13 +117,13 @@ flags! {
             Discrimination("B,C[,FORM]" or "100,5");
     }
     "Model": {
-        /// Normalization in G: batch, instance, layer, virtual-batch or none
+        /// Normalization in G:
         "norm-g" => generator.norm, Plain("NAME");
         /// Normalization in D: batch, instance, layer or none
         "norm-d" => discriminator.norm, Plain("NAME");
-        /// Weight parametrization in G: plain, spectral-norm or weight-norm
+        /// Weight parametrization in G:
         "parametrization-g" => generator.parametrization, Plain("NAME");
-        /// Weight parametrization in D: plain, spectral-norm or weight-norm
+        /// Weight parametrization in D:
         "parametrization-d" => discriminator.parametrization, Plain("NAME");
         /// Self-attention in G at the feature map of SIDE pixels, 0 for none
         "attention-g" => generator.attention, Plain("SIDE");
@@ -127,13 +133,13 @@ flags! {
         "upsample" => generator.upsample, Plain("NAME");
         /// Downsampling in D: strided (convolutions), max-pool or average-pool
         "downsample" => discriminator.downsample, Plain("NAME");
-        /// Output layer of D: conv, linear or global-average
+        /// Output layer of D:
         "head" => discriminator.head, Plain("NAME");
-        /// Weight initialization: normal, truncated-convolutions, orthogonal or glorot
+        /// Weight initialization:
         "init" => init.scheme, Plain("NAME");
     }
     "Optimizer": {
-        /// Optimizer: adam, adamw, sgd or rmsprop
+        /// Optimizer:
         "optimizer" => optimizer.kind as "optimizer.type", Plain("NAME");
         /// Learning rate of D, if it differs from --lr (TTUR)
         "lr-d" => optimizer.lr_discriminator, Plain("X");
@@ -158,7 +164,7 @@ flags! {
         "d-steps" => train.d_steps, Plain("N");
         /// Updates of G per step, from 1
         "g-steps" => train.g_steps, Plain("N");
-        /// Which network is updated first in a step: d-first or g-first
+        /// Which network is updated first in a step:
         "update-order" => train.update_order, Plain("ORDER");
         /// Draw new latent vectors z for every update instead of every step
         "resample-z" => train.resample_z, Switch("");
@@ -178,6 +184,11 @@ pub struct RecipeFlags {
     pub changes: Vec<(String, String)>,
     /// The flags on the command line.
     pub flags: Vec<String>,
+}
+
+/// The names of the values of a field that is an enum.
+fn choices_of<T: DeserializeOwned>(_: fn(&Recipe) -> &T) -> &'static [&'static str] {
+    variant_names::<T>()
 }
 
 fn flags() -> impl Iterator<Item = (&'static str, &'static Flag)> {
@@ -309,7 +320,13 @@ fn arg(
     without_value: Option<&'static str>,
     with_default: fn(&str, &str) -> String,
 ) -> Arg {
-    let (form, help) = (flag.form, flag.help.trim_start());
+    let form = flag.form;
+    let help = match (flag.help.trim_start(), (flag.choices)()) {
+        (help, [names @ .., last]) if help.ends_with(':') => {
+            format!("{help} {} or {last}", names.join(", "))
+        }
+        (help, _) => help.to_owned(),
+    };
     let arg = Arg::new(flag.name).long(flag.name).help_heading(heading);
     if let Switch = form {
         return arg.action(ArgAction::SetTrue).help(help);

@@ -13,10 +13,10 @@ use super::sets::RemoteFile;
 use crate::decode::one_line;
 
 /// Requests in a row that may bring no new bytes.
-const TRIES: u32 = 5;
+const MAX_TRIES: u32 = 5;
 
 /// A server that sends nothing for this long is considered gone.
-const SILENCE: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 const MAX_REDIRECTS: u32 = 10;
 
@@ -40,9 +40,9 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
-            .timeout_connect(Some(SILENCE))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
+            .timeout_connect(Some(READ_TIMEOUT))
+            .timeout_recv_response(Some(READ_TIMEOUT))
+            .timeout_per_read(Some(READ_TIMEOUT))
             .user_agent(concat!("dcgan/", env!("CARGO_PKG_VERSION")));
         Self { agent: config.build().into(), pause }
     }
@@ -57,7 +57,7 @@ impl Client {
         progress: &dyn Fn(u64),
     ) -> Result<(), FetchError> {
         let part = part_of(target);
-        let (mut tries, mut best) = (TRIES, 0);
+        let (mut tries, mut best) = (MAX_TRIES, 0);
         loop {
             let have = length(&part)?;
             if have == file.bytes {
@@ -69,7 +69,7 @@ impl Client {
                 Err(HttpError::Fatal(error)) => return Err(error),
                 Err(HttpError::Retryable(reason)) => {
                     let done = length(&part)?;
-                    tries = if done > best { TRIES } else { tries - 1 };
+                    tries = if done > best { MAX_TRIES } else { tries - 1 };
                     if tries == 0 && done == 0 {
                         return Err(FetchError::Address { url: url.to_owned(), reason });
                     }

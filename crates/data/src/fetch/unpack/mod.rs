@@ -145,7 +145,7 @@ fn tar_gz(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> 
     let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
     for entry in tar.entries().map_err(bad)? {
         let entry = entry.map_err(bad)?;
-        if let Some(name) = formats::tar::file_name(&entry).map_err(UnpackError::Archive)? {
+        if let Some(name) = formats::tar::file_name(&entry).map_err(bad)? {
             target.file(&name, entry)?;
         }
     }
@@ -157,7 +157,7 @@ fn tar_gz(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> 
 
 fn zip(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {
     let (zip, members) = ZipFiles::open(archive).map_err(|error| match error {
-        DataError::Malformed { problem, .. } => UnpackError::Archive(problem),
+        DataError::Malformed { problem, .. } => bad(problem),
         DataError::Io { path, error } => UnpackError::Disk(path, error),
         other => bad(other),
     })?;

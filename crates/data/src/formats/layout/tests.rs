@@ -5,7 +5,7 @@ use crate::attributes::AttributeKind;
 use crate::formats::file_kind::file_kind;
 
 /// Arranges files in the order of their paths; those with content are side files.
-fn arrange_files(files: &[(&str, &str)], split: Split) -> Result<Layout, DataError> {
+fn arrange_files(files: &[(&str, &str)], split: Split) -> Result<DatasetLayout, DataError> {
     let mut files = files.to_vec();
     files.sort_unstable();
     let listed: Vec<ListedFile<'_>> = files
@@ -49,7 +49,7 @@ fn expand(paths: &[&str]) -> Vec<String> {
     all.collect()
 }
 
-fn arrange_paths(paths: &[&str], split: Split) -> Result<Layout, DataError> {
+fn arrange_paths(paths: &[&str], split: Split) -> Result<DatasetLayout, DataError> {
     let paths = expand(paths);
     let files: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "")).collect();
     arrange_files(&files, split)
@@ -57,10 +57,10 @@ fn arrange_paths(paths: &[&str], split: Split) -> Result<Layout, DataError> {
 
 #[test]
 fn folders_decide_classes_and_splits() {
-    type Case<'a> = (&'a [&'a str], Split, usize, &'a str, &'a str);
+    type LayoutCase<'a> = (&'a [&'a str], Split, usize, &'a str, &'a str);
     use Split::{Test, Train};
     // Paths; the split; the number of images, the folder of their names, and the line.
-    let cases: &[Case<'_>] = &[
+    let cases: &[LayoutCase<'_>] = &[
         (&["*3"], Train, 3, "", "no classes"),
         (&["cat/*2", "dog/*3"], Train, 5, "", "2 classes from folders cat, dog"),
         (&["photos/*3"], Train, 3, "photos/", "no classes"),
@@ -93,6 +93,32 @@ fn folders_decide_classes_and_splits() {
             2,
             "seg_train/seg_train/",
             "2 classes from folders a, b; split train in folder seg_train",
+        ),
+        (
+            &[
+                "training_set/training_set/cats/*2",
+                "training_set/training_set/dogs/*2",
+                "test_set/test_set/cats/*1",
+                "test_set/test_set/dogs/*2",
+            ],
+            Train,
+            4,
+            "training_set/training_set/",
+            "2 classes from folders cats, dogs; split train in folder training_set",
+        ),
+        (
+            &["train/a/*1", "train/b/*1", "test/images/*3", "val/images/*1"],
+            Test,
+            3,
+            "test/images/",
+            "no classes; split test; left out: val (1 image)",
+        ),
+        (
+            &["train/good/*3", "test/good/*1", "test/broken/*2"],
+            Train,
+            3,
+            "train/",
+            "1 class from folder good; split train",
         ),
         (
             &["train2017/*5", "val2017/*2", "annotations/x.json"],
@@ -254,6 +280,8 @@ fn formats_that_are_not_read_are_counted() {
             "3 RAW files are not read: convert them (the first is \"x/00.cr2\")",
         ]
     );
+    let error = arrange_paths(&["data.zip", "more.tar"], Split::Train).unwrap_err();
+    assert!(error.to_string().contains("2 archives in it are not read: unpack them"), "{error}");
     let error = arrange_paths(&["*2.heic"], Split::Train).unwrap_err();
     assert!(error.to_string().contains("2 HEIC files are not read"), "{error}");
     // Those of the other split do not count.
@@ -290,6 +318,19 @@ fn labels_come_from_side_files() {
         let line = labeled(&[image("a/0.png"), image("b/0.png"), ("dataset.json", other)]).2;
         assert_eq!(line, "2 classes from folders a, b", "{other}");
     }
+    let other = [image("a/0.png"), image("b/0.png"), ("dataset.json", "[]")];
+    let notes = arrange_files(&other, Split::Train).unwrap().report.notes;
+    assert!(
+        matches!(&notes[..], [LayoutNote::UnreadTable { table, .. }] if table == "dataset.json")
+    );
+    // As other programs write them: objects for pairs, fractions, capitals, a mark of UTF-8.
+    let style = r#"{"labels": {"00000/img00000000.png": 1, "00000/img00000001.png": 0.0}}"#;
+    assert_eq!(labeled(&[&sharded[..], &[("dataset.json", style)]].concat()).1, [1, 0]);
+    let odd = [("0.JSON", "\u{feff}{\"label\": 1.0}"), ("1.json", "{\"label\": 0}")];
+    assert_eq!(labeled(&[&[image("0.PNG"), image("1.png")], &odd[..]].concat()).1, [1, 0]);
+    // A document class of LaTeX, and a word without letters.
+    let none = [("article.cls", "\\NeedsTeXFormat{LaTeX2e}"), ("0.json", "{\"label\": \" \"}")];
+    assert_eq!(labeled(&[&[image("0.png"), image("1.png")], &none[..]].concat()).2, "no classes");
     // JSON that belongs to no image, or is not an object with a label.
     for json in [("annotations.json", "[{\"label\": 3}]"), ("0.json", "[1]"), ("x.json", "{")] {
         assert_eq!(labeled(&[image("0.png"), image("1.png"), json]).2, "no classes");
@@ -301,8 +342,11 @@ fn labels_come_from_side_files() {
         ),
         ("cat,owl".to_owned(), vec![1, 0], "2 classes from label files".to_owned())
     );
-    let missing = [image("0.png"), image("1.png"), ("dataset.json", r#"{"labels":[["0.png",1]]}"#)];
-    assert!(arrange_files(&missing, Split::Train).is_err());
+    for table in [r#"[["0.png",1]]"#, r#"[["0.png",1],["./0.png",0],["1.png",0]]"#] {
+        let table = format!("{{\"labels\": {table}}}");
+        let files = [image("0.png"), image("1.png"), ("dataset.json", table.as_str())];
+        assert!(arrange_files(&files, Split::Train).is_err(), "{table}");
+    }
 }
 
 #[test]
@@ -336,12 +380,17 @@ fn hugging_face_metadata_gives_labels_and_attributes() {
         let layout = with(&[other], Split::Train).unwrap();
         assert_eq!(layout.report.description, "no classes; split train");
         assert!(layout.attributes.columns.is_empty());
+        assert!(matches!(layout.report.notes[..], [LayoutNote::UnreadTable { .. }]));
     }
     // A column of numbers with gaps is left out.
     let gaps = "file_name,age,old\ntrain/0.png,,1\ntrain/1.png,4,0\ntest/0.png,5,0\n";
     let layout = with(&[("metadata.csv", gaps)], Split::Train).unwrap();
     assert_eq!((layout.attributes.columns.len(), layout.report.notes.len()), (1, 1));
-    for bad in ["file_name,x\ntrain/0.png,1\n", "file_name,label\ntrain/0.png,1\ntrain/1.png,\n"] {
+    for bad in [
+        "file_name,x\ntrain/0.png,1\n",
+        "file_name,label\ntrain/0.png,1\ntrain/1.png,\n",
+        "file_name,label\ntrain/0.png,1\n./train/0.png,0\ntrain/1.png,1\n",
+    ] {
         assert!(with(&[("metadata.csv", bad)], Split::Train).is_err(), "{bad}");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attributes::Attribute;
 use crate::decode::one_line;
-use crate::error::DataError;
+use crate::error::{DataError, FileProblem};
 use crate::preprocess::Preprocess;
 use crate::source::Digest;
 
@@ -112,20 +112,21 @@ impl RecordLayout {
     }
 
     /// The layout and the plan that a head declares.
-    pub fn of_head(head: &[u8; HEAD]) -> Result<(Self, Digest), String> {
+    pub fn of_head(head: &[u8; HEAD]) -> Result<(Self, Digest), FileProblem> {
         if &head[..8] != MAGIC {
-            return Err(match head.strip_prefix(&MAGIC[..7]) {
-                Some([version, ..]) => format!(
-                    "it is of version {:?}; this program reads version 1",
-                    char::from(*version)
-                ),
+            let problem = match head.strip_prefix(&MAGIC[..7]) {
+                Some([version, ..]) => {
+                    let version = char::from(*version);
+                    format!("it is of version {version:?}; this program reads version 1")
+                }
                 _ => "it does not start like one".to_owned(),
-            });
+            };
+            return Err(FileProblem::Unsupported(problem));
         }
         let number =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         if crc32c::crc32c(&head[..60]) != number(60) {
-            return Err("its first bytes are damaged".to_owned());
+            return Err(FileProblem::Damaged("its first bytes".to_owned()));
         }
         let mut plan = [0; 32];
         plan.copy_from_slice(&head[16..48]);
@@ -169,39 +170,40 @@ impl Footer {
 
 /// Opens a finished packed file and reads its footer.
 pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
-    let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
+    let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
     let as_io = |error| DataError::Io { path: path.to_owned(), error };
     let file = file_io::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     let reader = FileReader::from(file);
     let mut head = [0; HEAD];
     if length < HEAD as u64 + TAIL {
-        return Err(bad(format!("truncated: {length} bytes are too few for one")));
+        let problem = format!("{length} bytes are too few for one");
+        return Err(bad(FileProblem::Truncated(problem)));
     }
     reader.read_exact_at(&mut head, 0).map_err(as_io)?;
     let (layout, _) = RecordLayout::of_head(&head).map_err(bad)?;
     let mut tail = [0; TAIL as usize];
     reader.read_exact_at(&mut tail, length - TAIL).map_err(as_io)?;
     if &tail[12..] != END {
-        return Err(
-            bad("truncated or unfinished: its end is missing; prepare it again".to_owned()),
-        );
+        let problem = "or unfinished, its end is missing; prepare it again".to_owned();
+        return Err(bad(FileProblem::Truncated(problem)));
     }
     let size = tail.first_chunk().map_or(u64::MAX, |size| u64::from_le_bytes(*size));
     let available = length - HEAD as u64 - TAIL;
     if size > available {
-        return Err(bad(format!(
-            "a footer of {size} bytes is declared where {available} are left"
-        )));
+        let problem = format!("a footer of {size} bytes is declared where {available} are left");
+        return Err(bad(FileProblem::Truncated(problem)));
     }
     let mut bytes = vec![0; size as usize];
     reader.read_exact_at(&mut bytes, length - TAIL - size).map_err(as_io)?;
     if crc32c::crc32c(&bytes).to_le_bytes() != tail[8..12] {
-        return Err(bad("its footer is damaged".to_owned()));
+        return Err(bad(FileProblem::Damaged("its footer".to_owned())));
     }
-    let footer: Footer = serde_json::from_slice(&bytes).map_err(|error| bad(one_line(&error)))?;
+    let footer: Footer = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(FileProblem::Damaged(one_line(&error))))?;
     if !footer.is_valid(length - TAIL - size) || footer.layout() != layout {
-        return Err(bad("its footer does not fit its length".to_owned()));
+        let problem = "its footer does not fit its length".to_owned();
+        return Err(bad(FileProblem::Damaged(problem)));
     }
     Ok((reader.into_inner(), footer))
 }

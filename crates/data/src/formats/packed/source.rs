@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::layout::{FORMAT_NAME, Footer, HEAD, RecordFields, RecordLayout, read_footer};
 use crate::attributes::Attribute;
 use crate::decode::DecodedImage;
-use crate::error::{DataError, ImageError};
+use crate::error::{DataError, FileProblem, ImageError};
 use crate::preprocess::Preprocess;
 use crate::source::{Digest, Source};
 
@@ -37,7 +37,8 @@ impl PackedSource {
         let _ = map.advise(memmap2::Advice::Random);
         let names = &map[footer.names_at() as usize..][..footer.names_len() as usize];
         if footer.names_checksum.is_some_and(|checksum| checksum != crc32c::crc32c(names)) {
-            let problem = "the names of its images are damaged: prepare it again".to_owned();
+            let problem =
+                FileProblem::Damaged("the names of its images; prepare it again".to_owned());
             return Err(DataError::malformed(FORMAT_NAME, path, problem));
         }
         Ok(Self { path: path.to_owned(), map, layout: footer.layout(), footer })

@@ -136,18 +136,23 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
 
     /// The offsets in `[N, H, W, Cin]` of a tile's inputs of one phase, as far as they are inside
     /// the image.
-    pub(super) fn input(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
+    pub(super) fn input(&self, tile: usize, phase: [usize; 2]) -> TileWindow<T> {
         self.window(tile, phase, [usize::MAX; 2])
     }
 
     /// [`input`](Self::input), as far as a window covers the pixels.
-    pub(super) fn covered(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
+    pub(super) fn covered(&self, tile: usize, phase: [usize; 2]) -> TileWindow<T> {
         // In the second phase, a 5×5 kernel has one tap less than R.
         let geom = &self.params.geom;
         self.window(tile, phase, phase.map(|p| (geom.kernel[0] - p).div_ceil(stride(geom)) - 1))
     }
 
-    pub(super) fn window(&self, tile: usize, phase: [usize; 2], beyond: [usize; 2]) -> Window<T> {
+    pub(super) fn window(
+        &self,
+        tile: usize,
+        phase: [usize; 2],
+        beyond: [usize; 2],
+    ) -> TileWindow<T> {
         let (image, corner) = self.corner(tile);
         let ConvParams { geom, cin, .. } = self.params;
         let stride = stride(&geom);
@@ -163,7 +168,11 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
             })
         };
         let pitch = geom.input[1] * cin;
-        Window { image: image * geom.input[0] * pitch, rows: axis(0, pitch), columns: axis(1, cin) }
+        TileWindow {
+            image: image * geom.input[0] * pitch,
+            rows: axis(0, pitch),
+            columns: axis(1, cin),
+        }
     }
 
     /// Calls `f` with the offset of each pixel of an image that no window covers.
@@ -183,7 +192,7 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
     }
 
     /// The offsets in `[N, OH, OW, Cout]` of a tile's outputs, as far as they exist.
-    pub(super) fn out(&self, tile: usize) -> Window<M> {
+    pub(super) fn out(&self, tile: usize) -> TileWindow<M> {
         let (image, corner) = self.corner(tile);
         let axis = |axis: usize, pitch: usize| {
             std::array::from_fn(|i| {
@@ -195,7 +204,7 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
             })
         };
         let pitch = self.output[1] * self.params.cout;
-        Window {
+        TileWindow {
             image: image * self.output[0] * pitch,
             rows: axis(0, pitch),
             columns: axis(1, self.params.cout),
@@ -208,13 +217,13 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
 pub(super) const OUTSIDE: usize = 1 << (usize::BITS - 2);
 
 /// The offsets in memory of the pixels of a tile.
-pub(super) struct Window<const N: usize> {
+pub(super) struct TileWindow<const N: usize> {
     image: usize,
     rows: [usize; N],
     columns: [usize; N],
 }
 
-impl<const N: usize> Window<N> {
+impl<const N: usize> TileWindow<N> {
     /// Pointers to channel `channel` of the pixels of `base`, and to `outside` for pixels outside
     /// the image.
     #[inline(always)]

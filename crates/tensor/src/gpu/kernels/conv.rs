@@ -1,6 +1,6 @@
 //! The convolution triple over the product.
 
-use super::gemm::{Kind, Product};
+use super::gemm::{Product, ProductKind};
 use super::launch::THREADS;
 use crate::descriptors::{ConvGeom, ConvParams, LossScaledOperand};
 use crate::gpu::buffer::GpuBuffer;
@@ -113,7 +113,7 @@ pub(crate) fn conv2d(
     let (m, n, k) = (params.batch * oh * ow, params.cout, kh * kw * params.cin);
     let contiguous = [params.cin, params.cout, params.cout];
     Product {
-        kind: Kind::Forward,
+        kind: ProductKind::Forward,
         a: x,
         b: w,
         m,
@@ -146,7 +146,7 @@ pub(crate) fn conv2d_input_grad(
     let contiguous = [params.cout, params.cout, params.cin];
     let convolution = sizes(params);
     Product {
-        kind: Kind::InputGrad,
+        kind: ProductKind::InputGrad,
         a: dy,
         b: w,
         m,
@@ -196,7 +196,7 @@ pub(crate) fn conv2d_weight_grad(
     let (m, n, k) = (kh * kw * params.cin, params.cout, params.batch * oh * ow);
     let contiguous = [params.cin, params.cout, params.cout];
     Product {
-        kind: Kind::WeightGrad,
+        kind: ProductKind::WeightGrad,
         a: x,
         b: dy,
         m,

@@ -10,7 +10,7 @@ use crate::gpu::shader::ShaderSpec;
 
 /// The operands of a product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum ProductKind {
     /// Matrices, transposed or not.
     Matrix { trans_a: bool, trans_b: bool },
     /// Patches of images by a weight.
@@ -72,7 +72,7 @@ impl Tile {
 
 /// One product.
 pub(super) struct Product<'a> {
-    pub kind: Kind,
+    pub kind: ProductKind,
     pub a: &'a GpuBuffer,
     pub b: &'a GpuBuffer,
     /// C is `m × n`, per matrix of the batch or, for the input gradient, per stride phase (the
@@ -99,7 +99,7 @@ const LOSS_SCALE: f32 = 1024.0;
 /// How a kernel reads its operands and writes C.
 #[derive(Clone, Copy)]
 struct Access {
-    kind: Kind,
+    kind: ProductKind,
     /// Whether A, B and C are read and written four elements at a time.
     vec: [bool; 3],
     /// Whether a tile of k is inside one tap of the convolution's kernel.
@@ -109,7 +109,7 @@ struct Access {
 impl Access {
     fn trans(&self) -> (bool, bool) {
         match self.kind {
-            Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
+            ProductKind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
             _ => (false, false),
         }
     }
@@ -117,7 +117,10 @@ impl Access {
     /// Whether A and B are contiguous along k.
     fn along(&self) -> (bool, bool) {
         let (trans_a, trans_b) = self.trans();
-        (!trans_a && self.kind != Kind::WeightGrad, trans_b || self.kind == Kind::InputGrad)
+        (
+            !trans_a && self.kind != ProductKind::WeightGrad,
+            trans_b || self.kind == ProductKind::InputGrad,
+        )
     }
 
     /// The kernel `file` with the values that `operands.wgsl` needs.
@@ -127,10 +130,10 @@ impl Access {
         ShaderSpec::new(file)
             .flag("HALF", half)
             .flag("WHOLE_TAPS", self.whole_taps)
-            .flag("MATRIX", matches!(kind, Kind::Matrix { .. }))
-            .flag("FORWARD", kind == Kind::Forward)
-            .flag("INPUT_GRAD", kind == Kind::InputGrad)
-            .flag("WEIGHT_GRAD", kind == Kind::WeightGrad)
+            .flag("MATRIX", matches!(kind, ProductKind::Matrix { .. }))
+            .flag("FORWARD", kind == ProductKind::Forward)
+            .flag("INPUT_GRAD", kind == ProductKind::InputGrad)
+            .flag("WEIGHT_GRAD", kind == ProductKind::WeightGrad)
             .flag("TRANS_A", trans_a)
             .flag("TRANS_B", trans_b)
             .flag("ALONG_K_A", along_a)
@@ -179,17 +182,22 @@ fn sum_spec() -> ShaderSpec {
 pub(super) fn specializations() -> Vec<ShaderSpec> {
     let mut all = vec![sum_spec()];
     let both = [false, true];
-    let matrices =
-        both.into_iter().flat_map(|trans_a| both.map(|trans_b| Kind::Matrix { trans_a, trans_b }));
-    for kind in matrices.chain([Kind::Forward, Kind::InputGrad, Kind::WeightGrad]) {
+    let matrices = both
+        .into_iter()
+        .flat_map(|trans_a| both.map(|trans_b| ProductKind::Matrix { trans_a, trans_b }));
+    for kind in
+        matrices.chain([ProductKind::Forward, ProductKind::InputGrad, ProductKind::WeightGrad])
+    {
         for (bits, whole_taps) in (0..8).flat_map(|bits| both.map(|whole| (bits, whole))) {
             let vec = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
-            if whole_taps && !(vec[0] && matches!(kind, Kind::Forward | Kind::InputGrad)) {
+            if whole_taps
+                && !(vec[0] && matches!(kind, ProductKind::Forward | ProductKind::InputGrad))
+            {
                 continue;
             }
             let access = Access { kind, vec, whole_taps };
             all.extend(TILES.map(|tile| spec(access, tile, false)));
-            if !matches!(kind, Kind::Matrix { .. }) {
+            if !matches!(kind, ProductKind::Matrix { .. }) {
                 all.extend(TILES.map(|tile| spec(access, tile, true)));
                 all.extend([8, 16].map(|block| coop_spec(access, block)));
             }
@@ -212,7 +220,7 @@ fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
 impl Product<'_> {
     pub(super) fn run(&self) -> GpuBuffer {
         let gpu = self.a.gpu();
-        let parts = if self.kind == Kind::InputGrad {
+        let parts = if self.kind == ProductKind::InputGrad {
             1
         } else {
             parts(self.m, self.n, self.k, self.depth)
@@ -223,13 +231,13 @@ impl Product<'_> {
         let depth = self.depth * parts;
         // Plain products (a generator's first layer, a discriminator's last) take little time and
         // keep single precision.
-        let half = gpu.is_half() && !matches!(self.kind, Kind::Matrix { .. });
+        let half = gpu.is_half() && !matches!(self.kind, ProductKind::Matrix { .. });
         let coop = gpu.cooperative().filter(|_| half);
         let tile = match coop {
             Some(block) => Tile { m: 4 * block, n: 4 * block, k: DEPTH, blocks: [1, 1], rate: 1.0 },
             None => Tile::choose(gpu, self.m, self.n, depth),
         };
-        let whole_taps = matches!(self.kind, Kind::Forward | Kind::InputGrad)
+        let whole_taps = matches!(self.kind, ProductKind::Forward | ProductKind::InputGrad)
             && self.contiguous[0].is_multiple_of(tile.k);
         let access = Access {
             kind: self.kind,
@@ -270,7 +278,7 @@ pub(crate) fn matmul(
     trans_b: bool,
 ) -> GpuBuffer {
     let contiguous = [if trans_a { m } else { k }, if trans_b { k } else { n }, n];
-    let kind = Kind::Matrix { trans_a, trans_b };
+    let kind = ProductKind::Matrix { trans_a, trans_b };
     Product {
         kind,
         a,

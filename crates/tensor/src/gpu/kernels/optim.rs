@@ -8,7 +8,7 @@ use crate::gpu::shader::ShaderSpec;
 use smallvec::SmallVec;
 
 /// Averages that one dispatch updates: two buffers each, of the eight that every adapter can bind.
-const AVERAGES: usize = 4;
+const AVERAGES_PER_DISPATCH: usize = 4;
 /// Parameters that one dispatch updates, if the adapter can bind so many buffers.
 const PARAMETERS: usize = 4;
 
@@ -39,7 +39,7 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
     let rules = [adam(false), adam(true), sgd(0.0), sgd(0.5), rms(0.0), rms(0.5)];
     let parameters =
         rules.iter().flat_map(|rule| (1..=PARAMETERS).map(|count| update_spec(rule, count)));
-    (1..=AVERAGES).map(|count| spec(&["LERP"], count)).chain(parameters).collect()
+    (1..=AVERAGES_PER_DISPATCH).map(|count| spec(&["LERP"], count)).chain(parameters).collect()
 }
 
 /// The gradient of a parameter, and the buffers that a step writes: the parameter and its optimizer
@@ -83,7 +83,7 @@ pub(crate) type EmaBuffers<'a> = (&'a GpuBuffer, &'a GpuBuffer, [f32; 2]);
 
 /// `average ← keep · average + (1 − keep) · factor · value` for each.
 pub(crate) fn lerp(averages: &[EmaBuffers<'_>]) {
-    for some in averages.chunks(AVERAGES) {
+    for some in averages.chunks(AVERAGES_PER_DISPATCH) {
         let counts: Vec<usize> =
             some.iter().map(|(average, ..)| average.len().div_ceil(4)).collect();
         let inputs: Vec<&GpuBuffer> = some.iter().map(|(_, value, _)| *value).collect();

@@ -13,14 +13,14 @@ const COLUMN: usize = 512;
 const WIDE: usize = 32;
 
 /// Buffers that one dispatch checks: with the record, within the eight that every adapter can bind.
-const CHECKED: usize = 6;
+const BUFFERS_PER_CHECK: usize = 6;
 
 fn spec(name: &str, count: usize) -> ShaderSpec {
     ShaderSpec::new("reduce").flags(KINDS, &[name]).number("COUNT", count)
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
-    let checks = (1..=CHECKED).map(|count| spec("FINITE", count));
+    let checks = (1..=BUFFERS_PER_CHECK).map(|count| spec("FINITE", count));
     checks.chain(["LINES", "COLUMNS"].map(|name| spec(name, 0))).collect()
 }
 
@@ -60,7 +60,7 @@ fn pass(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f32) -> GpuB
 /// Writes `code`, a positive number, to `recorded` (one value, 0 before) if an element of the
 /// buffers is NaN or infinite.
 pub(crate) fn record_unless_finite(buffers: &[&GpuBuffer], recorded: &GpuBuffer, code: f32) {
-    for some in buffers.chunks(CHECKED) {
+    for some in buffers.chunks(BUFFERS_PER_CHECK) {
         let lens = some.iter().map(|x| x.len());
         let (largest, total) =
             (lens.clone().max().unwrap_or(0) as u64, lens.clone().sum::<usize>());
