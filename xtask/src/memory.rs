@@ -88,7 +88,7 @@ const CONFIGURATIONS: [Configuration; 15] = [
         name: "relativistic, R1",
         images: [64, 256],
         recipe: "base = \"torch\"\ntrain.batch = 16\nobjective.relativistic = true\n\
-                 objective.r1 = 1.0",
+                 objective.r1 = 1.0\ndiscriminator.norm = \"none\"\ndiscriminator.bias = true",
     },
     Configuration {
         name: "128x128, width 32",

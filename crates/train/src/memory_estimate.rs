@@ -43,7 +43,9 @@ pub fn estimate_memory(recipe: &Recipe, is_cached: bool) -> Result<u64, TrainErr
     let [h, w] = recipe.image.size;
     let batch = (recipe.train.batch * h * w * recipe.image.channels * size_of::<f32>()) as u64;
     let batches = Loader::max_batches(is_cached, PREFETCH) + recipe.train.batches_per_step() - 1;
-    Ok((tensors as u64).saturating_add(batch.saturating_mul(batches as u64)))
+    // What blocks of memory take in addition to their bytes was at most 1 part in 600 (measured).
+    let tensors = (tensors as u64).saturating_add(tensors as u64 / 200);
+    Ok(tensors.saturating_add(batch.saturating_mul(batches as u64)))
 }
 
 /// The peak of the tensors of a run, and of what is copied from them.
