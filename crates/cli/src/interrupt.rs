@@ -65,7 +65,7 @@ fn end() -> ! {
 
 #[cfg(unix)]
 mod system {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     use signal_hook::iterator::Signals;
     use std::io;
     use std::process::{Command, Stdio};
@@ -75,6 +75,10 @@ mod system {
     pub use signal_hook::low_level::exit;
 
     pub fn watch() -> io::Result<()> {
+        // The standard library aborts where an allocation that cannot be refused fails. It has
+        // printed the size then; the exit code is that of other errors.
+        let always = std::sync::Arc::new(true.into());
+        signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, always)?;
         if !is_ignored(SIGXFSZ) {
             // By default it kills; with a handler, the write fails and its error is reported.
             signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default())?;

@@ -19,7 +19,7 @@ pub fn start(count: Option<u32>) -> Result<(), CliError> {
         let count = count.unwrap_or_else(|| cores() as u32);
         failure!(
             "cannot start threads ({count} wanted): {error}: raise the limit of processes and \
-             threads (`ulimit -u`), or end other programs"
+             threads (`ulimit -u`) or of memory (`ulimit -v`), or end other programs"
         )
     })
 }

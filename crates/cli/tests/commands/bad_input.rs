@@ -238,6 +238,20 @@ fn an_image_that_does_not_fit_into_memory_is_an_error() {
     assert!(whole.out.contains("16384"), "{}", whole.out);
 }
 
+/// Where even small allocations fail, the exit code is that of an error, not of a signal.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_allocation_that_cannot_be_refused_ends_with_an_error() {
+    let dir = TestDir::new();
+    for mib in [50, 55, 60] {
+        let preview = ["data", "preview", "photos", "--image", "512", "--grid", "preview.png"];
+        let mut command = dir.command_after(&format!("ulimit -v {}", mib << 10), &preview);
+        let ended = Ended::of(command.env("RAYON_NUM_THREADS", "2").output().unwrap());
+        assert_eq!(ended.code, Some(1), "{mib} MiB: {}", ended.err);
+        assert!(ended.err.contains("memory"), "{mib} MiB: {}", ended.err);
+    }
+}
+
 #[test]
 fn more_than_a_tenth_of_bad_images_is_too_many() {
     let dir = TestDir::new();
