@@ -207,7 +207,7 @@ impl Dataset {
     }
 
     /// Bytes that were in memory beside [those of the images](Self::cached_bytes) while the dataset
-    /// was opened, and no longer are: an archive or idx file, unpacked.
+    /// was opened, and no longer are: an archive, idx file or MAT-file, unpacked.
     pub fn source_bytes(&self) -> u64 {
         self.source_bytes
     }

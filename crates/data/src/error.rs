@@ -275,13 +275,13 @@ pub enum FileProblem {
     /// Something that the format requires is not there: an array, a column, a folder.
     #[error("it has no {0}")]
     Missing(String),
-    /// A text is not UTF-8.
-    #[error("{0} not UTF-8")]
+    /// A text or a name is not UTF-8.
+    #[error("{0} is not UTF-8")]
     NotUtf8(String),
     /// Two things have one name.
     #[error("two of its {what} are called {name:?}")]
     Twice {
-        /// `files`, `images`, `rows` or `columns`.
+        /// `files`, `folders`, `images`, `rows` or `columns`.
         what: &'static str,
         /// Their name.
         name: String,

@@ -35,7 +35,7 @@ pub enum ForeignFormat {
     Rar,
     /// A file compressed by a program that is not read: lz4, lzip, lzma, compress.
     Compressed,
-    /// One of the compressed files that are read, with something else than a tar archive in it.
+    /// A file compressed by a program that is read, which holds no tar archive.
     CompressedFile,
     /// A text, such as a list or a table of images.
     Text,

@@ -61,8 +61,8 @@ pub(crate) fn scan(
     let mut pixels = Vec::new();
     let cached = all_bytes <= cache_bytes;
     if cached {
-        let what = || "the decoded images".to_owned();
-        let memory = || DataError::Memory { what: what(), bytes: all_bytes };
+        let memory =
+            || DataError::Memory { what: "the decoded images".to_owned(), bytes: all_bytes };
         let capacity = usize::try_from(all_bytes).map_err(|_| memory())?;
         pixels.try_reserve_exact(capacity).map_err(|_| memory())?;
     }

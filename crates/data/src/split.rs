@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::attributes::{Attribute, AttributeKind};
 use crate::dataset::Dataset;
 use crate::error::{DataError, SplitProblem};
+use crate::formats::metadata::{CSV_FILE, FILE_COLUMN, LABEL_COLUMN};
 use crate::formats::table::{CsvTable, FILE_NAME};
 use crate::scan::ScanProgress;
 use crate::source::{Source, Split};
@@ -312,16 +313,16 @@ fn write_table(
     writer.flush().map_err(|error| wrong(error.into()))
 }
 
-/// An image of a folder that was written, and what is known about it.
+/// An image of a folder that was written, with its class and attributes.
 struct DescribedImage<'a> {
-    /// Its path in the folder.
+    /// The image's path in the folder.
     path: String,
     class: Option<&'a str>,
-    /// Its value in each column of attributes.
+    /// The image's value in each column of attributes.
     values: Vec<f32>,
 }
 
-/// Writes the classes of images that are not called like a folder of each, and their attributes, as
+/// Writes the images' attributes, and their classes unless the folders on their paths name them, as
 /// Hugging Face's `metadata.csv`. Writes nothing if there are neither.
 fn write_metadata(
     images: &[DescribedImage<'_>],
@@ -336,11 +337,11 @@ fn write_metadata(
     if by_folders && columns.is_empty() {
         return Ok(());
     }
-    let path = out.join("metadata.csv");
+    let path = out.join(CSV_FILE);
     let wrong = |error: csv::Error| DataError::Write { path: path.clone(), error: error.into() };
     let file = File::create_new(&path).map_err(DataError::write(&path))?;
     let mut writer = csv::Writer::from_writer(file);
-    let heads = ["file_name", "label"].into_iter().take(if by_folders { 1 } else { 2 });
+    let heads = [FILE_COLUMN, LABEL_COLUMN].into_iter().take(if by_folders { 1 } else { 2 });
     let heads = heads.chain(columns.iter().map(|column| &*column.name));
     writer.write_record(heads).map_err(wrong)?;
     for image in images {

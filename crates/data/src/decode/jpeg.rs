@@ -143,7 +143,7 @@ impl<'a> Header<'a> {
                 }
                 0xDA => {
                     header.scans += 1;
-                    header.frame.iter_mut().for_each(|frame| frame.complete(segment));
+                    header.frame.iter_mut().for_each(|frame| frame.add_scan(segment));
                 }
                 // Readers look for metadata before the image.
                 0xE0..=0xEF if header.scans > 0 => {}
@@ -169,19 +169,21 @@ impl<'a> Header<'a> {
             return Err("the JPEG data end early".to_owned());
         }
         let frame = self.frame.as_ref().ok_or("the JPEG data have no frame header")?;
-        if frame.process == 2 && frame.components.iter().any(Component::is_smoothed) {
-            return Err("a progressive JPEG without some of its scans is not read".to_owned());
-        }
-        match (frame.process, frame.precision) {
-            (0..=2, 8) | (3, _) if frame.repeats_columns() => Err("its subsampled colors are at \
-                                                                   most 2 columns wide, which \
-                                                                   are not read: save it as PNG"
-                .to_owned()),
-            (0..=2, 8) | (3, _) => Ok(frame),
-            (0..=2, bits) => Err(format!("JPEG of {bits} bits is not read: save it with 8")),
-            (9..=11 | 13..=15, _) => Err("JPEG's arithmetic coding is not read".to_owned()),
-            _ => Err("hierarchical JPEG is not read".to_owned()),
-        }
+        let problem = match (frame.process, frame.precision) {
+            (2, 8) if frame.components.iter().any(Component::is_smoothed) => {
+                "a progressive JPEG without some of its scans is not read".to_owned()
+            }
+            (0..=2, 8) | (3, _) if frame.repeats_columns() => {
+                "its subsampled colors are at most 2 columns wide, which are not read: save it as \
+                 PNG"
+                .to_owned()
+            }
+            (0..=2, 8) | (3, _) => return Ok(frame),
+            (0..=2, bits) => format!("JPEG of {bits} bits is not read: save it with 8"),
+            (9..=11 | 13..=15, _) => "JPEG's arithmetic coding is not read".to_owned(),
+            _ => "hierarchical JPEG is not read".to_owned(),
+        };
+        Err(problem)
     }
 
     /// Whether the image library reads a frame rightly.
@@ -231,7 +233,7 @@ impl FrameHeader {
     }
 
     /// Notes the coefficients that a scan gives to the last bit, by its header (SOS).
-    fn complete(&mut self, header: &[u8]) {
+    fn add_scan(&mut self, header: &[u8]) {
         let Some((&count, rest)) = header.split_first() else { return };
         let Some((selected, &[start, end, bits])) = rest.split_at_checked(2 * usize::from(count))
         else {

@@ -74,7 +74,7 @@ struct SampleLayout {
     reversed: bool,
     /// Reds, greens, blues of a palette.
     color_map: Vec<u8>,
-    /// The bytes of an unpacked tile, of a file with tiles of LZW data.
+    /// The bytes of an unpacked tile, if the tiles are LZW data.
     lzw_tile: Option<u64>,
     /// Bytes that replace those of the file, by their offsets.
     patches: Vec<(usize, Vec<u8>)>,
@@ -134,16 +134,12 @@ fn layout(bytes: &[u8], ifd: &Ifd<'_>) -> Result<SampleLayout, String> {
     }
     // libtiff ignores the predictor of other compressions.
     let predicts = compression == LZW || DEFLATE.contains(&compression);
-    match number(tag::PREDICTOR, 1) {
-        _ if !predicts => {}
-        1 => {}
-        2 if bits >= 8 => {}
-        predictor => {
-            return Err(format!(
-                "predictor {predictor} is not read with samples of {bits} bits: save it without a \
-                 predictor"
-            ));
-        }
+    let predictor = if predicts { number(tag::PREDICTOR, 1) } else { 1 };
+    if predictor != 1 && (predictor != 2 || bits < 8) {
+        return Err(format!(
+            "predictor {predictor} is not read with samples of {bits} bits: save it without a \
+             predictor"
+        ));
     }
     let number_of = required(tag::PHOTOMETRIC_INTERPRETATION, "PhotometricInterpretation")?;
     let (photometric, colors) = photometric(number_of)?;

@@ -182,7 +182,7 @@ impl ModelReader<'_> {
     }
 }
 
-/// The refusal of a model, or of a file that is none.
+/// The refusal of a damaged model, or of a file that is not one.
 fn damaged<T>(problem: String) -> Result<T, FileProblem> {
     Err(FileProblem::Damaged(problem + " (wanted is a model of SeetaFace's detector)"))
 }
@@ -205,38 +205,45 @@ mod tests {
         }
     }
 
+    /// Asserts that a damaged copy is refused for its `part`.
     #[track_caller]
-    fn assert_damaged(damage: impl FnOnce(&mut Vec<u8>)) {
+    fn assert_damaged(part: &str, damage: impl FnOnce(&mut Vec<u8>)) {
         let problem = problem(damage);
-        assert!(matches!(problem, FileProblem::Damaged(_)), "{problem}");
+        assert!(
+            matches!(&problem, FileProblem::Damaged(text) if text.contains(part)),
+            "{part}: {problem}"
+        );
     }
 
     #[test]
     fn the_built_in_model_passes_and_damaged_ones_are_named() {
         read(None).unwrap();
-        for (at, number) in [
-            // Hierarchies, detectors, stages, kinds of classifiers, boosted features, bins, places.
-            (0, -1),
-            (0, i32::MAX),
-            (4, 1 << 30),
-            (8, 2),
-            (12, 1),
-            (12, 7),
-            (16, 151),
-            (16, i32::MIN),
-            (20, 254),
-            (24, 32),
-            (28, -1),
+        for (at, number, part) in [
+            (0, -1, "hierarchies"),
+            (0, i32::MAX, "hierarchies"),
+            (4, 1 << 30, "detectors"),
+            (8, 2, "stages"),
+            (12, 1, "kind 1"),
+            (12, 7, "kind 7"),
+            (16, 151, "151 boosted features"),
+            (16, i32::MIN, "for boosted features"),
+            (20, 254, "bins"),
+            (24, 32, "a feature's place"),
+            (28, -1, "a feature's place"),
         ] {
-            assert_damaged(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()));
+            assert_damaged(part, |bytes| {
+                bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+            });
         }
-        assert_damaged(|bytes| bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes()));
+        assert_damaged("byte 2000 is not finite", |bytes| {
+            bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes());
+        });
         for length in [0, 3, 4, 17, 30_000, BUILT_IN.len() - 1] {
             let problem = problem(|bytes| bytes.truncate(length));
             assert!(matches!(problem, FileProblem::Truncated(_)), "{length}: {problem}");
         }
-        assert_damaged(|bytes| bytes.push(0));
-        assert_damaged(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9));
+        assert_damaged("after its end", |bytes| bytes.push(0));
+        assert_damaged("hierarchies", |bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9));
     }
 
     #[test]

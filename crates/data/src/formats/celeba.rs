@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::file_store::{FileEntry, FileStore};
+use super::file_store::{FileEntry, FileStore, is_hidden};
 use super::folder::FolderFiles;
 use super::image_files::ImageFiles;
 use super::table::{AttributeTable, CsvTable};
@@ -139,13 +139,13 @@ fn images(path: &Path, entries: &[FileEntry]) -> Result<Vec<(String, usize)>, Da
         let name: Vec<&str> =
             parts.by_ref().skip(folder + 1).skip_while(|part| *part == IMAGES).collect();
         if name.is_empty()
-            || name.iter().any(|part| part.starts_with('.'))
+            || name.iter().any(|part| is_hidden(part.as_bytes()))
             || !has_image_extension(Path::new(&*shown))
         {
             continue;
         }
         if shown.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(bad(FileProblem::NotUtf8(format!("the name of {shown:?} is"))));
+            return Err(bad(FileProblem::NotUtf8(format!("the name of {shown:?}"))));
         }
         images.push((name.join("/"), entry.number));
     }
@@ -174,7 +174,7 @@ impl CelebA<'_> {
         let bad =
             |problem: FileProblem| DataError::malformed("CelebA list", &self.file(entry), problem);
         let bytes = self.lists.read(entry.number).map_err(|reason| bad(reason.into()))?;
-        String::from_utf8(bytes).map_err(|_| bad(FileProblem::NotUtf8("it is".to_owned())))
+        String::from_utf8(bytes).map_err(|_| bad(FileProblem::NotUtf8("its text".to_owned())))
     }
 
     fn attribute_table(&self, list: &FileEntry) -> Result<AttributeTable, DataError> {
@@ -257,11 +257,12 @@ fn partition(path: &Path, text: &str, names: &[&str]) -> Result<Vec<u8>, DataErr
             return Err(bad(line_problem(number, format!("the second for {name:?}"))));
         }
     }
-    let part = |name: &&str| {
-        let missing = || bad(FileProblem::NoRow { name: (*name).to_owned(), more: 0 });
-        of.remove(*name).ok_or_else(missing)
-    };
-    let parts = names.iter().map(part).collect::<Result<_, _>>()?;
+    let mut without = names.iter().filter(|name| !of.contains_key(**name));
+    if let Some(first) = without.next() {
+        let (name, more) = ((*first).to_owned(), without.count());
+        return Err(bad(FileProblem::NoRow { name, more }));
+    }
+    let parts = names.iter().filter_map(|name| of.remove(*name)).collect();
     match of.keys().min() {
         Some(name) => {
             let (name, more) = ((*name).to_owned(), of.len() - 1);

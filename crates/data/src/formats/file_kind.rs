@@ -15,7 +15,7 @@ pub(super) enum FileKind {
     Image,
     /// An image that this program drew or generated.
     OwnImage,
-    /// An image or a video of a format that is not read, by the format's name.
+    /// An image, a video or an archive that is not read, by its format's name.
     Unread(&'static str),
     Other,
 }
@@ -27,7 +27,7 @@ const OTHER_NAMES: &[&str] =
 
 /// Formats that are not read, with their extensions.
 const UNREAD_FORMATS: &[(&str, &[&str])] = &[
-    (ARCHIVE, &["zip", "tar", "tgz", "7z", "rar"]),
+    (ARCHIVE, &["zip", "tar", "tgz", "tbz", "tbz2", "txz", "tzst", "7z", "rar"]),
     ("HEIC", &["heic", "heics", "heif", "hif"]),
     ("AVIF", &["avif", "avifs"]),
     ("JXL", &["jxl"]),

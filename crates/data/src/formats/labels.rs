@@ -168,7 +168,8 @@ pub(super) fn of_stylegan(
         };
         let class = WrittenLabel::Number(class);
         if rows.insert(clean_path(&file), class.clone()).is_some_and(|before| before != class) {
-            return Err(listing.bad(format!("{name:?} has two labels for {file:?}: remove one")));
+            let problem = format!("{name:?} has two labels for {file:?}: remove one");
+            return Err(listing.bad(FileProblem::Labels(problem)));
         }
     }
     let label = |&index: &usize| {
@@ -198,11 +199,8 @@ pub(super) fn by_folder<'a>(
         distinct.iter().map(|folder| String::from_utf8_lossy(folder).into_owned()).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        // Their names differ in bytes that are not UTF-8.
-        let name = pair[0].clone();
-        return Err(
-            listing.bad(FileProblem::Twice { what: "folders, as far as it is UTF-8,", name })
-        );
+        // They differ in bytes that are not UTF-8, for which the name has U+FFFD.
+        return Err(listing.bad(FileProblem::Twice { what: "folders", name: pair[0].clone() }));
     }
     names.retain(|name| !known.contains(name));
     let names = [known, names].concat();

@@ -115,12 +115,9 @@ impl From<io::Error> for MatReadError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error.kind() {
-            UnexpectedEof => {
-                Self::Problem(FileProblem::Truncated("it ends inside an array".to_owned()))
-            }
+            UnexpectedEof => Self::Problem(Truncated("it ends inside an array".to_owned())),
             InvalidData | InvalidInput => {
-                let problem = format!("its compressed data: {}", one_line(&error));
-                Self::Problem(FileProblem::Damaged(problem))
+                Self::Problem(Damaged(format!("its compressed data: {}", one_line(&error))))
             }
             _ => Self::Io(error),
         }
@@ -146,8 +143,8 @@ fn parse(
         _ => MatReadError::Io(error),
     })?;
     if !header.starts_with(MAGIC) {
-        let problem = "it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save \
-                       it with -v7 or -v6)";
+        let problem = "it does not start with \"MATLAB 5.0 MAT-file\": only that level is read \
+                       (save it with -v7 or -v6)";
         return Err(Unsupported(problem.to_owned()).into());
     }
     if header[124..] != [0x00, 0x01, b'I', b'M'] {

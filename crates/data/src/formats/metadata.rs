@@ -5,7 +5,6 @@
 //! <https://huggingface.co/docs/datasets/image_dataset>
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use csv::{Position, StringRecord};
@@ -18,9 +17,13 @@ use crate::attributes::{self, Attributes};
 use crate::error::{DataError, FileProblem};
 use crate::layout_report::LayoutNote;
 
-const FILES: [&str; 2] = ["metadata.csv", "metadata.jsonl"];
-const FILE_COLUMN: &str = "file_name";
-const LABEL_COLUMN: &str = "label";
+/// The name of a table in CSV.
+pub(crate) const CSV_FILE: &str = "metadata.csv";
+/// The column of the images' paths.
+pub(crate) const FILE_COLUMN: &str = "file_name";
+/// The column of the classes.
+pub(crate) const LABEL_COLUMN: &str = "label";
+const FILES: [&str; 2] = [CSV_FILE, "metadata.jsonl"];
 
 /// The rows of all metadata files of a dataset.
 pub(super) struct Metadata {
@@ -116,13 +119,9 @@ impl MetadataLabels {
         let classes = classes_of(&labels.iter().collect::<Vec<_>>()).map_err(bad)?;
         let mut rows = HashMap::with_capacity(labels.len());
         for (row, file) in table.files().enumerate() {
-            match rows.entry(file) {
-                Entry::Vacant(entry) => entry.insert(row),
-                Entry::Occupied(entry) => {
-                    let name = entry.key().to_string();
-                    return Err(bad(FileProblem::Twice { what: "rows", name }));
-                }
-            };
+            if rows.insert(file.clone(), row).is_some() {
+                return Err(bad(FileProblem::Twice { what: "rows", name: file }));
+            }
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Some(Self { rows, classes, name }))

@@ -18,7 +18,7 @@ mod layout;
 mod lmdb;
 mod lsun;
 mod mat;
-mod metadata;
+pub(crate) mod metadata;
 pub(crate) mod packed;
 mod planar;
 mod split_name;

@@ -182,7 +182,7 @@ impl RecordFile {
         if length == 0 || length % record != 0 {
             let problem = FileProblem::Truncated(format!(
                 "{length} bytes are not a whole number of records of {record} (images of \
-                 {side}×{side}), or another format"
+                 {side}×{side}), unless it has another format"
             ));
             return Err(DataError::malformed(format, path, problem));
         }
@@ -238,7 +238,7 @@ pub(super) fn names_file(
         return Err(DataError::malformed(
             format,
             path,
-            FileProblem::NotUtf8("the names of its classes are".to_owned()),
+            FileProblem::NotUtf8("the list of its classes".to_owned()),
         ));
     };
     let names: Vec<String> =

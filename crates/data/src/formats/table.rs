@@ -32,10 +32,8 @@ impl CsvTable {
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         let bad = |error: csv::Error| {
             let problem = match error.kind() {
-                csv::ErrorKind::Utf8 { .. } => {
-                    "it is not UTF-8: save it as CSV in UTF-8".to_owned()
-                }
-                _ => one_line(&error),
+                csv::ErrorKind::Utf8 { .. } => FileProblem::NotUtf8("its text".to_owned()),
+                _ => FileProblem::Other(one_line(&error)),
             };
             DataError::malformed(FORMAT_NAME, path, problem)
         };

@@ -319,7 +319,8 @@ fn celeba() {
     assert_eq!(open(apart.path(), &rgb(8)).unwrap().len(), 5);
     assert_refused!(
         open_as("", apart.path(), Split::Test, &rgb(8)),
-        DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("list_eval_partition.txt")
+        DataError::NoSplit { split: "test", wanted, .. }
+            if wanted.contains("list_eval_partition.txt")
     );
 }
 
@@ -334,7 +335,8 @@ fn bad_celeba() {
     let in_list = |content: &str| found("list_attr_celeba.txt", content);
     let cut = in_list(&list[..list.len() - 21]);
     assert!(matches!(cut, FileProblem::Truncated(_)), "{cut}");
-    // A value that is neither 1 nor -1, a missing one, and no number of images.
+    // A value that is neither 1 nor -1, a missing value, and a first line without the count of
+    // images.
     for (content, wanted) in
         [(list.replacen(" 1", " 2", 1), 3), (list.replacen(" 1", "", 1), 3), ("many\n".into(), 1)]
     {

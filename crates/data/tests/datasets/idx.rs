@@ -47,7 +47,10 @@ fn splits_go_by_name() {
     small_set(folder.path());
     let spec = folder.path().to_str().unwrap();
     let test = || Dataset::open(spec, Split::Test, &small(), &|_| ());
-    assert_refused!(test(), DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("t10k"));
+    assert_refused!(
+        test(),
+        DataError::NoSplit { split: "test", wanted, .. } if wanted.contains("t10k")
+    );
     write(folder.path(), "t10k-images-idx3-ubyte", &idx(&[1, 3, 2], &[9; 6]));
     assert_eq!(test().unwrap().len(), 1);
     let file = format!("{spec}/train-images-idx3-ubyte");

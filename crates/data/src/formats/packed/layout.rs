@@ -185,7 +185,7 @@ pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
     let mut tail = [0; TAIL as usize];
     reader.read_exact_at(&mut tail, length - TAIL).map_err(as_io)?;
     if &tail[12..] != END {
-        let problem = "or unfinished, its end is missing; prepare it again".to_owned();
+        let problem = "its end, which is written last, is missing".to_owned();
         return Err(bad(FileProblem::Truncated(problem)));
     }
     let size = tail.first_chunk().map_or(u64::MAX, |size| u64::from_le_bytes(*size));

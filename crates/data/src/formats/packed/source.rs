@@ -37,8 +37,7 @@ impl PackedSource {
         let _ = map.advise(memmap2::Advice::Random);
         let names = &map[footer.names_at() as usize..][..footer.names_len() as usize];
         if footer.names_checksum.is_some_and(|checksum| checksum != crc32c::crc32c(names)) {
-            let problem =
-                FileProblem::Damaged("the names of its images; prepare it again".to_owned());
+            let problem = FileProblem::Damaged("the names of its images".to_owned());
             return Err(DataError::malformed(FORMAT_NAME, path, problem));
         }
         Ok(Self { path: path.to_owned(), map, layout: footer.layout(), footer })
