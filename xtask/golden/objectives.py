@@ -15,7 +15,8 @@ json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last
 without penalty) and g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over
 the steps and of each final tensor |f32 - f64| / |f64|, the largest of three float32 runs that
 differ in the order of their sums. (Norms, because the largest error of a tensor is often that of a
-weight whose gradient is almost zero: Adam divides it by its size, so the error is a chance.)
+weight whose gradient is almost zero: Adam divides the gradient by its size, so that error is a
+matter of chance.)
 """
 
 import itertools

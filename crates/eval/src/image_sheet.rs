@@ -17,8 +17,6 @@ use std::path::Path;
 
 /// Width of a frame's side, in pixels after enlarging.
 const FRAME: usize = 3;
-/// Small images are enlarged until their longer side has about this many pixels, at most.
-pub(crate) const ENLARGED_SIDE: usize = 64;
 
 /// The color of a frame, RGB in [−1, 1].
 pub type FrameColor = [f32; 3];
@@ -44,7 +42,7 @@ impl ImageSheet {
     /// which the fourth is ignored): nearest neighbors framed next to their query, as in Goodfellow
     /// et al. 2014.
     pub fn framed(shape: [usize; 3], columns: usize) -> Self {
-        let scale = (ENLARGED_SIDE / shape[0].max(shape[1]).max(1)).max(1);
+        let scale = GridOptions::for_size([shape[0], shape[1]]).scale;
         Self { framed: Some(scale), ..Self::new(shape, columns) }
     }
 

@@ -13,7 +13,7 @@ pub enum NnError {
     /// A tensor has another shape than the network's, in PyTorch's layout.
     #[error("tensor \"{name}\" has shape {found:?} where the network has {expected:?}")]
     WrongShape { name: String, expected: Vec<usize>, found: Vec<usize> },
-    /// A tensor has the wrong element type or number of elements, or is no count.
+    /// A tensor has the wrong element type or number of elements, or a value that it cannot have.
     #[error("tensor \"{name}\" {problem}")]
     BadTensor { name: String, problem: TensorProblem },
     /// A tensor holds NaN or infinity, or held a float64 that float32 cannot.
@@ -61,7 +61,7 @@ pub enum TensorProblem {
     /// An element is negative where a variance belongs.
     #[error("holds {value} (element {index}) where a variance is 0 or more")]
     Variance { value: f32, index: usize },
-    /// It is negative where a count belongs.
+    /// The tensor is negative where a count belongs.
     #[error("is {0}, not a count")]
     Count(i64),
 }
@@ -76,7 +76,7 @@ pub enum ValueProblem {
     /// The value is out of the range that the text describes.
     #[error("{0}")]
     OutOfRange(String),
-    /// The value needs another one of the key or section `other`, or excludes the one it has.
+    /// The value needs another value of the key or section `other`, or excludes the one it has.
     #[error("{reason}")]
     Combination {
         /// The key or section.
@@ -84,7 +84,7 @@ pub enum ValueProblem {
         /// Why the two do not go together.
         reason: String,
     },
-    /// A layer does not take its input, or its keys have no sense.
+    /// A layer does not take its input, or its keys make no sense.
     #[error("{0}")]
     Layer(String),
     /// The listed layers of a network make samples of another shape.

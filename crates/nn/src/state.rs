@@ -61,7 +61,9 @@ pub(crate) fn adapt(expected: &[(String, TensorSpec)], given: StateDict) -> Stat
         if matches!(what, TensorSpec::Count) && name.ends_with("num_batches_tracked") {
             let count = adapted.entry(name.clone()).or_insert_with(|| HostTensor::scalar_i64(0));
             if let Some(&[number]) = count.as_f32()
-                && number >= 0.0
+                // As an integer, infinity would be the largest one.
+                && (0.0..2f32.powi(63)).contains(&number)
+                && number.fract() == 0.0
             {
                 *count = HostTensor::scalar_i64(number as i64);
             }

@@ -288,12 +288,20 @@ fn state_dicts_of_other_programs_may_have_a_prefix_and_lack_counts() {
     let state = g.state_dict();
     let mut counts = state.iter().filter(|(name, _)| name.ends_with("batches_tracked"));
     assert!(counts.all(|(_, count)| *count == HostTensor::scalar_i64(7)));
+    for count in [f32::INFINITY, f32::NAN, -1.0, 0.5, 1e30] {
+        let mut wrong = good.clone();
+        wrong.insert("main.1.num_batches_tracked".into(), HostTensor::f32(Vec::new(), vec![count]));
+        let result = g.import_state_dict(wrong);
+        assert!(matches!(result, Err(NnError::BadTensor { .. })), "{count}: {result:?}");
+    }
     let (name, tensor) = variance.expect("batch norm");
     let mut values = tensor.as_f32().unwrap().to_vec();
     values[0] = -1e-3;
     converted.insert(name.clone(), HostTensor::f32(tensor.shape, values));
     match g.import_state_dict(converted) {
-        Err(NnError::BadTensor { name: bad, .. }) => assert_eq!(bad, name),
+        Err(NnError::BadTensor { name: bad, problem }) => {
+            assert_eq!((bad, problem), (name, TensorProblem::Variance { value: -1e-3, index: 0 }));
+        }
         other => panic!("{other:?}"),
     }
 }

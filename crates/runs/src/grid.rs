@@ -57,10 +57,15 @@ impl GridOptions {
     /// One image without padding.
     pub const SINGLE: Self = Self { columns: 1, padding: 0, scale: 1, background: 0 };
 
-    /// The default, with images of `[height, width]` enlarged so that the longer side has about 64
-    /// pixels: 28 is doubled, 64 is kept.
+    /// The longer side in pixels that [`for_size`](Self::for_size) does not exceed by enlarging.
+    pub const ENLARGED_SIDE: usize = 64;
+
+    /// The default, with images of `[height, width]` enlarged by the largest factor with which the
+    /// longer side has at most [`ENLARGED_SIDE`](Self::ENLARGED_SIDE) pixels: 28 is doubled, 64 is
+    /// kept.
     pub fn for_size([height, width]: [usize; 2]) -> Self {
-        Self { scale: (64 / height.max(width).max(1)).max(1), ..Self::default() }
+        let scale = (Self::ENLARGED_SIDE / height.max(width).max(1)).max(1);
+        Self { scale, ..Self::default() }
     }
 
     /// Width and height in pixels of a grid of `count` images of `[height, width]`: to know before

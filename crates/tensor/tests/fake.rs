@@ -64,7 +64,7 @@ fn fake_tensors_are_counted_as_real_ones() {
         });
         assert!(shape[..] == [1 << 20, 1 << 14] && peak >= 2 << 36, "{peak}");
 
-        // Nor are partial sums, and what is computed from them, touched.
+        // Partial sums, and what is computed from them, take no memory either.
         let peak = fake_tensor_mode(|| {
             let x = Tensor::zeros([1, 8, 8, 1 << 15]);
             drop(conv2d_weight_grad(&x, &x, &ConvGeom::square([8, 8], 5, 1, 2)));

@@ -234,7 +234,10 @@ impl Sampler {
     }
 }
 
-/// The fewest batches of at most `batch` (not 0) of `count` images, of nearly equal size.
+/// `count` images in the fewest batches of at most `batch`, of nearly equal size.
+///
+/// # Panics
+/// Panics if `batch` is 0.
 pub fn batches(count: usize, batch: usize) -> impl Iterator<Item = Range<usize>> {
     let batches = count.div_ceil(batch);
     (0..batches).map(move |i| count * i / batches..count * (i + 1) / batches)

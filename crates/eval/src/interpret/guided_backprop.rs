@@ -23,11 +23,12 @@
 
 use super::inspected_discriminator::InspectedDiscriminator;
 use super::signed_image;
-use crate::image_sheet::{ENLARGED_SIDE, ImageSheet};
+use crate::image_sheet::ImageSheet;
 use crate::images::evenly_spaced;
 use crate::stats::MeanStd;
 use crate::{EvalError, Progress};
 use data::Dataset;
+use runs::GridOptions;
 use std::cmp::Ordering;
 
 /// Images in a forward pass.
@@ -218,8 +219,8 @@ pub fn check_sheet(dataset: &Dataset, options: Options) -> Result<(), EvalError>
     let [h, w, c] = dataset.shape();
     let top = options.top.min(options.images).min(dataset.len());
     let columns = 2 * top + 1;
-    let cell = [h.max(ENLARGED_SIDE), w.max(ENLARGED_SIDE), c];
-    ImageSheet::new(cell, columns).check_size(2 * options.maps * columns)
+    let [height, width] = [h, w].map(|side| side.max(GridOptions::ENLARGED_SIDE));
+    ImageSheet::new([height, width, c], columns).check_size(2 * options.maps * columns)
 }
 
 /// The bounding box of the pixels of `[H, W, C]` that are not 0: `[[top, bottom], [left, right]]`,

@@ -191,7 +191,7 @@ impl LatentSource {
 }
 
 impl SampleSpec {
-    /// The most images of one specification, and latents.
+    /// The most images, and the most latents, of one specification.
     pub const MAX_IMAGES: usize = 1_000_000;
 
     /// One image per latent, in a grid, one after the other.
@@ -299,7 +299,7 @@ impl SampleSpec {
         }
         let (latents, conditions) = self.inputs(sampler.recipe())?;
         let (shown, count) = (self.shown(), latents.shape()[0]);
-        // The images of batches by the first.
+        // The images of each batch, by the index of its first one.
         let mut drawn: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let mut done = 0;
         for Range { start, end } in train::batches(count, batch) {

@@ -1,4 +1,5 @@
-//! The names of a struct's fields or an enum's variants, read from its `Deserialize` implementation.
+//! The names of a struct's fields or an enum's variants, read from its implementation of
+//! `Deserialize`.
 
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor, value::Error};
 use serde::forward_to_deserialize_any;
@@ -14,8 +15,8 @@ pub(super) fn field_names<T>(
     names
 }
 
-/// The names that a recipe gives to the variants of an enum, such as the losses; empty for any other
-/// type.
+/// The names that a recipe gives to the variants of an enum, such as the losses; empty for any
+/// other type.
 ///
 /// ```
 /// use nn::{loss::GanLoss, recipe::variant_names};

@@ -212,7 +212,10 @@ mod tests {
         type IsProblem = fn(&ValueProblem) -> bool;
         let range: IsProblem = |problem| matches!(problem, ValueProblem::OutOfRange(_));
         let invalid: IsProblem = |problem| matches!(problem, ValueProblem::Invalid(_));
-        let fit: IsProblem = |problem| matches!(problem, ValueProblem::Combination { other, .. } if other == "image.fit");
+        let fit: IsProblem = |problem| match problem {
+            ValueProblem::Combination { other, .. } => other == "image.fit",
+            _ => false,
+        };
         for (keys, key, value, is_problem) in [
             ("crop = 0", "image.crop", "[0, 0]", range),
             ("crop = [9, 16385]", "image.crop", "[9, 16385]", range),

@@ -149,8 +149,8 @@ impl Recipe {
     /// differ from that preset.
     ///
     /// # Errors
-    /// Returns an error if the text is not TOML, a key is unknown or
-    /// missing, a value has the wrong type, or [`validate`](Self::validate) refuses it.
+    /// Returns an error if the text is not TOML, a key is unknown or missing, a value has the wrong
+    /// type, or [`validate`](Self::validate) refuses it.
     pub fn from_toml(text: &str) -> Result<Self, NnError> {
         let recipe = parse::parse(text)?;
         recipe.validate()?;

@@ -85,7 +85,8 @@ fn penalties(recipe: &Recipe) -> Check {
         }
     }
     reject! {
-        o.r1 > 0.0 && o.gradient_penalty > 0.0 => "objective.r1", o.r1, "objective.gradient_penalty",
+        o.r1 > 0.0 && o.gradient_penalty > 0.0 => "objective.r1", o.r1,
+            "objective.gradient_penalty",
             "pulls the slope to 0 at real images, gradient_penalty to 1 near them; keep one";
         o.r1_every != 1 && o.r1 == 0.0 => "objective.r1_every", o.r1_every, "objective.r1",
             "needs objective.r1, such as 1.0";
@@ -116,7 +117,8 @@ fn semi_supervised(recipe: &Recipe) -> Check {
         return Ok(());
     }
     reject! {
-        o.loss != Loss::NonSaturating => "objective.loss", written(o.loss), "objective.semi_supervised",
+        o.loss != Loss::NonSaturating => "objective.loss", written(o.loss),
+            "objective.semi_supervised",
             "has no form for K+1 classes; use \"non-saturating\" with semi_supervised";
         o.relativistic => "objective.relativistic", true, "objective.semi_supervised",
             "has no form for K+1 classes";
@@ -223,10 +225,10 @@ fn networks(recipe: &Recipe) -> Check {
                    common reference batch";
         return Err(bad("discriminator.norm", "\"virtual-batch\"", Invalid(why.into())));
     }
-    reject! {
-        both => "generator.layers", "[…]", "generator.layers",
-            "batch norm would mix the reference batch of virtual batch norm with the samples; use \
-             one";
+    if both {
+        let why = "batch norm would mix the reference batch of virtual batch norm with the \
+                   samples; use one";
+        return Err(bad("generator.layers", "[…]", Invalid(why.into())));
     }
     for (key, everywhere, other, norm) in [
         ("generator.norm_everywhere", g.norm_everywhere, "generator.norm", g.norm),
@@ -332,8 +334,8 @@ fn optimizer(recipe: &Recipe) -> Check {
     }
     let end = o.momentum_end.unwrap_or_default();
     reject! {
-        o.momentum_end.is_some() && o.momentum == 0.0 => "optimizer.momentum_end", end, "optimizer.momentum",
-            "needs optimizer.momentum to begin with, such as 0.5";
+        o.momentum_end.is_some() && o.momentum == 0.0 => "optimizer.momentum_end", end,
+            "optimizer.momentum", "needs optimizer.momentum to begin with, such as 0.5";
         o.nesterov && o.kind != OptimizerType::Sgd => "optimizer.nesterov", true, "optimizer.type",
             "is for optimizer.type = \"sgd\"";
         o.nesterov && o.momentum == 0.0 => "optimizer.nesterov", true, "optimizer.momentum",

@@ -151,7 +151,8 @@ fn with_allocator<R>(f: impl FnOnce(Option<&Arc<Allocator>>, &Allocator) -> R) -
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there is no memory for a tensor of {bytes} bytes: others hold {reserved} bytes")]
 pub struct OutOfMemory {
-    /// Size of the tensor in bytes.
+    /// Size of the tensor in bytes; in [`fake_tensor_mode`] with the address space that has to stay
+    /// free beside it.
     pub bytes: usize,
     /// Bytes that tensors have already.
     pub reserved: usize,
@@ -303,7 +304,7 @@ impl Allocator {
         });
         let Some(block) = block else {
             let reserved = self.reserved.load(Ordering::Relaxed);
-            // A block that did not fit is a fake one, with its margin.
+            // A fake block did not fit together with its margin.
             let bytes = bytes.saturating_add(if self.is_fake { FAKE_MARGIN } else { 0 });
             resume_unwind(Box::new(OutOfMemory { bytes, reserved }))
         };

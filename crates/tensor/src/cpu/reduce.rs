@@ -85,7 +85,8 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
     }
     let rows = rows_per_task(reduced, inner);
     let tasks = reduced.div_ceil(rows);
-    // In the memory of tensors: with few rows it takes twice as much as `out`.
+    // A tensor's memory, which is counted and reused: with few rows, the parts have twice the
+    // bytes of `out`.
     let mut buffer = Buffer::zeros(2 * outer * tasks * inner);
     let parts: &mut [f64] = bytemuck::cast_slice_mut(&mut buffer[..]);
     let base = SendPtr(parts.as_mut_ptr());

@@ -29,7 +29,8 @@ const MAX_STEPS_IN_FLIGHT: usize = 2;
 pub struct RunOutcome {
     /// Finished steps.
     pub step: u64,
-    /// Whether those are all steps; otherwise the run was stopped and can be resumed.
+    /// Whether those are all steps, with the evaluation and the images that follow the last one;
+    /// otherwise the run was stopped and can be resumed.
     pub finished: bool,
     /// The newest checkpoint.
     pub checkpoint: PathBuf,
@@ -382,7 +383,8 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         Ok(())
     }
 
-    /// Saves the last checkpoint and, if all steps are done, the images of a finished run.
+    /// Saves the last checkpoint and, if all steps are done and the run is not to stop, the images
+    /// of a finished run.
     fn finish(mut self) -> Result<RunOutcome, TrainError> {
         // Steps in flight when the run was stopped between two steps.
         let nothing =

@@ -1,7 +1,8 @@
 //! Recipes other than the default one, ten steps each compared with PyTorch, and three steps of
 //! three recipes wide enough for Winograd's convolutions (generator: `xtask/golden/objectives.py`,
 //! whose docstring describes the files). The tolerance is three times PyTorch's own float32 drift,
-//! and a millionth, since the drift of so small a network may be small by luck.
+//! and a millionth, since the drift of so small a network may be small by luck. Tensors are
+//! compared as the drift is measured: |ours − PyTorch's| / |PyTorch's|, norms of whole tensors.
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 

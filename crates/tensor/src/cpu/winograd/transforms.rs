@@ -24,9 +24,9 @@ impl Matrices<2, 3, 2> for Form<2, 3, 2> {
 }
 
 /// Interpolation points 0, −½, 1, −2, ∞: of those tried, with the smallest errors, on average and
-/// at worst, with operands of both signs and of one. With −1 instead of −½ errors are 1.6 times as
-/// large; with 2 instead of −2, those of operands of one sign (the generator's activations after a
-/// ReLU, which take this path in a transposed convolution) twice as large.
+/// at worst, with operands of both signs and of one (the generator's activations after a ReLU,
+/// which take this path in a transposed convolution). With −1 instead of −½ errors are 1.6 times as
+/// large, with 2 instead of −2 twice as large.
 impl Matrices<4, 5, 2> for Form<4, 5, 2> {
     const BT: [[f32; 5]; 5] = [
         [-1.0, -1.5, 1.5, 1.0, 0.0],

@@ -180,7 +180,7 @@ fn apply(
     out
 }
 
-/// activation((x − mean) · scale + offset), by the [`statistics`] of x.
+/// activation((x − first) · scale + offset), with the first row of x, by the [`statistics`] of x.
 pub(crate) fn normalize(
     x: &GpuBuffer,
     statistics: &Statistics,
