@@ -3,7 +3,7 @@
 //! the user reads after the message: `message: hint`.
 
 use crate::environment::DATASETS_VARIABLE;
-use data::{DataError, EntryProblem, FetchError, FileProblem, ForeignFormat};
+use data::{DataError, EntryProblem, FetchError, FileProblem, ForeignFormat, IdxProblem};
 use eval::EvalError;
 use nn::{NnError, Recipe};
 use runs::ArtifactError;
@@ -154,7 +154,15 @@ pub fn data(error: &DataError) -> Option<String> {
         }
         DataError::HeldOutOnly { .. } => "to train on them, unpack it and name that folder".into(),
         DataError::Foreign { format, .. } => foreign(*format).to_owned(),
+        DataError::Malformed {
+            format: "packed file",
+            problem: FileProblem::Truncated(_) | FileProblem::Damaged(_),
+            ..
+        } => "copy it again, or make it again with dcgan data prepare".to_owned(),
         DataError::Malformed { problem, .. } => file(problem)?.to_owned(),
+        DataError::Idx { problem: IdxProblem::Truncated { .. } | IdxProblem::Gzip(_), .. } => {
+            COPY_AGAIN.to_owned()
+        }
         DataError::Url { spec } => match spec.split("://").next().unwrap_or_default() {
             "hf" => "get it first with huggingface-cli download --repo-type dataset NAME \
                      --local-dir FOLDER"
@@ -174,10 +182,9 @@ pub fn data(error: &DataError) -> Option<String> {
         DataError::SmallerThanBatch { images, .. } => {
             format!("choose a batch of {images} or fewer, or more images")
         }
-        DataError::Io { error, .. } => match error.kind() {
-            ErrorKind::PermissionDenied => "ask for permission to read it, or move it away".into(),
-            _ => return None,
-        },
+        DataError::Io { error, .. } if error.kind() == ErrorKind::PermissionDenied => {
+            "ask for permission to read it, or move it away".to_owned()
+        }
         DataError::Memory { .. } => "close other programs, use smaller images, or raise the limit \
                                      of memory (ulimit -v, the container's)"
             .to_owned(),
@@ -186,10 +193,13 @@ pub fn data(error: &DataError) -> Option<String> {
     })
 }
 
+/// The way out where a dataset's file is not as it was written.
+const COPY_AGAIN: &str = "copy or download it again";
+
 /// The way out of a defect of a dataset's file.
 fn file(problem: &FileProblem) -> Option<&'static str> {
     Some(match problem {
-        FileProblem::Truncated(_) | FileProblem::Damaged(_) => "copy or download it again",
+        FileProblem::Truncated(_) | FileProblem::Damaged(_) => COPY_AGAIN,
         FileProblem::Twice { what: "files", .. } => "repack it with each file once",
         FileProblem::Twice { what: "rows", .. } => "remove one",
         FileProblem::Twice { .. } => "rename one",

@@ -75,8 +75,8 @@ mod system {
     pub use signal_hook::low_level::exit;
 
     pub fn watch() -> io::Result<()> {
-        // The standard library aborts where an allocation that cannot be refused fails. It has
-        // printed the size then; the exit code is that of other errors.
+        // The standard library aborts where an allocation that cannot be refused fails, after it
+        // has printed the size, and at a panic within a panic. The exit code is that of errors.
         let always = std::sync::Arc::new(true.into());
         signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, always)?;
         if !is_ignored(SIGXFSZ) {

@@ -3,7 +3,6 @@
 
 use crate::error::CliError;
 use crate::render::Renderer;
-use crate::threads;
 use indicatif::HumanBytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,11 @@ use std::path::{Path, PathBuf};
 /// Memory of the program itself: its code, threads and small buffers (measured by `cargo xtask
 /// memory`).
 pub const PROGRAM_BYTES: u64 = 24 << 20;
+
+/// Address space that threads will still reserve, most of it never used: the loader, the writer and
+/// a progress bar have a stack of 2 MiB each, and glibc gives each an arena of 64 MiB. The threads
+/// that compute were started before and have both, as part of what this process uses.
+const THREAD_ADDRESS_SPACE: u64 = 3 * (66 << 20);
 
 /// Memory that this process can still take, and what limits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +91,7 @@ fn available_below(root: &Path) -> Option<AvailableMemory> {
     let address_space = || {
         let limit = address_space_limit(&read("proc/self/limits")?)?;
         let used = kilobytes(&read("proc/self/status")?, "VmSize:")?;
-        Some(limit.saturating_sub(used).saturating_sub(thread_address_space()))
+        Some(limit.saturating_sub(used).saturating_sub(THREAD_ADDRESS_SPACE))
     };
     let limits = [
         system.map(|bytes| AvailableMemory { bytes, limit: Limit::System }),
@@ -95,15 +99,6 @@ fn available_below(root: &Path) -> Option<AvailableMemory> {
         address_space().map(|bytes| AvailableMemory { bytes, limit: Limit::AddressSpace }),
     ];
     limits.into_iter().flatten().min()
-}
-
-/// Address space that the threads of a command will reserve, most of it never used: each has a
-/// stack of 2 MiB, and glibc gives each an arena of 64 MiB with its first allocation.
-fn thread_address_space() -> u64 {
-    let (computing, started) = threads::count();
-    // In addition to them there are the loader, the writer and a progress bar.
-    let stacks = if started { 3 } else { computing + 3 };
-    (computing as u64 + 3) * (64 << 20) + stacks as u64 * (2 << 20)
 }
 
 /// The value of a line `name   N kB`, in bytes.
@@ -314,7 +309,7 @@ mod tests {
             ("proc/self/limits", limits),
             ("proc/self/status", "Name:\tdcgan\nVmSize:\t  524288 kB\n"),
         ];
-        let left = (GIB / 2).saturating_sub(thread_address_space());
+        let left = GIB / 2 - THREAD_ADDRESS_SPACE;
         assert_eq!(found(&files), Some((left, Limit::AddressSpace)));
         let unlimited = limits.replace("1073741824", "unlimited ");
         let files = [("proc/self/limits", &*unlimited), files[1]];

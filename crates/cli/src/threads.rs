@@ -4,11 +4,10 @@ use crate::error::CliError;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
-static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
-
 /// Starts `count` threads, or one per core; only the first call does. Without it rayon starts its
 /// own with the first parallel loop, and panics where the system refuses them.
 pub fn start(count: Option<u32>) -> Result<(), CliError> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {
         // 0 stands for one per core.
         let threads = count.unwrap_or(0) as usize;
@@ -16,22 +15,11 @@ pub fn start(count: Option<u32>) -> Result<(), CliError> {
         pool.map_err(|error| error.to_string())
     });
     started.clone().map_err(|error| {
-        let count = count.unwrap_or_else(|| cores() as u32);
+        let cores = || available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let count = count.unwrap_or_else(cores);
         failure!(
             "cannot start threads ({count} wanted): {error}: raise the limit of processes and \
              threads (`ulimit -u`) or of memory (`ulimit -v`), or end other programs"
         )
     })
-}
-
-/// The number of threads that compute and decode, and whether they were started.
-pub fn count() -> (usize, bool) {
-    match STARTED.get() {
-        Some(Ok(())) => (rayon::current_num_threads(), true),
-        _ => (cores(), false),
-    }
-}
-
-fn cores() -> usize {
-    available_parallelism().map_or(1, |cores| cores.get())
 }

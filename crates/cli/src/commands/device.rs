@@ -1,7 +1,8 @@
 //! The flags that choose a device.
 
-use super::flags::ThreadsArg;
 use crate::error::CliError;
+use crate::parse::count;
+use crate::threads;
 use clap::ValueEnum;
 use tensor::{Device, DeviceSpec, gpu};
 
@@ -27,14 +28,15 @@ pub struct DeviceArgs {
     /// Precision of convolutions on a GPU.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
-    #[command(flatten)]
-    threads: ThreadsArg,
+    /// CPU threads; results do not depend on it [default: one per core].
+    #[arg(long, value_name = "N", value_parser = count(1..=1024))]
+    threads: Option<u32>,
 }
 
 impl DeviceArgs {
     /// Starts the threads and opens the device: before other work, which would start its own.
     pub fn open(&self) -> Result<Device, CliError> {
-        self.threads.apply()?;
+        threads::start(self.threads)?;
         let half = self.precision == Precision::Mixed;
         let options =
             gpu::Options { allow_software: self.allow_software, half, ..Default::default() };

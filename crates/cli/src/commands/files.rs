@@ -64,7 +64,7 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
     let is_file = path.metadata().map_or(found.is_symlink(), |target| target.is_file());
     if !is_file {
         return Err(failure!(
-            "{path:?} is not a regular file, which --force would overwrite: choose another name"
+            "{path:?} is not a regular file, and --force overwrites no other: choose another name"
         ));
     }
     Ok(())

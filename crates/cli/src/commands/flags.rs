@@ -1,10 +1,6 @@
 //! Flags that several commands have. One flag has one name, one kind of value and one meaning in
 //! every command (a test in `commands/tests.rs` compares them all).
 
-use crate::error::CliError;
-use crate::parse::count;
-use crate::threads;
-
 /// The flag that allows overwriting.
 #[derive(clap::Args)]
 pub struct ForceArg {
@@ -39,19 +35,4 @@ pub struct SeedArg {
     /// Random seed: the same seed gives the same result, bit by bit, on the same kind of device.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     pub seed: u64,
-}
-
-/// The number of CPU threads.
-#[derive(clap::Args)]
-pub struct ThreadsArg {
-    /// CPU threads; results do not depend on it [default: one per core].
-    #[arg(long, value_name = "N", value_parser = count(1..=1024), help_heading = "Device")]
-    threads: Option<u32>,
-}
-
-impl ThreadsArg {
-    /// Makes the global thread pool of that size.
-    pub fn apply(&self) -> Result<(), CliError> {
-        threads::start(self.threads)
-    }
 }

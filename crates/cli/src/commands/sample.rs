@@ -11,12 +11,10 @@ use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
 use file_io::LockFile;
 use runs::{GridOptions, grid, write_state_dict};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tensor::{HostTensor, Tensor};
 use train::BatchNormMode;
-
-/// Upper limit of images, to catch typing mistakes.
-const MAX_IMAGES: usize = 1_000_000;
 
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("output").args(["grid", "out"]).required(true).multiple(true)))]
@@ -84,9 +82,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
     };
     let conditions = args.condition.read(recipe)?;
-    if count * conditions.rows.len().max(1) > MAX_IMAGES && conditions.all {
+    if count * conditions.rows.len().max(1) > SampleSpec::MAX_IMAGES && conditions.all {
         return Err(usage!(
-            "--count {count} of each class: at most {MAX_IMAGES} images are generated at once"
+            "--count {count} of each class: at most {} images are generated at once",
+            SampleSpec::MAX_IMAGES
         ));
     }
     let (order, table) = conditions.pair_latents_with_conditions(count)?;
@@ -189,12 +188,8 @@ fn generate(
         })?;
     }
     let bar = crate::render::counter(count as u64, "generating");
-    // Nearly equal parts, as in the sampler: a last batch of one image would have no batch
-    // statistics.
-    let parts = count.div_ceil(batch);
-    for i in 0..parts {
-        let start = count * i / parts;
-        let part = count * (i + 1) / parts - start;
+    for Range { start, end } in train::batches(count, batch) {
+        let part = end - start;
         let conditions = job.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
         let images = sampler
             .sample(&job.latents.narrow(0, start, part), conditions.as_ref(), part, |_| ())?

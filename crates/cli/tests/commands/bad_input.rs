@@ -309,6 +309,7 @@ fn damaged_idx_files_are_distinguished() {
         fs::write(dir.path(name), bytes).unwrap();
         dir.refused(1, &["train", "--data", name, "--batch", "2"], &[name, part]);
     }
+    dir.refused(1, &["data", "info", "short-idx3-ubyte"], &["copy or download it again"]);
     fs::write(dir.path("train-images-idx3-ubyte"), &good).unwrap();
     fs::write(dir.path("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]).unwrap();
     dir.refused(

@@ -240,6 +240,9 @@ fn a_packed_file_trains_like_its_source() {
     let ended = dir.ok(&prepare(&["--image", "16"]));
     assert!(ended.out.contains("of them by an earlier call"), "{}", ended.out);
     assert!(fs::read(dir.path("set.dcgan")).unwrap() == whole);
+    // One that was cut is not continued.
+    fs::write(dir.path("cut.dcgan"), &whole[..whole.len() / 2]).unwrap();
+    dir.refused(1, &["data", "info", "cut.dcgan"], &["truncated", "dcgan data prepare"]);
     dir.refused(
         1,
         &["data", "prepare", "photos", "--out", "no/where"],
