@@ -27,6 +27,7 @@
 mod cpu;
 mod descriptors;
 mod device;
+pub mod distributed;
 pub mod gpu;
 mod host_tensor;
 mod ops;

@@ -19,6 +19,7 @@ use crate::gpu::kernels::random;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -152,6 +153,39 @@ impl Philox {
         Tensor::from_gpu_buffer(random::fill(gpu, shape.len(), distribution, start), shape)
     }
 
+    /// These rows of the tensor that [`draw`](Self::draw) returns for `shape`; the stream moves on
+    /// as by all of it. So processes that each need some rows draw what one process would.
+    ///
+    /// # Panics
+    /// Panics if the tensor does not have these rows.
+    #[track_caller]
+    pub fn draw_rows(
+        &mut self,
+        device: &Device,
+        shape: impl Into<Shape>,
+        rows: Range<usize>,
+        distribution: Distribution,
+    ) -> Tensor {
+        let shape = shape.into();
+        let count = shape.first().copied().unwrap_or(0);
+        assert!(rows.start <= rows.end && rows.end <= count, "draw_rows: {rows:?} of {shape:?}");
+        if rows.len() == count {
+            return self.draw(device, shape, distribution);
+        }
+        let first = self.position.div_ceil(4);
+        self.position = (first + (shape.len() as u64).div_ceil(4)) * 4;
+        let row = shape.len() / count;
+        let (start, len) = (rows.start * row, rows.len() * row);
+        let mut own = shape.to_vec();
+        own[0] = rows.len();
+        // From the start of a block of four words.
+        let skip = start % 4;
+        let first = first + (start / 4) as u64;
+        let wide =
+            Self { position: first * 4, ..self.clone() }.draw(device, [skip + len], distribution);
+        wide.narrow(0, skip, len).reshape(&own[..])
+    }
+
     fn fill(&self, first: u64, shape: Shape, distribution: Distribution) -> Tensor {
         match distribution {
             Distribution::Uniform { low, high } => self
@@ -255,6 +289,29 @@ mod tests {
             other.uniform([7], 0.0, 1.0).to_vec(),
             Philox::new(3, 9).uniform([7], 0.0, 1.0).to_vec()
         );
+    }
+
+    #[test]
+    fn rows_are_those_of_the_whole_tensor() {
+        let kinds = [
+            Distribution::Normal { mean: 0.5, std: 2.0 },
+            Distribution::Bernoulli { keep: 0.5, value: 2.0 },
+        ];
+        for distribution in kinds {
+            let start = {
+                let mut rng = Philox::new(5, 6);
+                rng.next_u32();
+                rng
+            };
+            let mut whole = start.clone();
+            let all = whole.draw(&Device::Cpu, [7, 5, 3], distribution);
+            for rows in [0..7, 0..2, 3..4, 1..7, 6..7, 2..2] {
+                let mut rng = start.clone();
+                let some = rng.draw_rows(&Device::Cpu, [7, 5, 3], rows.clone(), distribution);
+                assert_eq!(some.to_vec(), all.narrow(0, rows.start, rows.len()).to_vec());
+                assert_eq!(rng, whole);
+            }
+        }
     }
 
     #[test]

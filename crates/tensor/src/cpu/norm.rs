@@ -102,9 +102,27 @@ pub(crate) struct Statistics {
     pub variance: Vec<f32>,
 }
 
+/// Mean and biased variance of each channel before rounding.
+pub(crate) struct ExactStatistics {
+    pub mean: Vec<f64>,
+    pub variance: Vec<f64>,
+}
+
+impl ExactStatistics {
+    pub fn rounded(&self) -> Statistics {
+        let mean: Vec<f32> = self.mean.iter().map(|m| *m as f32).collect();
+        let residual = |(m, r): (&f64, &f32)| (m - f64::from(*r)) as f32;
+        Statistics {
+            mean_residual: self.mean.iter().zip(&mean).map(residual).collect(),
+            variance: self.variance.iter().map(|v| *v as f32).collect(),
+            mean,
+        }
+    }
+}
+
 /// The statistics of `[rows, channels]`. Sums are taken about a rough mean, so the variance keeps
 /// its digits when the mean is large.
-pub(crate) fn statistics(x: &[f32], channels: usize) -> Statistics {
+pub(crate) fn statistics(x: &[f32], channels: usize) -> ExactStatistics {
     let rows = x.len() / channels;
     let shift = rough_mean(x, channels);
     let totals = column_totals(rows, channels, |range, width, totals, lanes| {
@@ -112,17 +130,16 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> Statistics {
     });
     let n = rows as f64;
     let mean = |c: usize| totals[c] / n;
-    let exact: Vec<f64> = (0..channels).map(|c| f64::from(shift[c]) + mean(c)).collect();
-    let rounded: Vec<f32> = exact.iter().map(|m| *m as f32).collect();
-    let residual = exact.iter().zip(&rounded).map(|(m, r)| (m - f64::from(*r)) as f32).collect();
     // Rounding may give a variance below 0. `max` would turn NaN into 0, so this comparison keeps
     // NaN.
     let variance = |c: usize| match totals[channels + c] / n - mean(c) * mean(c) {
         v if v < 0.0 => 0.0,
-        v => v as f32,
+        v => v,
     };
-    let variance = (0..channels).map(variance).collect();
-    Statistics { mean: rounded, mean_residual: residual, variance }
+    ExactStatistics {
+        mean: (0..channels).map(|c| f64::from(shift[c]) + mean(c)).collect(),
+        variance: (0..channels).map(variance).collect(),
+    }
 }
 
 multiversion! {
@@ -305,13 +322,15 @@ impl Constants<'_> {
 }
 
 /// The gradients of batch norm + activation: dx if its slice is given, dγ, dβ (Ioffe & Szegedy
-/// 2015, section 3).
+/// 2015, section 3). The statistics are those of `all_rows` rows, some of which may be elsewhere:
+/// `sum_all` adds the sums that dx depends on to theirs. dγ and dβ are those of the rows here.
 pub(crate) fn backward(
     x: &[f32],
     dy: &[f32],
     constants: &Constants<'_>,
     activation: Activation,
     dx: Option<&mut [f32]>,
+    (all_rows, sum_all): (usize, &dyn Fn(&mut [f64])),
 ) -> (Vec<f32>, Vec<f32>) {
     let Statistics { mean: center, mean_residual, .. } = constants.statistics;
     let channels = center.len();
@@ -323,12 +342,18 @@ pub(crate) fn backward(
         let (x, dy) = (&x[range.clone()], &dy[range]);
         with_derivative!(activation, f => gradient_sums(x, dy, wide, totals, lanes, &f));
     });
-    let (sums, weighted) = totals.split_at(channels);
     let residual = |c: usize| f64::from(mean_residual[c]);
     // Σ g · (x − mean), from the sum about the rounded mean.
-    let weighted: Vec<f64> = (0..channels).map(|c| weighted[c] - residual(c) * sums[c]).collect();
+    let mut totals = totals;
+    for c in 0..channels {
+        totals[channels + c] -= residual(c) * totals[c];
+    }
+    let (sums, weighted) = totals.split_at(channels);
     if let Some(dx) = dx {
-        let n = rows as f64;
+        let mut totals = totals.clone();
+        sum_all(&mut totals);
+        let (sums, weighted) = totals.split_at(channels);
+        let n = all_rows as f64;
         let mut slope = vec![0f32; channels];
         let mut constant = vec![0f32; channels];
         for c in 0..channels {

@@ -3,6 +3,7 @@
 //!
 //! docs/architecture.md lists the places that a new operation takes.
 
+mod collective;
 mod conv;
 mod distance;
 mod elementwise;

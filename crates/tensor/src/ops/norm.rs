@@ -5,6 +5,8 @@ use super::kernel;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::norm as cpu;
 use crate::descriptors::Activation;
+use crate::device::Device;
+use crate::distributed::ProcessGroup;
 use crate::gpu::kernels::norm as gpu;
 use crate::shape::Shape;
 use crate::storage::on_device;
@@ -74,10 +76,33 @@ impl Tensor {
         eps: f32,
         activation: Activation,
     ) -> BatchNorm {
+        self.sync_batch_norm(gamma, beta, eps, activation, &ProcessGroup::default())
+    }
+
+    /// [`batch_norm`](Self::batch_norm) with the statistics of the batches of all ranks of `group`
+    /// (PyTorch: `SyncBatchNorm`). The gradients of γ and β are those of this rank's loss alone, as
+    /// other parameters' are: their sum over all ranks is that of the whole batch.
+    ///
+    /// # Panics
+    /// Panics as [`batch_norm`](Self::batch_norm).
+    #[track_caller]
+    pub fn sync_batch_norm(
+        &self,
+        gamma: &Tensor,
+        beta: &Tensor,
+        eps: f32,
+        activation: Activation,
+        group: &ProcessGroup,
+    ) -> BatchNorm {
         let channels = check("batch_norm", self, &[("gamma", gamma), ("beta", beta)]);
         let (gamma_t, beta_t) = (gamma, beta);
         assert!(!self.is_empty(), "batch_norm: shape {:?} has no rows", self.shape());
         let (shape, x) = (*self.shape(), self);
+        // The kernels of a GPU know one batch.
+        if !group.is_single() && matches!(x.device(), Device::Gpu(_)) {
+            return composite(x, gamma, beta, eps, activation, group);
+        }
+        let group = group.clone();
         let save = |_: &Tensor| {
             smallvec![
                 SavedTensor::input(self),
@@ -87,7 +112,7 @@ impl Tensor {
         };
         on_device!("batch_norm"; x, gamma, beta;
             cpu => {
-                let statistics = cpu::statistics(x, channels);
+                let (statistics, rows) = over_ranks(cpu::statistics(x, channels), x, &group);
                 let cpu::Statistics { mean, variance, .. } = &statistics;
                 let rstd = |v: &f32| (1.0 / (f64::from(*v) + f64::from(eps)).sqrt()) as f32;
                 let rstd: Vec<f32> = variance.iter().map(rstd).collect();
@@ -100,14 +125,17 @@ impl Tensor {
                 let [mean, variance] =
                     [mean, variance].map(|values| Tensor::from_slice(values, [channels]));
                 let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
-                    fused_or_composite(ctx, dy, eps, activation, |x, gamma, beta| {
+                    fused_or_composite(ctx, dy, eps, activation, &group, |x, gamma, beta| {
                         let [x, dy, gamma, beta] =
                             [x, dy, gamma, beta].map(|t| t.on_cpu("batch_norm"));
                         let constants =
                             cpu::Constants { statistics: &statistics, rstd: &rstd, gamma, beta };
                         let mut dx = ctx.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
+                        let sum_all = |sums: &mut [f64]| group.all_reduce_f64(sums);
+                        let dx_slice = dx.as_deref_mut();
+                        let all = (rows, &sum_all as &dyn Fn(&mut [f64]));
                         let (dgamma, dbeta) =
-                            cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
+                            cpu::backward(x, dy, &constants, activation, dx_slice, all);
                         let per_channel = |values: &[f32]| Tensor::from_slice(values, [channels]);
                         smallvec![
                             dx.map(|dx| Tensor::from_buffer(dx, shape)),
@@ -126,7 +154,7 @@ impl Tensor {
                 let [mean, variance] = [&statistics.mean, &statistics.variance]
                     .map(|buffer| Tensor::from_shared(buffer, [channels]));
                 let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
-                    fused_or_composite(ctx, dy, eps, activation, |x, _, _| {
+                    fused_or_composite(ctx, dy, eps, activation, &group, |x, _, _| {
                         let [x, dy] = [x, dy].map(|t| t.on_gpu("batch_norm"));
                         let wants_dx = ctx.needs_input_grad(0);
                         let (dx, dgamma, dbeta) =
@@ -196,14 +224,93 @@ fn fused_or_composite(
     dy: &Tensor,
     eps: f32,
     activation: Activation,
+    group: &ProcessGroup,
     fused: impl FnOnce(&Tensor, &Tensor, &Tensor) -> ParentGrads,
 ) -> ParentGrads {
     let (x, gamma, beta) = (ctx.saved(0), ctx.saved(1), ctx.saved(2));
     if ctx.create_graph() {
-        composite_grads(x, gamma, beta, eps, activation, dy)
+        composite_grads(x, gamma, beta, eps, activation, (dy, group))
     } else {
         fused(x, gamma, beta)
     }
+}
+
+/// Statistics of the rows of all ranks from each rank's own, and the number of these rows.
+fn over_ranks(
+    own: cpu::ExactStatistics,
+    x: &[f32],
+    group: &ProcessGroup,
+) -> (cpu::Statistics, usize) {
+    let channels = own.mean.len();
+    let rows = x.len() / channels;
+    if group.is_single() {
+        return (own.rounded(), rows);
+    }
+    let message = [&[rows as f64], &own.mean[..], &own.variance].concat();
+    let all = group.all_gather_f64(&message);
+    let ranks = || all.chunks_exact(message.len());
+    let rows: f64 = ranks().map(|rank| rank[0]).sum();
+    let mut statistics =
+        cpu::ExactStatistics { mean: vec![0.0; channels], variance: vec![0.0; channels] };
+    for c in 0..channels {
+        let mean = ranks().map(|rank| rank[0] * rank[1 + c]).sum::<f64>() / rows;
+        let squares = |rank: &[f64]| {
+            let between = rank[1 + c] - mean;
+            rank[0] * (rank[1 + channels + c] + between * between)
+        };
+        statistics.mean[c] = mean;
+        statistics.variance[c] = ranks().map(squares).sum::<f64>() / rows;
+    }
+    (statistics.rounded(), rows as usize)
+}
+
+/// Means over all axes but the last, `[1, …, 1, C]`, of the rows of all ranks; differentiable.
+struct BatchMean<'a> {
+    axes: Vec<usize>,
+    rows: f32,
+    group: &'a ProcessGroup,
+}
+
+impl<'a> BatchMean<'a> {
+    fn new(x: &Tensor, group: &'a ProcessGroup) -> Self {
+        let channels = x.shape().last().copied().unwrap_or(1);
+        let mut rows = [(x.len() / channels) as f64];
+        group.all_reduce_f64(&mut rows);
+        Self { axes: (0..x.shape().rank() - 1).collect(), rows: rows[0] as f32, group }
+    }
+
+    fn of(&self, x: &Tensor) -> Tensor {
+        if self.group.is_single() {
+            return x.mean(&self.axes, true);
+        }
+        x.sum(&self.axes, true).all_reduce(self.group).scale(1.0 / self.rows)
+    }
+
+    /// x minus its mean, and that mean.
+    fn centered(&self, x: &Tensor) -> (Tensor, Tensor) {
+        let mean = self.of(x);
+        let centered = x.sub(&mean);
+        // The mean of these is the rounding error of the mean, which matters where |mean| ≫ std.
+        (centered.sub(&self.of(&centered)), mean)
+    }
+}
+
+/// Batch norm over the ranks of a group in differentiable operations.
+fn composite(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f32,
+    activation: Activation,
+    group: &ProcessGroup,
+) -> BatchNorm {
+    let mean_over = BatchMean::new(x, group);
+    let (centered, mean) = mean_over.centered(x);
+    let variance = mean_over.of(&centered.square());
+    let normal = centered.mul(&variance.add_scalar(eps).sqrt().recip());
+    let output = activation.apply(&normal.mul(gamma).add(beta));
+    let [mean, variance] = [mean, variance].map(|t| t.detach().reshape([gamma.len()]));
+    BatchNorm { output, mean, variance }
 }
 
 /// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from
@@ -214,20 +321,19 @@ fn composite_grads(
     beta: &Tensor,
     eps: f32,
     activation: Activation,
-    dy: &Tensor,
+    (dy, group): (&Tensor, &ProcessGroup),
 ) -> ParentGrads {
-    let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
-    let centered = x.sub(&x.mean(&axes, true));
-    // The mean of these is the rounding error of the mean, which matters where |mean| ≫ std.
-    let centered = centered.sub(&centered.mean(&axes, true));
-    let rstd = centered.square().mean(&axes, true).add_scalar(eps).sqrt().recip();
+    let mean = BatchMean::new(x, group);
+    let axes = &mean.axes;
+    let (centered, _) = mean.centered(x);
+    let rstd = mean.of(&centered.square()).add_scalar(eps).sqrt().recip();
     let normal = centered.mul(&rstd);
     let before = normal.mul(gamma).add(beta);
     let g = activation_grad(&before, activation, dy);
     let gn = g.mul(&normal);
-    let inner = g.sub(&g.mean(&axes, true)).sub(&normal.mul(&gn.mean(&axes, true)));
+    let inner = g.sub(&mean.of(&g)).sub(&normal.mul(&mean.of(&gn)));
     let dx = inner.mul(&rstd).mul(gamma);
-    smallvec![Some(dx), Some(gn.sum(&axes, false)), Some(g.sum(&axes, false))]
+    smallvec![Some(dx), Some(gn.sum(axes, false)), Some(g.sum(axes, false))]
 }
 
 /// dy times the derivative of the activation at `before`, in differentiable operations.
@@ -240,6 +346,61 @@ fn activation_grad(before: &Tensor, activation: Activation, dy: &Tensor) -> Tens
         Activation::Sigmoid => {
             let s = before.sigmoid();
             dy.mul(&s.sub(&s.square()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributed::{BatchShard, run_on_threads};
+    use crate::rng::Philox;
+    use crate::tensor::autograd::grad;
+
+    /// Values of a batch norm and its gradients of first and second order by x, for rows of this
+    /// rank, and those by γ and β.
+    fn results(x: &Tensor, weights: &Tensor, group: &ProcessGroup) -> [Vec<f32>; 5] {
+        let (gamma, beta) = (
+            Tensor::from_slice(&[1.5, -0.5, 2.0], [3]).leaf(),
+            Tensor::from_slice(&[0.1, 0.2, -0.3], [3]).leaf(),
+        );
+        let x = x.leaf();
+        let forward = || x.sync_batch_norm(&gamma, &beta, 1e-3, Activation::LeakyRelu(0.2), group);
+        let y = forward();
+        assert_eq!(y.mean.len() + y.variance.len(), 6);
+        let loss = y.output.square().mul(weights).sum_all();
+        let one = Tensor::scalar(1.0);
+        let first = grad(&[(&loss, &one)], &[x.id().unwrap()], true).remove(0).unwrap();
+        let second = first.square().sum_all().backward();
+        let plain = forward().output.square().mul(weights).sum_all().backward();
+        let of = |leaf: &Tensor| plain.of(leaf).map(Tensor::to_vec).unwrap_or_default();
+        let second = second.of(&x).map(Tensor::to_vec).unwrap_or_default();
+        [y.output.to_vec(), of(&x), second, of(&gamma), of(&beta)]
+    }
+
+    #[test]
+    fn ranks_normalize_by_the_statistics_of_all_rows() {
+        let x = Philox::new(1, 0).normal([7, 2, 2, 3], 100.0, 2.0);
+        let weights = Philox::new(2, 0).normal([7, 2, 2, 3], 0.0, 1.0);
+        let whole = results(&x, &weights, &ProcessGroup::default());
+        let ranks = run_on_threads(3, |group| {
+            let rows = BatchShard::new(group.clone(), 7, [0, 1]).rows();
+            let own = |t: &Tensor| t.narrow(0, rows.start, rows.len());
+            results(&own(&x), &own(&weights), &group)
+        });
+        for (kind, whole) in whole.iter().enumerate() {
+            let parts = ranks.iter().map(|rank| &rank[kind]);
+            let found: Vec<f32> = if kind < 3 {
+                parts.flatten().copied().collect()
+            } else {
+                // Gradients of parameters are summed when all are computed.
+                (0..3).map(|c| parts.clone().map(|part| part[c]).sum()).collect()
+            };
+            assert_eq!(found.len(), whole.len());
+            let largest = whole.iter().fold(0f32, |a, b| a.max(b.abs()));
+            for (a, b) in found.iter().zip(whole) {
+                assert!((a - b).abs() < 1e-4 * largest, "{kind}: {a} {b}");
+            }
         }
     }
 }

@@ -355,7 +355,20 @@ impl Ord for PendingNode {
 /// Panics if a gradient's shape is not its output's, or part of the graph was consumed before.
 #[track_caller]
 pub fn backward(outputs: &[(&Tensor, &Tensor)]) -> Gradients {
-    Gradients(run_backward(outputs, None, false))
+    Gradients(run_backward(outputs, None, false, None))
+}
+
+/// [`backward`] that hands the gradient of each leaf over to `hook` as soon as it is complete,
+/// while those of earlier layers are still to be computed. Each id is handed over once, in an order
+/// that is a function of the graph.
+///
+/// # Panics
+/// Panics as [`backward`].
+#[track_caller]
+pub fn backward_with_hook(outputs: &[(&Tensor, &Tensor)], hook: &mut dyn FnMut(TensorId, Tensor)) {
+    let mut left: Vec<_> = run_backward(outputs, None, false, Some(hook)).into_iter().collect();
+    left.sort_by_key(|(id, _)| *id);
+    left.into_iter().for_each(|(id, gradient)| hook(id, gradient));
 }
 
 /// The gradients of Σ ⟨output, gradient⟩ with respect to the tensors `wrt`, and nothing else:
@@ -370,7 +383,7 @@ pub fn grad(
     wrt: &[TensorId],
     create_graph: bool,
 ) -> Vec<Option<Tensor>> {
-    let found = run_backward(outputs, Some(wrt), create_graph);
+    let found = run_backward(outputs, Some(wrt), create_graph, None);
     wrt.iter().map(|id| found.get(id).cloned()).collect()
 }
 
@@ -379,7 +392,9 @@ fn run_backward(
     outputs: &[(&Tensor, &Tensor)],
     wrt: Option<&[TensorId]>,
     create_graph: bool,
+    mut hook: Option<&mut dyn FnMut(TensorId, Tensor)>,
 ) -> HashMap<TensorId, Tensor> {
+    let mut uses = hook.as_ref().map_or_else(HashMap::new, |_| count_leaves(outputs));
     let wanted: HashSet<TensorId> = wrt.unwrap_or_default().iter().copied().collect();
     let marked = wrt.map(|_| mark_nodes_leading_to(&wanted, outputs));
     let useful = |node: &Node| marked.as_ref().is_none_or(|m| m.contains(&node.order));
@@ -407,6 +422,15 @@ fn run_backward(
         };
         if wanted.contains(&node.id) || (wrt.is_none() && node.backward.is_none()) {
             add_into(&mut result, node.id, gradient.clone(), create_graph);
+            if let (Some(hook), Some(left)) = (&mut hook, uses.get_mut(&node.id)) {
+                *left -= 1;
+                if *left == 0 {
+                    // The other reference would keep the hook from adding in place.
+                    drop(gradient);
+                    result.remove(&node.id).into_iter().for_each(|sum| hook(node.id, sum));
+                    continue;
+                }
+            }
         }
         let Some(backward) = &node.backward else {
             continue;
@@ -435,6 +459,21 @@ fn run_backward(
         }
     }
     result
+}
+
+/// How many leaves of each id `outputs` depend on.
+fn count_leaves(outputs: &[(&Tensor, &Tensor)]) -> HashMap<TensorId, usize> {
+    let (mut seen, mut counts) = (HashSet::new(), HashMap::new());
+    let mut stack: Vec<Arc<Node>> = outputs.iter().filter_map(|(o, _)| o.node.clone()).collect();
+    while let Some(node) = stack.pop() {
+        if seen.insert(node.order) {
+            stack.extend(node.parents.iter().flatten().cloned());
+            if node.backward.is_none() {
+                *counts.entry(node.id).or_insert(0) += 1;
+            }
+        }
+    }
+    counts
 }
 
 /// The nodes on a path from `outputs` down to a wanted tensor.
