@@ -5,18 +5,21 @@
 //! ```
 //! use nn::augment::{AugmentPolicy, Augmentation};
 //! use tensor::Device;
+//! use tensor::distributed::BatchShard;
 //! use tensor::rng::Philox;
 //!
 //! let mut rng = Philox::new(0, 0);
 //! let images = rng.uniform([4, 8, 8, 3], -1.0, 1.0);
-//! let size = [8, 8, 3];
-//! let augmentation = Augmentation::draw(&AugmentPolicy::ALL, &mut rng, 4, size, &Device::Cpu);
+//! let (size, four) = ([8, 8, 3], BatchShard::whole(4));
+//! let augmentation =
+//!     Augmentation::draw(&AugmentPolicy::ALL, &mut rng, &four, size, &Device::Cpu);
 //! let augmented = augmentation.apply(&images);
 //! assert_eq!(augmented.shape(), images.shape());
 //! assert_ne!(augmented.to_vec(), images.to_vec());
 //! ```
 
 use serde::{Deserialize, Serialize};
+use tensor::distributed::BatchShard;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, concat};
 
@@ -131,18 +134,19 @@ struct ColorJitter {
 }
 
 impl Augmentation {
-    /// Draws the augmentation of `n` images of `[height, width, channels]`. On a GPU, call this
-    /// before a step's first kernel, because it uploads a few values.
+    /// Draws the augmentation of a global batch of images of `[height, width, channels]`, and keeps
+    /// that of the rows of `shard`. On a GPU, call this before a step's first kernel, because it
+    /// uploads a few values.
     pub fn draw(
         policy: &AugmentPolicy,
         rng: &mut Philox,
-        n: usize,
+        shard: &BatchShard,
         size: [usize; 3],
         device: &Device,
     ) -> Self {
         let choices: Vec<AugmentParams> =
-            (0..n).map(|_| policy.draw(rng, [size[0], size[1]])).collect();
-        Self::new(&choices, size, device)
+            (0..shard.batch()).map(|_| policy.draw(rng, [size[0], size[1]])).collect();
+        Self::new(&choices[shard.rows()], size, device)
     }
 
     /// Builds the augmentation of images of `[height, width, channels]` from one set of parameters
@@ -280,8 +284,8 @@ mod tests {
         let mut rng = Philox::new(1, 1);
         let before = rng.clone();
         let x = Philox::new(2, 2).uniform([3, 4, 4, 3], -1.0, 1.0);
-        let none =
-            Augmentation::draw(&AugmentPolicy::default(), &mut rng, 3, [4, 4, 3], &Device::Cpu);
+        let (policy, three) = (AugmentPolicy::default(), BatchShard::whole(3));
+        let none = Augmentation::draw(&policy, &mut rng, &three, [4, 4, 3], &Device::Cpu);
         assert_eq!((none.apply(&x).to_vec(), rng), (x.to_vec(), before));
     }
 
@@ -289,8 +293,8 @@ mod tests {
     fn alpha_keeps_its_value() {
         let x = Philox::new(2, 2).uniform([5, 4, 4, 4], -1.0, 1.0);
         let policy = AugmentPolicy { color: true, ..AugmentPolicy::default() };
-        let y = Augmentation::draw(&policy, &mut Philox::new(1, 1), 5, [4, 4, 4], &Device::Cpu)
-            .apply(&x);
+        let (mut rng, five) = (Philox::new(1, 1), BatchShard::whole(5));
+        let y = Augmentation::draw(&policy, &mut rng, &five, [4, 4, 4], &Device::Cpu).apply(&x);
         assert_eq!(y.narrow(3, 3, 1).to_vec(), x.narrow(3, 3, 1).to_vec());
         assert_ne!(y.narrow(3, 0, 1).to_vec(), x.narrow(3, 0, 1).to_vec());
     }

@@ -1,8 +1,9 @@
-//! Forward pass options: mode, condition and noise.
+//! Forward pass options: mode, condition, noise, and the share of a process in the batch.
 
 use std::sync::{Mutex, PoisonError};
-use tensor::Tensor;
+use tensor::distributed::{BatchShard, ProcessGroup};
 use tensor::rng::{Distribution, Philox};
+use tensor::{Tensor, concat};
 
 /// How a forward pass treats batch statistics and the graph.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,9 @@ pub struct ForwardCtx<'a> {
     /// Whether gradients pass through rectifiers by the rule of guided backpropagation
     /// ([`Tensor::guided_leaky_relu`]): for visualizing features, not for training.
     pub guided: bool,
+    /// The rows of a global batch that the input is, where it is a part of one: layers that mix the
+    /// samples of a batch then mix those of all ranks, and noise is that of these rows.
+    pub shard: Option<&'a BatchShard>,
     /// The momentum of running statistics, overriding each layer's own.
     pub(crate) momentum: Option<f32>,
     /// The number of rows at the start of the batch that are the network's reference batch.
@@ -58,7 +62,15 @@ pub struct ForwardCtx<'a> {
 
 impl From<Mode> for ForwardCtx<'_> {
     fn from(mode: Mode) -> Self {
-        Self { mode, condition: None, rng: None, guided: false, momentum: None, reference: 0 }
+        Self {
+            mode,
+            condition: None,
+            rng: None,
+            guided: false,
+            shard: None,
+            momentum: None,
+            reference: 0,
+        }
     }
 }
 
@@ -73,9 +85,51 @@ impl<'a> ForwardCtx<'a> {
         Self { rng: rng.into(), ..self }
     }
 
+    /// Returns this pass on a part of a global batch.
+    pub fn with_shard(self, shard: &'a BatchShard) -> Self {
+        Self { shard: Some(shard), ..self }
+    }
+
     /// Returns this pass with guided backpropagation.
     pub fn with_guidance(self) -> Self {
         Self { guided: true, ..self }
+    }
+
+    /// The group over whose samples batch statistics are taken.
+    pub(crate) fn group(&self) -> ProcessGroup {
+        self.shard.map(|shard| shard.group().clone()).unwrap_or_default()
+    }
+
+    /// Returns the number of samples of all ranks in a pass on `own` samples here.
+    pub(crate) fn batch_len(&self, own: usize) -> usize {
+        self.shard.map_or(own, BatchShard::part_len)
+    }
+
+    /// Calls `f` with the samples of all ranks, `[N, …]`, and returns this rank's rows of its
+    /// result, whose first axis is the same.
+    pub(crate) fn over_batch(&self, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        match self.shard {
+            Some(shard) => shard.own_rows(&f(&shard.all_gather(x))),
+            None => f(x),
+        }
+    }
+
+    /// Draws noise of the shape of `x` for the samples of this pass, which may be some rows of a
+    /// global batch.
+    pub(crate) fn draw(&self, rng: &NoiseRng, x: &Tensor, distribution: Distribution) -> Tensor {
+        let mut rng = rng.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let (device, mut shape) = (x.device(), x.shape().to_vec());
+        let Some(shard) = self.shard.filter(|shard| !shard.is_whole()) else {
+            return rng.draw(&device, &shape[..], distribution);
+        };
+        // The reference batch is at the head of every rank's samples.
+        let (head, rows) = (self.reference, shard.rows());
+        shape[0] = head + shard.batch();
+        let at_head =
+            (head > 0).then(|| rng.clone().draw_rows(&device, &shape[..], 0..head, distribution));
+        let rows = head + rows.start..head + rows.end;
+        let own = rng.draw_rows(&device, &shape[..], rows, distribution);
+        at_head.map_or(own.clone(), |at_head| concat(&[&at_head, &own], 0))
     }
 
     /// Returns whether this pass updates the running values of layers: a training step does, a
@@ -107,10 +161,5 @@ impl NoiseRng {
     /// The factor on the standard deviation of Gaussian noise layers.
     pub fn scale(&self) -> f32 {
         self.scale
-    }
-
-    pub(crate) fn draw(&self, like: &Tensor, distribution: Distribution) -> Tensor {
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        rng.draw(&like.device(), *like.shape(), distribution)
     }
 }

@@ -112,9 +112,12 @@ impl Module for BatchNorm {
         let (gamma, beta) = (self.gamma.leaf(track), self.beta.leaf(track));
         match ctx.mode.statistics {
             BatchNormStats::Batch { update } => {
-                let result = x.batch_norm(&gamma, &beta, self.eps, activation);
+                let group = ctx.group();
+                let result = x.sync_batch_norm(&gamma, &beta, self.eps, activation, &group);
                 if update {
-                    let rows = x.len() / gamma.len().max(1);
+                    let samples = x.shape().first().copied().unwrap_or(1).max(1);
+                    let per_sample = x.len() / samples / gamma.len().max(1);
+                    let rows = ctx.batch_len(samples) * per_sample;
                     self.update_running_stats(
                         &result.mean,
                         &result.variance,

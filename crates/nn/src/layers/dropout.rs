@@ -31,7 +31,7 @@ impl Module for Dropout {
         let keep = 1.0 - self.p;
         activation.apply(&match ctx.rng {
             Some(rng) if self.p > 0.0 => {
-                x.mul(&rng.draw(x, Distribution::Bernoulli { keep, value: 1.0 / keep }))
+                x.mul(&ctx.draw(rng, x, Distribution::Bernoulli { keep, value: 1.0 / keep }))
             }
             _ => x.clone(),
         })

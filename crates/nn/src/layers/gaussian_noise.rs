@@ -33,7 +33,9 @@ impl Module for GaussianNoise {
     fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
         let std = self.std * ctx.rng.map_or(0.0, |rng| rng.scale());
         activation.apply(&match ctx.rng {
-            Some(rng) if std != 0.0 => x.add(&rng.draw(x, Distribution::Normal { mean: 0.0, std })),
+            Some(rng) if std != 0.0 => {
+                x.add(&ctx.draw(rng, x, Distribution::Normal { mean: 0.0, std }))
+            }
             _ => x.clone(),
         })
     }

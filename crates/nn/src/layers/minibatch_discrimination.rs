@@ -71,11 +71,10 @@ impl MinibatchDiscrimination {
         };
         x.matmul(&t, false, false).reshape([x.shape()[0], self.kernels, self.dims]).pairwise_l1()
     }
-}
 
-impl Module for MinibatchDiscrimination {
+    /// The features that are appended, `[N, B]`, where `x` is the whole batch.
     #[track_caller]
-    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+    fn nearness(&self, x: &Tensor, ctx: ForwardCtx<'_>) -> Tensor {
         // Without the sample itself: its e⁰, subtracted from the sum, would take the digits of a
         // sample far from all others with it.
         let n = x.shape()[0];
@@ -83,11 +82,18 @@ impl Module for MinibatchDiscrimination {
         let others: Vec<f32> = (0..n * n).map(other).collect();
         let others = Tensor::from_slice(&others, [n, n, 1]).to_device(&x.device());
         let near = self.distances(x, ctx).neg().exp().mul(&others).sum(&[1], false);
-        let near = match &self.code {
+        match &self.code {
             Some((_, bias)) => near.add(&bias.leaf(ctx.mode.track)),
             None if self.form == MinibatchForm::Mean => near.scale(1.0 / (n.max(2) - 1) as f32),
             None => near,
-        };
+        }
+    }
+}
+
+impl Module for MinibatchDiscrimination {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let near = ctx.over_batch(x, |x| self.nearness(x, ctx));
         activation.apply(&concat(&[x, &near], 1))
     }
 

@@ -25,16 +25,10 @@ impl MinibatchStdDev {
         assert!(group > 0, "MinibatchStdDev: groups of no samples");
         Self { group }
     }
-}
 
-impl Module for MinibatchStdDev {
-    #[track_caller]
-    fn forward(&self, x: &Tensor, _: ForwardCtx<'_>, activation: Activation) -> Tensor {
+    /// The value that is appended to each sample, `[N, 1]`, where `x` is the whole batch.
+    fn spreads(self, x: &Tensor) -> Tensor {
         let s = *x.shape();
-        assert!(
-            (s.rank() == 2 || s.rank() == 4) && s[0] > 0,
-            "MinibatchStdDev: shape {s:?} is neither [N, F] nor [N, H, W, C] with samples"
-        );
         let group = if s[0].is_multiple_of(self.group) { self.group } else { s[0] };
         let groups = s[0] / group;
         let members = x.reshape([group, groups, x.len() / s[0]]);
@@ -42,15 +36,27 @@ impl Module for MinibatchStdDev {
         // 1e-8 as in the authors' code: the root has a slope at 0.
         let spread = variance.add_scalar(1e-8).sqrt().mean(&[1], true);
         let spread = spread.reshape([1, groups, 1]).broadcast_to([group, groups, 1]);
+        spread.reshape([s[0], 1])
+    }
+}
+
+impl Module for MinibatchStdDev {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let s = *x.shape();
+        assert!(
+            (s.rank() == 2 || s.rank() == 4) && s[0] > 0,
+            "MinibatchStdDev: shape {s:?} is neither [N, F] nor [N, H, W, C] with samples"
+        );
+        let rows = ctx.over_batch(x, |x| self.spreads(x));
         let mut axes = s.to_vec();
         axes[s.rank() - 1] = 1;
-        let (rows, last) = (spread.reshape([s[0], 1]), s.rank() - 1);
         let channel = if s.rank() == 2 {
             rows
         } else {
             rows.reshape([s[0], 1, 1, 1]).broadcast_to(&axes[..])
         };
-        activation.apply(&concat(&[x, &channel], last))
+        activation.apply(&concat(&[x, &channel], s.rank() - 1))
     }
 
     fn deep_clone(&self) -> Layer {

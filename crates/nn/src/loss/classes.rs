@@ -13,19 +13,18 @@ use tensor::Tensor;
 /// classes of labeled real images, where `one_hot` is `[N, K]`.
 ///
 /// With `num_labels`, only so many of the images have a label: the rows of the others are zeros and
-/// the mean is over the labeled ones. It is 0 if no image has a label.
+/// the mean is over the labeled ones. It is 0 if no image has a label. For some rows of a batch it
+/// is the number of labels in the batch times the share of these rows, so that their losses,
+/// weighted by their shares, add up to that of the batch.
 ///
 /// # Panics
 /// Panics if the shapes differ.
 #[track_caller]
-pub fn supervised_class_loss(
-    logits: &Tensor,
-    one_hot: &Tensor,
-    num_labels: Option<usize>,
-) -> Tensor {
+pub fn supervised_class_loss(logits: &Tensor, one_hot: &Tensor, num_labels: Option<f64>) -> Tensor {
     require_class_targets(logits, one_hot);
-    let num_labels = num_labels.unwrap_or(logits.shape()[0]);
-    logits.log_softmax(1).mul(one_hot).sum_all().scale(-1.0 / num_labels.max(1) as f32)
+    let num_labels = num_labels.unwrap_or(logits.shape()[0] as f64);
+    let num_labels = if num_labels > 0.0 { num_labels as f32 } else { 1.0 };
+    logits.log_softmax(1).mul(one_hot).sum_all().scale(-1.0 / num_labels)
 }
 
 /// The loss of a semi-supervised D on real images: L_lab of [`supervised_class_loss`] plus the real
@@ -39,7 +38,7 @@ pub fn semi_supervised_real_loss(
     class_logits: &Tensor,
     real_logits: &Tensor,
     one_hot: &Tensor,
-    num_labels: Option<usize>,
+    num_labels: Option<f64>,
 ) -> Tensor {
     let unsupervised = GanLoss::NonSaturating.real(real_logits, None).scale(0.5);
     supervised_class_loss(class_logits, one_hot, num_labels).add(&unsupervised)
@@ -110,7 +109,7 @@ mod tests {
             Tensor::from_slice(&[0.3, -1.0, 2.0, 0.5, 0.1, -0.7, 1.5, -0.2, 0.9], [3, 3]).leaf();
         let one_hot = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], [3, 3]);
         let known = |t: &Tensor| t.index_select(&[0, 2]);
-        let some = supervised_class_loss(&logits, &one_hot, Some(2));
+        let some = supervised_class_loss(&logits, &one_hot, Some(2.0));
         let alone = supervised_class_loss(&known(&logits), &known(&one_hot), None);
         assert!((some.item() - alone.item()).abs() < 1e-6, "{} {}", some.item(), alone.item());
         let gradients = some.backward();
@@ -119,6 +118,6 @@ mod tests {
             gradient[3..6].iter().all(|&g| g == 0.0) && gradient[0] > 0.0 && gradient[1] < 0.0,
             "{gradient:?}"
         );
-        assert_eq!(supervised_class_loss(&logits, &Tensor::zeros([3, 3]), Some(0)).item(), 0.0);
+        assert_eq!(supervised_class_loss(&logits, &Tensor::zeros([3, 3]), Some(0.0)).item(), 0.0);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
+use tensor::distributed::BatchShard;
 
 /// The distance between two feature means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,8 +15,8 @@ pub enum FeatureNorm {
 }
 
 /// The feature matching loss of the generator (Salimans et al. 2016, section 3.1): ‖E f(x) − E
-/// f(G(z))‖², where f is a discriminator layer's output and E the mean over the batch, summed over
-/// the given layers. Each pair of features is `[N, …]`, with equal shapes except for N. Real
+/// f(G(z))‖², where f is a discriminator layer's output and E the mean over the batch, of which
+/// `shard` has these rows, summed over the given layers. Each pair of features is `[N, …]`, with equal shapes except for N. Real
 /// features are constants.
 ///
 /// # Panics
@@ -25,6 +26,7 @@ pub fn feature_matching(
     real_features: &[Tensor],
     fake_features: &[Tensor],
     norm: FeatureNorm,
+    shard: &BatchShard,
 ) -> Tensor {
     assert_eq!(
         real_features.len(),
@@ -37,7 +39,7 @@ pub fn feature_matching(
             fake.shape()[1..],
             "feature_matching: features of another layer"
         );
-        let difference = fake.mean(&[0], false).sub(&real.detach().mean(&[0], false));
+        let difference = shard.batch_mean(fake).sub(&shard.batch_mean(&real.detach()));
         match norm {
             FeatureNorm::L1 => difference.abs().mean_all(),
             FeatureNorm::L2 => difference.square().sum_all(),

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
+use tensor::distributed::BatchShard;
 
 /// A GAN loss for discriminator D and generator G as a function of D's logits x (the output of its
 /// last layer without a sigmoid), of any shape. Each loss is a scalar, a mean over the batch; D
@@ -109,7 +110,8 @@ impl GanLoss {
     /// Jolicoeur-Martineau 2019, algorithm 2): the mean logit of the other kind is first subtracted
     /// from each logit. Least squares then has the targets 1 and −1, as in the paper's appendix (a
     /// target t becomes 2t − 1), with the factor ½ of [`LeastSquares`](Self::LeastSquares).
-    /// Wasserstein is already relativistic: this form doubles it.
+    /// Wasserstein is already relativistic: this form doubles it. Means are those of the batch of
+    /// which `shard` has these rows.
     ///
     /// # Panics
     /// Panics under the same conditions as [`real`](Self::real).
@@ -119,8 +121,9 @@ impl GanLoss {
         real: &Tensor,
         fake: &Tensor,
         targets: (Option<&Tensor>, Option<&Tensor>),
+        shard: &BatchShard,
     ) -> (Tensor, Tensor) {
-        let (real, fake) = relative(real, fake);
+        let (real, fake) = relative(real, fake, shard);
         (
             self.discriminator(&real, 1.0, targets.0, -1.0),
             self.discriminator(&fake, 0.0, targets.1, -1.0),
@@ -131,8 +134,13 @@ impl GanLoss {
     /// exchanged, or for [`Minimax`](Self::Minimax) D's loss negated. The logits of real images
     /// carry no gradient of their own to G, but the mean of the generated logits that is subtracted
     /// from them does.
-    pub fn relativistic_generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
-        let (real, fake) = relative(real, fake);
+    pub fn relativistic_generator(
+        self,
+        real: &Tensor,
+        fake: &Tensor,
+        shard: &BatchShard,
+    ) -> Tensor {
+        let (real, fake) = relative(real, fake, shard);
         match self {
             Self::Minimax => self
                 .discriminator(&real, 1.0, None, -1.0)
@@ -182,10 +190,10 @@ impl GanLoss {
     }
 }
 
-/// Subtracts from each logit the mean of the other kind.
+/// Subtracts from each logit the mean of the other kind, of all ranks.
 #[track_caller]
-fn relative(real: &Tensor, fake: &Tensor) -> (Tensor, Tensor) {
-    (real.sub(&fake.mean_all()), fake.sub(&real.mean_all()))
+fn relative(real: &Tensor, fake: &Tensor, shard: &BatchShard) -> (Tensor, Tensor) {
+    (real.sub(&shard.mean_all(fake)), fake.sub(&shard.mean_all(real)))
 }
 
 #[cfg(test)]

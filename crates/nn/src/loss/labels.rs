@@ -1,6 +1,7 @@
 //! Discriminator targets: label smoothing, label flipping and label swapping.
 
 use serde::{Deserialize, Serialize};
+use tensor::distributed::BatchShard;
 use tensor::rng::{Distribution, Philox};
 use tensor::{Device, Tensor};
 
@@ -29,39 +30,38 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// Draws the targets of `n` real and of `n` generated images, `[n]` each, on `device`: `None`
-    /// if the real ones are all exactly 1, or the generated ones all exactly 0.
+    /// Draws the targets of the real and of the generated images of a batch on `device`, `[N]` each
+    /// for the N rows of `shard`: `None` if the real ones are all exactly 1, or the generated ones
+    /// all exactly 0.
     pub fn draw(
         &self,
         rng: &mut Philox,
-        n: usize,
+        shard: &BatchShard,
         device: &Device,
     ) -> (Option<Tensor>, Option<Tensor>) {
         let (real, fake) = if self.swap { (self.fake, self.real) } else { (self.real, self.fake) };
         let mut side = |own: [f64; 2], other: [f64; 2], plain: f64| {
             let certain = own == [plain; 2] && self.flip == 0.0;
             (!certain).then(|| {
-                let targets = range(rng, own, n, device);
+                let targets = range(rng, own, shard, device);
                 if self.flip == 0.0 {
                     return targets;
                 }
-                let flipped = rng.draw(
-                    device,
-                    [n],
-                    Distribution::Bernoulli { keep: self.flip as f32, value: 1.0 },
-                );
-                targets.add(&flipped.mul(&range(rng, other, n, device).sub(&targets)))
+                let flip = Distribution::Bernoulli { keep: self.flip as f32, value: 1.0 };
+                let flipped = rng.draw_rows(device, [shard.batch()], shard.rows(), flip);
+                targets.add(&flipped.mul(&range(rng, other, shard, device).sub(&targets)))
             })
         };
         (side(real, fake, 1.0), side(fake, real, 0.0))
     }
 }
 
-fn range(rng: &mut Philox, [low, high]: [f64; 2], n: usize, device: &Device) -> Tensor {
+fn range(rng: &mut Philox, [low, high]: [f64; 2], shard: &BatchShard, device: &Device) -> Tensor {
     if low == high {
-        return Tensor::full_on(device, [n], low as f32);
+        return Tensor::full_on(device, [shard.rows().len()], low as f32);
     }
-    rng.draw(device, [n], Distribution::Uniform { low: low as f32, high: high as f32 })
+    let uniform = Distribution::Uniform { low: low as f32, high: high as f32 };
+    rng.draw_rows(device, [shard.batch()], shard.rows(), uniform)
 }
 
 #[cfg(test)]
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn drawn(labels: Labels, n: usize) -> [Vec<f32>; 2] {
-        let (real, fake) = labels.draw(&mut Philox::new(1, 2), n, &Device::Cpu);
+        let (real, fake) = labels.draw(&mut Philox::new(1, 2), &BatchShard::whole(n), &Device::Cpu);
         [real, fake].map(|t| t.map_or_else(Vec::new, |t| t.to_vec()))
     }
 
@@ -77,7 +77,7 @@ mod tests {
     fn certain_labels_are_not_drawn() {
         let mut rng = Philox::new(1, 2);
         let before = rng.clone();
-        let (real, fake) = Labels::default().draw(&mut rng, 8, &Device::Cpu);
+        let (real, fake) = Labels::default().draw(&mut rng, &BatchShard::whole(8), &Device::Cpu);
         assert!(real.is_none() && fake.is_none() && rng == before);
         let [real, fake] = drawn(Labels { real: [0.9; 2], ..Labels::default() }, 3);
         assert_eq!((real, fake), (vec![0.9; 3], vec![]));

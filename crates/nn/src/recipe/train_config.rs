@@ -323,6 +323,15 @@ pub struct TrainConfig {
     /// instead of `d_steps`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub separate_batches: bool,
+    /// Gradient accumulation: the parts into which a batch is divided, which are computed one after
+    /// the other in a fraction of the memory. Statistics of a batch, as batch norm's, are those of
+    /// a part.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub accumulate: usize,
+    /// Whether statistics of a batch are those of all processes that train together, or of each
+    /// one's images alone.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sync_batch_norm: bool,
 }
 
 impl TrainConfig {
@@ -330,6 +339,14 @@ impl TrainConfig {
     pub fn batches_per_step(&self) -> usize {
         self.d_steps + if self.separate_batches { self.g_steps } else { 0 }
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn once() -> usize {

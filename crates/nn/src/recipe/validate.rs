@@ -80,6 +80,7 @@ fn counts(recipe: &Recipe) -> Result<(), NnError> {
         ("train.batch", train.batch, 1, LARGEST_COUNT),
         ("train.d_steps", train.d_steps, 1, MOST_UPDATES),
         ("train.g_steps", train.g_steps, 1, MOST_UPDATES),
+        ("train.accumulate", train.accumulate, 1, train.batch),
     ];
     let discrimination = d.minibatch_discrimination.map(|m| {
         [
@@ -185,7 +186,8 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
 
 /// Checks that need the derived layers.
 fn networks(recipe: &Recipe) -> Result<(), NnError> {
-    let batch = recipe.train.batch;
+    // The rows of the smallest part that is computed at once.
+    let batch = recipe.train.batch / recipe.train.accumulate;
     for (key, value, role) in [
         ("generator.width", recipe.generator.width, NetworkRole::Generator),
         ("discriminator.width", recipe.discriminator.width, NetworkRole::Discriminator),
@@ -195,10 +197,18 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
             let outputs = plan.output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
                 let problem = format!("{name} would need over 8 GiB for its output; reduce it");
-                return Err(bad("train.batch", batch, TooLarge(problem)));
+                return Err(bad("train.batch", recipe.train.batch, TooLarge(problem)));
             }
             // The normalized form of a single value is 0, whatever the value.
             if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
+                if recipe.train.accumulate > 1 {
+                    let why = format!(
+                        "batch norm at {name} would have a single value per unit in a part of \
+                         the batch; use fewer parts"
+                    );
+                    let parts = recipe.train.accumulate;
+                    return Err(bad("train.accumulate", parts, combination("train.batch", why)));
+                }
                 let why = format!(
                     "batch norm at {name} would have a single value per unit; use at least 2, or \
                      generator.stem = \"conv\""

@@ -10,6 +10,7 @@ use nn::{Layer, Network, Optimizer, OptimizerKind, OptimizerOptions, Param, Stat
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
+use tensor::distributed::BatchShard;
 use tensor::{ConvGeom, Device, FiniteCheck, HostTensor, Tensor, conv2d};
 
 const TOLERANCE: f64 = 5e-6;
@@ -74,11 +75,17 @@ pub fn objectives(device: &Device) {
         case.loss("real", &objective.real(&real, None), &by);
         case.loss("fake", &objective.fake(&fake, None), &by);
         case.loss("generator", &objective.generator(&fake), &by);
-        let relativistic = |targets| objective.relativistic_discriminator(&real, &fake, targets);
+        let all = BatchShard::whole(real.shape()[0]);
+        let relativistic =
+            |targets| objective.relativistic_discriminator(&real, &fake, targets, &all);
         let (on_real, on_fake) = relativistic((None, None));
         case.loss("relativistic_real", &on_real, &by);
         case.loss("relativistic_fake", &on_fake, &by);
-        case.loss("relativistic_generator", &objective.relativistic_generator(&real, &fake), &by);
+        case.loss(
+            "relativistic_generator",
+            &objective.relativistic_generator(&real, &fake, &all),
+            &by,
+        );
         assert_eq!(objective.takes_targets(), case.attrs["targets"].as_bool().expect("a flag"));
         if objective.takes_targets() {
             let (for_real, for_fake) = (case.tensor("target_real"), case.tensor("target_fake"));
@@ -124,11 +131,12 @@ pub fn features_and_classes(device: &Device) {
         let real = [case.tensor("real/0"), case.tensor("real/1").leaf()];
         let fake = [case.tensor("fake/0").leaf(), case.tensor("fake/1").leaf()];
         let by = [("fake/0", &fake[0]), ("fake/1", &fake[1])];
-        case.loss("l1", &loss::feature_matching(&real, &fake, FeatureNorm::L1), &by);
-        let l2 = loss::feature_matching(&real, &fake, FeatureNorm::L2);
-        case.loss("l2", &l2, &by);
+        let all = BatchShard::whole(real[0].shape()[0]);
+        let matching = |norm| loss::feature_matching(&real, &fake, norm, &all);
+        case.loss("l1", &matching(FeatureNorm::L1), &by);
+        case.loss("l2", &matching(FeatureNorm::L2), &by);
         assert!(
-            loss::feature_matching(&real, &fake, FeatureNorm::L2).backward().of(&real[1]).is_none(),
+            matching(FeatureNorm::L2).backward().of(&real[1]).is_none(),
             "real features are constants"
         );
     });
@@ -144,7 +152,7 @@ pub fn features_and_classes(device: &Device) {
         // L_unl is the sum of the two halves; without labels L_lab is 0.
         let [on_real, on_fake] = [&real, &fake].map(loss::real_logit);
         let no_labels = Tensor::full_on(&real.device(), *real.shape(), 0.0);
-        let unlabeled = loss::semi_supervised_real_loss(&real, &on_real, &no_labels, Some(0))
+        let unlabeled = loss::semi_supervised_real_loss(&real, &on_real, &no_labels, Some(0.0))
             .add(&loss::semi_supervised_fake_loss(&on_fake));
         case.loss("unlabeled", &unlabeled, &by);
         case.loss("real_logit", &loss::real_logit(&real).mul(&case.tensor("gout")).sum_all(), &by);

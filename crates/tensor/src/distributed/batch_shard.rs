@@ -108,6 +108,15 @@ impl BatchShard {
         x.sum(&[0], false).all_reduce(&self.group).scale(1.0 / self.part.len() as f32)
     }
 
+    /// The mean over all elements, of the rows of all ranks. Differentiable.
+    ///
+    /// # Panics
+    /// Panics as [`batch_mean`](Self::batch_mean).
+    #[track_caller]
+    pub fn mean_all(&self, x: &Tensor) -> Tensor {
+        if self.group.is_single() { x.mean_all() } else { self.batch_mean(x).mean_all() }
+    }
+
     /// The rows of all ranks: `[N, …]` to `[part_len, …]`. Differentiable: each rank's gradient is
     /// the sum of all ranks' gradients of its rows.
     ///

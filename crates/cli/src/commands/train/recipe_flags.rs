@@ -170,6 +170,11 @@ flags! {
         "resample-z" => train.resample_z, Switch("");
         /// Use a separate batch for every update, those of G included
         "separate-batches" => train.separate_batches, Switch("");
+        /// Gradient accumulation: compute each batch in N parts, in a fraction of the memory; batch
+        /// statistics are those of a part
+        "accumulate" => train.accumulate, Plain("N");
+        /// Whether batch statistics are those of all processes (MPI), or of each one's images
+        "sync-batch-norm" => train.sync_batch_norm, Plain("true|false");
     }
 }
 
@@ -247,7 +252,9 @@ fn value(form: FlagKind, text: &str) -> Result<String, String> {
 }
 
 /// Keys that shape images, or need images to have labels: points of the toy have neither.
-const IMAGE_KEYS: [&str; 14] = [
+const IMAGE_KEYS: [&str; 16] = [
+    "train.accumulate",
+    "train.sync_batch_norm",
     "objective.semi_supervised",
     "objective.num_labels",
     "augment.policy",
