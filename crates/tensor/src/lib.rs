@@ -17,7 +17,7 @@
 //! assert_eq!(gradients.of(&weight).unwrap().to_vec(), [4.0; 9]);
 //! ```
 //!
-//! The modules form floors; each imports only modules to its right: `rng` and `ops` → `tensor`
+//! The modules form floors; each imports only modules to its right: `rng`, `ops` and `distributed` → `tensor`
 //! → `storage` → `device` → `cpu` and `gpu` → `descriptors` → `shape`.
 
 #![deny(unsafe_code)]

@@ -79,7 +79,18 @@ pub enum TrainError {
     /// A batch of toy points that packs of `pack` points do not divide.
     #[error("a batch of {batch} points cannot be divided into packs of {pack}")]
     Pack { pack: usize, batch: usize },
+    /// Processes of a group whose runs are not the same.
+    #[error("step {step}: {} of rank {} differ from those of rank 0", .what, join(.ranks))]
+    RanksDiffer { what: &'static str, ranks: Vec<usize>, step: u64 },
+    /// More processes than a batch can be divided among.
+    #[error("a batch of {batch} images in {parts} parts cannot be divided among {ranks} processes")]
+    TooManyRanks { ranks: usize, batch: usize, parts: usize },
     /// A setting of the saddle that is out of range.
     #[error("{setting} must be {range}")]
     Saddle { setting: &'static str, range: &'static str },
+}
+
+/// Numbers, separated by commas.
+fn join(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

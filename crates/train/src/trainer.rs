@@ -12,7 +12,9 @@ use data::Cursor;
 use nn::recipe::ConditionKind;
 use nn::{Mode, Network};
 use runs::{Checkpoint, DatasetId, GridOptions};
+use std::ops::Range;
 use std::sync::Arc;
+use tensor::distributed::ProcessGroup;
 use tensor::{Device, Tensor};
 
 /// The name of a roll-back among the overrides of the settings.
@@ -113,6 +115,55 @@ impl Trainer {
         Ok(trainer)
     }
 
+    /// The same run as a member of a group of processes, each of which computes its
+    /// [rows](Self::rows) of each batch. All processes must have the same run.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::TooManyRanks`] if a process would have no images, and
+    /// [`TrainError::RanksDiffer`] if the processes do not have the same run: the same settings,
+    /// weights and numerics.
+    pub fn with_process_group(self, group: ProcessGroup) -> Result<Self, TrainError> {
+        let trainer = Self { state: self.state.with_process_group(group)?, ..self };
+        trainer.compare_ranks()?;
+        Ok(trainer)
+    }
+
+    /// The processes that train together.
+    pub fn process_group(&self) -> &ProcessGroup {
+        &self.state.group
+    }
+
+    /// The rows of each global batch that this process computes: see
+    /// [`TrainState::rows`](crate::TrainState::rows).
+    pub fn rows(&self) -> Vec<Range<usize>> {
+        self.state.rows()
+    }
+
+    /// Compares the whole state of the run over the processes: gradients are summed, but never the
+    /// weights, so that processes whose weights differ would drift apart without notice.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::RanksDiffer`] with the ranks that differ from rank 0, in every
+    /// process.
+    pub(crate) fn compare_ranks(&self) -> Result<(), TrainError> {
+        let group = self.process_group();
+        if group.is_single() {
+            return Ok(());
+        }
+        let step = self.state.step;
+        let numerics = self.device().numerics_id();
+        let settings = self.settings.to_toml()?;
+        let weights = checkpoint_state::hash(&self.state);
+        for (what, own) in [("numerics", numerics), ("settings", settings), ("weights", weights)] {
+            let all = group.all_gather(own.as_bytes());
+            let ranks: Vec<usize> = (1..all.len()).filter(|&rank| all[rank] != all[0]).collect();
+            if !ranks.is_empty() {
+                return Err(TrainError::RanksDiffer { what, ranks, step });
+            }
+        }
+        Ok(())
+    }
+
     /// Loads the weights of another run's checkpoint, and nothing else of it.
     ///
     /// # Errors
@@ -131,7 +182,13 @@ impl Trainer {
         // Uploaded before the first kernel of the step is recorded: after it, each upload would
         // need a submit of its own.
         let upload = |batch| DeviceBatch::upload(batch, &self.state.recipe, &self.state.device);
-        let real: Vec<DeviceBatch> = batches.iter().map(upload).collect();
+        let mut real: Vec<DeviceBatch> = batches.iter().map(upload).collect();
+        if self.state.recipe.objective.num_labels > 0 {
+            let mut counts: Vec<f64> = real.iter().map(|batch| batch.num_labels as f64).collect();
+            self.state.group.all_reduce_f64(&mut counts);
+            let counted = real.iter_mut().zip(counts);
+            counted.for_each(|(batch, count)| batch.num_labels = count as usize);
+        }
         if let Some(last) = batches.last() {
             self.cursor = last.batch.cursor;
         }
@@ -141,7 +198,8 @@ impl Trainer {
 
     /// A step on given real images `[N, H, W, C]` in the networks' range, latents `[N, latent]` and
     /// conditions `[N, K]`, all on this trainer's device, without an initialization that depends on
-    /// data.
+    /// data. In a group of processes the images and conditions are this process's rows, and the
+    /// latents those of the global batch.
     ///
     /// # Panics
     /// Panics when the recipe has a condition and there is none.
@@ -195,7 +253,8 @@ impl Trainer {
         step: u64,
         what: &str,
     ) -> Result<(Self, Alert), TrainError> {
-        let mut back = Self::resume(checkpoint, self.device())?;
+        let back = Self::resume(checkpoint, self.device())?;
+        let mut back = back.with_process_group(self.process_group().clone())?;
         back.settings.monitor = self.settings.monitor;
         let (from, to) = (format!("step {step}: {what}"), format!("step {}", back.state.step));
         back.settings.record_override(back.state.step, ROLLBACK, from, to);

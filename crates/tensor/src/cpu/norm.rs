@@ -321,16 +321,22 @@ impl Constants<'_> {
     }
 }
 
+/// All rows of a batch, some of which may be those of other processes.
+pub(crate) struct AllRows<'a> {
+    pub count: usize,
+    /// Adds to sums over the rows here those over the others.
+    pub sum: &'a dyn Fn(&mut [f64]),
+}
+
 /// The gradients of batch norm + activation: dx if its slice is given, dγ, dβ (Ioffe & Szegedy
-/// 2015, section 3). The statistics are those of `all_rows` rows, some of which may be elsewhere:
-/// `sum_all` adds the sums that dx depends on to theirs. dγ and dβ are those of the rows here.
+/// 2015, section 3). The statistics are those of all rows; dγ and dβ are of the rows here.
 pub(crate) fn backward(
     x: &[f32],
     dy: &[f32],
     constants: &Constants<'_>,
     activation: Activation,
     dx: Option<&mut [f32]>,
-    (all_rows, sum_all): (usize, &dyn Fn(&mut [f64])),
+    all: &AllRows<'_>,
 ) -> (Vec<f32>, Vec<f32>) {
     let Statistics { mean: center, mean_residual, .. } = constants.statistics;
     let channels = center.len();
@@ -351,9 +357,9 @@ pub(crate) fn backward(
     let (sums, weighted) = totals.split_at(channels);
     if let Some(dx) = dx {
         let mut totals = totals.clone();
-        sum_all(&mut totals);
+        (all.sum)(&mut totals);
         let (sums, weighted) = totals.split_at(channels);
-        let n = all_rows as f64;
+        let n = all.count as f64;
         let mut slope = vec![0f32; channels];
         let mut constant = vec![0f32; channels];
         for c in 0..channels {

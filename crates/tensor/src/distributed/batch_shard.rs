@@ -54,9 +54,12 @@ impl BatchShard {
         Self { group: ProcessGroup::default(), batch, part: 0..batch, rows: 0..batch }
     }
 
-    /// The same rows, with batch statistics of this rank's rows alone.
-    pub fn without_group(&self) -> Self {
-        Self { group: ProcessGroup::default(), part: self.rows.clone(), ..self.clone() }
+    /// The same rows, with batch statistics of all ranks' rows or of this rank's alone.
+    pub fn with_statistics_of_all(self, all: bool) -> Self {
+        if all {
+            return self;
+        }
+        Self { group: ProcessGroup::default(), part: self.rows.clone(), ..self }
     }
 
     /// The group that computes the part.

@@ -37,10 +37,10 @@ impl PendingAllReduce {
         Self { group, len, state }
     }
 
-    /// Lets the transport work, and goes on to the second half where the first is done. Of several
-    /// overlapping sums, only the earliest may call this: all ranks must send their sums in the
-    /// same order.
-    pub fn make_progress(&mut self) {
+    /// Lets the transport work, and returns whether the chunks have arrived and the sums are on
+    /// their way. Of several overlapping sums, each may call this once it is true of those before:
+    /// all ranks must send their sums in the same order.
+    pub fn make_progress(&mut self) -> bool {
         let group = self.group.clone();
         group.timed(|| {
             if let State::Scattering(exchange) = &mut self.state
@@ -52,15 +52,7 @@ impl PendingAllReduce {
                 exchange.is_done();
             }
         });
-    }
-
-    /// Whether all sums are here, so that [`wait`](Self::wait) does not wait.
-    pub fn is_done(&mut self) -> bool {
-        match &mut self.state {
-            State::Scattering(_) => false,
-            State::Gathering(exchange) => exchange.is_done(),
-            State::Done(_) => true,
-        }
+        !matches!(self.state, State::Scattering(_))
     }
 
     /// Adds up the chunks and starts to send the sums.

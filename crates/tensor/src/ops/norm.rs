@@ -132,10 +132,10 @@ impl Tensor {
                             cpu::Constants { statistics: &statistics, rstd: &rstd, gamma, beta };
                         let mut dx = ctx.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
                         let sum_all = |sums: &mut [f64]| group.all_reduce_f64(sums);
+                        let all = cpu::AllRows { count: rows, sum: &sum_all };
                         let dx_slice = dx.as_deref_mut();
-                        let all = (rows, &sum_all as &dyn Fn(&mut [f64]));
                         let (dgamma, dbeta) =
-                            cpu::backward(x, dy, &constants, activation, dx_slice, all);
+                            cpu::backward(x, dy, &constants, activation, dx_slice, &all);
                         let per_channel = |values: &[f32]| Tensor::from_slice(values, [channels]);
                         smallvec![
                             dx.map(|dx| Tensor::from_buffer(dx, shape)),

@@ -3,6 +3,7 @@
 use data::Batch;
 use nn::Recipe;
 use nn::recipe::{TrainConfig, UpdateOrder};
+use tensor::distributed::BatchShard;
 use tensor::{Device, Tensor};
 
 /// Real images and their conditions on the host: the data of one update of D, or of G where it has
@@ -26,7 +27,8 @@ pub struct DeviceBatch {
     pub real: Tensor,
     /// Conditions `[N, K]`.
     pub condition: Option<Tensor>,
-    /// How many of the samples have a class label; only a semi-supervised loss looks at it.
+    /// How many samples of the global batch have a class label; only a semi-supervised loss looks
+    /// at it.
     pub num_labels: usize,
 }
 
@@ -39,16 +41,40 @@ impl DeviceBatch {
 
     /// Copies a batch to `device` and brings its images into the networks' range.
     pub(crate) fn upload(batch: &RealBatch<'_>, recipe: &Recipe, device: &Device) -> Self {
-        let (count, [h, w]) = (recipe.train.batch, recipe.image.size);
+        let ([h, w], channels) = (recipe.image.size, recipe.image.channels);
+        let count = batch.batch.images.len() / (h * w * channels);
         let to_device =
             |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape).to_device(device);
-        let images = to_device(&batch.batch.images, &[count, h, w, recipe.image.channels]);
+        let images = to_device(&batch.batch.images, &[count, h, w, channels]);
         let size = recipe.condition_size();
         let rows = batch.condition.iter().flat_map(|values| values.chunks(size));
         Self {
             real: recipe.image.range.to_network_range(&images),
             condition: batch.condition.as_ref().map(|values| to_device(values, &[count, size])),
             num_labels: rows.filter(|row| row.contains(&1.0)).count(),
+        }
+    }
+
+    /// The samples of one part of the batch, of which this process has `count` from its own number
+    /// `start` on.
+    pub(super) fn part(&self, start: usize, count: usize) -> Self {
+        let rows = |tensor: &Tensor| match tensor.shape()[0] {
+            all if all == count => tensor.clone(),
+            _ => tensor.narrow(0, start, count),
+        };
+        Self {
+            real: rows(&self.real),
+            condition: self.condition.as_ref().map(rows),
+            num_labels: self.num_labels,
+        }
+    }
+
+    /// The samples of all processes, of which `shard` has these rows.
+    pub(super) fn all_gather(&self, shard: &BatchShard) -> Self {
+        Self {
+            real: shard.all_gather(&self.real),
+            condition: self.condition.as_ref().map(|rows| shard.all_gather(rows)),
+            num_labels: self.num_labels,
         }
     }
 

@@ -5,6 +5,7 @@ use nn::loss::{self, ClassTargets};
 use nn::recipe::{ConditionKind, ConditioningMethod};
 use nn::{DiscriminatorOutput, Recipe};
 use tensor::Tensor;
+use tensor::distributed::BatchShard;
 
 /// D's loss on real samples, with the class loss where D is a classifier.
 pub fn real_loss(
@@ -12,6 +13,7 @@ pub fn real_loss(
     on_real: &DiscriminatorOutput,
     batch: &DeviceBatch,
     target: Option<&Tensor>,
+    shard: &BatchShard,
 ) -> Tensor {
     let o = &recipe.objective;
     let loss = match &on_real.classes {
@@ -20,7 +22,8 @@ pub fn real_loss(
                 .condition
                 .as_ref()
                 .unwrap_or_else(|| panic!("train_step: a semi-supervised recipe without labels"));
-            let num_labels = (o.num_labels > 0).then_some(batch.num_labels);
+            let num_labels = batch.num_labels as f64 * f64::from(shard.share());
+            let num_labels = (o.num_labels > 0).then_some(num_labels);
             loss::semi_supervised_real_loss(classes, &on_real.logits, labels, num_labels)
         }
         _ => o.loss.real(&on_real.logits, target),
@@ -52,9 +55,11 @@ pub fn relativistic_losses(
     on_fake: &DiscriminatorOutput,
     batch: &DeviceBatch,
     targets: (Option<&Tensor>, Option<&Tensor>),
+    shard: &BatchShard,
 ) -> (Tensor, Tensor) {
     let loss = recipe.objective.loss;
-    let (real, fake) = loss.relativistic_discriminator(&on_real.logits, &on_fake.logits, targets);
+    let (real, fake) = (&on_real.logits, &on_fake.logits);
+    let (real, fake) = loss.relativistic_discriminator(real, fake, targets, shard);
     (add_class_loss(recipe, real, on_real, batch), add_class_loss(recipe, fake, on_fake, batch))
 }
 
@@ -68,10 +73,15 @@ pub fn generator_loss(recipe: &Recipe, fake: &Tensor) -> Tensor {
 }
 
 /// G's adversarial loss in the relativistic average form.
-pub fn relativistic_generator_loss(recipe: &Recipe, real: &Tensor, fake: &Tensor) -> Tensor {
+pub fn relativistic_generator_loss(
+    recipe: &Recipe,
+    real: &Tensor,
+    fake: &Tensor,
+    shard: &BatchShard,
+) -> Tensor {
     // With swapped labels generated samples have the target of real ones: the kinds change roles.
     let (real, fake) = if recipe.labels.swap { (fake, real) } else { (real, fake) };
-    recipe.objective.loss.relativistic_generator(real, fake)
+    recipe.objective.loss.relativistic_generator(real, fake, shard)
 }
 
 /// Adds the weighted loss of an auxiliary classifier (Odena et al. 2017) where D is one.

@@ -4,6 +4,7 @@ use crate::TrainError;
 use nn::Recipe;
 use nn::loss::GanLoss;
 use tensor::autograd::Gradients;
+use tensor::distributed::{BatchShard, ProcessGroup};
 use tensor::{Device, PendingRead, Tensor, read_async};
 
 /// Factor before the clamp to [0, 1] that turns a logit's sign into 0 or 1.
@@ -52,23 +53,28 @@ pub(super) mod non_finite_source {
 pub struct PendingMetrics {
     step: u64,
     device: Device,
+    group: ProcessGroup,
     reading: PendingRead,
 }
+
+/// The first metrics that are read are summed over the processes; the others are equal in all.
+const SUMMED: usize = 3;
 
 impl PendingMetrics {
     /// Starts to read the metrics of the finished step number `step`; `non_finite` is the device's
     /// error code.
     pub(super) fn read(
         step: u64,
-        device: &Device,
+        (device, group): (&Device, &ProcessGroup),
         d: &DStepMetrics,
         g: &GStepMetrics,
         non_finite: &Tensor,
     ) -> Self {
         let DStepMetrics { loss_real, loss_fake, d_real, d_fake, accuracy } = d;
-        let mut values = vec![loss_real, loss_fake, &g.loss, d_real, d_fake, accuracy, non_finite];
+        let mut values = vec![d_real, d_fake, accuracy, loss_real, loss_fake, &g.loss, non_finite];
         values.extend(&g.grad_norm);
-        Self { step, device: device.clone(), reading: read_async(&values) }
+        let (device, group) = (device.clone(), group.clone());
+        Self { step, device, group, reading: read_async(&values) }
     }
 
     /// The number of the step, counted from 1.
@@ -83,9 +89,10 @@ impl PendingMetrics {
     /// NaN or infinite; no weight was updated with it, nor since. Returns [`TrainError::Gpu`] if
     /// the device has failed.
     pub fn wait(self) -> Result<StepMetrics, TrainError> {
-        let values = self.reading.wait();
+        let mut values = self.reading.wait();
         self.device.check()?;
-        let [loss_real, loss_fake, g_loss, d_real, d_fake, d_accuracy, non_finite, ref norm @ ..] =
+        self.group.all_reduce(&mut values[..SUMMED]);
+        let [d_real, d_fake, d_accuracy, loss_real, loss_fake, g_loss, non_finite, ref norm @ ..] =
             values[..]
         else {
             unreachable!("a step has 7 metrics, {} were read", values.len());
@@ -106,6 +113,7 @@ impl PendingMetrics {
 }
 
 /// Metrics of an update of D, scalars on the device.
+#[derive(Clone)]
 pub(super) struct DStepMetrics {
     pub loss_real: Tensor,
     pub loss_fake: Tensor,
@@ -115,26 +123,41 @@ pub(super) struct DStepMetrics {
 }
 
 impl DStepMetrics {
-    /// Metrics of D's losses and of its logits `[N]` on real and on generated images.
+    /// Metrics of D's losses and of its logits `[N]` on real and on generated images, of rows
+    /// `shard`: each is a summand of that of the global batch.
     pub fn new(
         recipe: &Recipe,
         [loss_real, loss_fake]: [&Tensor; 2],
         [real, fake]: [&Tensor; 2],
+        shard: &BatchShard,
     ) -> Self {
         let [real, fake] = [real.detach(), fake.detach()];
-        let [d_real, d_fake] = [&real, &fake].map(|logits| logits.sigmoid().mean_all());
+        let [d_real, d_fake] =
+            [&real, &fake].map(|logits| shard.weighted(&logits.sigmoid().mean_all()));
         let relativistic = recipe.objective.relativistic;
         // A relativistic D outputs a logit's distance from the mean of the other kind.
         let [real, fake] = if relativistic {
-            [real.sub(&fake.mean_all()), fake.sub(&real.mean_all())]
+            [real.sub(&shard.mean_all(&fake)), fake.sub(&shard.mean_all(&real))]
         } else {
             [real, fake]
         };
         // With swapped labels the correct output for generated images is that for real ones.
         let [real, fake] = if recipe.labels.swap { [fake, real] } else { [real, fake] };
         let accuracy = accuracy(recipe.objective.loss, relativistic, &real, &fake);
+        let accuracy = shard.weighted(&accuracy);
         let [loss_real, loss_fake] = [loss_real.detach(), loss_fake.detach()];
         Self { loss_real, loss_fake, d_real, d_fake, accuracy }
+    }
+
+    /// The sum with the metrics of other rows.
+    pub fn add(&self, other: &Self) -> Self {
+        Self {
+            loss_real: self.loss_real.add(&other.loss_real),
+            loss_fake: self.loss_fake.add(&other.loss_fake),
+            d_real: self.d_real.add(&other.d_real),
+            d_fake: self.d_fake.add(&other.d_fake),
+            accuracy: self.accuracy.add(&other.accuracy),
+        }
     }
 }
 

@@ -8,25 +8,30 @@
 //! (the graph accumulates gradients by descending age) and updates.
 
 mod batch;
+mod gradients;
 mod losses;
 mod metrics;
 
 pub use batch::{DeviceBatch, RealBatch};
 pub use metrics::{PendingMetrics, StepMetrics};
 
+use crate::TrainError;
 use crate::rng_streams as stream;
 use batch::split_batches;
+use gradients::GradientSum;
 use metrics::{DStepMetrics, GStepMetrics, gradient_norm, non_finite_source};
 use nn::augment::Augmentation;
 use nn::loss::{self, HistoricalAverage};
 use nn::optim::{clip_gradients, clip_weights};
-use nn::recipe::{NetworkRole, Parametrization, UpdateOrder};
+use nn::recipe::{NetworkRole, Parametrization, TrainConfig, UpdateOrder};
 use nn::{
     BatchNormStats, DiscriminatorOutput, Ema, ForwardCtx, Mode, Network, NnError, NoiseRng,
     Optimizer, Recipe,
 };
+use std::ops::Range;
 use std::sync::Arc;
 use tensor::autograd::Gradients;
+use tensor::distributed::{BatchShard, ProcessGroup};
 use tensor::rng::{Distribution, Philox};
 use tensor::{Device, FiniteCheck, Shape, Tensor};
 
@@ -75,6 +80,10 @@ pub struct TrainState {
     feature_layers: Vec<String>,
     finite_check: FiniteCheck,
     pub(crate) device: Device,
+    /// The processes that train together.
+    pub(crate) group: ProcessGroup,
+    /// The rows of the global batch that are computed now.
+    shard: BatchShard,
 }
 
 /// The latents of a step's forward passes of G.
@@ -105,12 +114,45 @@ impl TrainState {
             feature_layers: recipe.feature_layers(),
             finite_check: FiniteCheck::new(device),
             device: device.clone(),
+            group: ProcessGroup::default(),
+            shard: BatchShard::whole(recipe.train.batch),
             step: 0,
             total_steps,
             recipe,
             g,
             d,
         })
+    }
+
+    /// The same state as a member of a group of processes, each of which has the same state and
+    /// trains on its [rows](Self::rows) of each batch. The gradients of every update are summed
+    /// over the group, so that the networks stay equal.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::TooManyRanks`] if a process would have no images.
+    pub fn with_process_group(self, group: ProcessGroup) -> Result<Self, TrainError> {
+        let TrainConfig { batch, accumulate, .. } = self.recipe.train;
+        let ranks = group.world_size();
+        if batch < ranks * accumulate {
+            return Err(TrainError::TooManyRanks { ranks, batch, parts: accumulate });
+        }
+        Ok(Self { group, ..self })
+    }
+
+    /// The rows of each global batch that this process computes, in the order in which
+    /// [`train_step`](Self::train_step) takes them: one range for each part of the batch.
+    pub fn rows(&self) -> Vec<Range<usize>> {
+        self.parts(self.recipe.train.batch).iter().map(BatchShard::rows).collect()
+    }
+
+    /// The parts of a batch that are computed one after the other; `count` is the number of samples
+    /// of a batch that is not divided.
+    fn parts(&self, count: usize) -> Vec<BatchShard> {
+        let TrainConfig { batch, accumulate: parts, .. } = self.recipe.train;
+        if self.group.is_single() && parts == 1 {
+            return vec![BatchShard::whole(count)];
+        }
+        (0..parts).map(|part| BatchShard::new(self.group.clone(), batch, [part, parts])).collect()
     }
 
     /// Finished steps.
@@ -132,6 +174,30 @@ impl TrainState {
         self.train_step_on(batches, z, logs)
     }
 
+    /// Calls `f` for each part of a batch, with its samples and its latents `z`. All parts draw
+    /// from the same random stream, each the rows of its samples.
+    fn for_parts(
+        &mut self,
+        batch: &DeviceBatch,
+        z: Option<&Tensor>,
+        mut f: impl FnMut(&mut Self, &DeviceBatch, Option<Tensor>, bool),
+    ) {
+        let parts = self.parts(batch.real.shape()[0]);
+        let (rng, last) = (self.step_rng.clone(), parts.len() - 1);
+        let mut start = 0;
+        for (i, shard) in parts.into_iter().enumerate() {
+            self.step_rng = rng.clone();
+            let rows = shard.rows();
+            let z = z.map(|z| match z.shape()[0] {
+                all if all == rows.len() => z.clone(),
+                _ => z.narrow(0, rows.start, rows.len()),
+            });
+            self.shard = shard.with_statistics_of_all(self.recipe.train.sync_batch_norm);
+            f(self, &batch.part(start, rows.len()), z, i == last);
+            start += rows.len();
+        }
+    }
+
     /// [`train_step`](Self::train_step) on given latents `[N, latent]`, without an initialization
     /// that depends on data.
     ///
@@ -151,10 +217,14 @@ impl TrainState {
             UpdateOrder::DFirst => {
                 // One forward pass of G serves both networks: D's first update takes the images
                 // without their graph, G's first update takes the graph.
-                let shares_z = !self.recipe.train.resample_z;
-                let fake = shares_z.then(|| {
+                let TrainConfig { resample_z, accumulate, .. } = self.recipe.train;
+                let fake = (!resample_z && accumulate == 1).then(|| {
                     let z = self.next_z(&mut latents);
-                    self.generate(&d_batches[0], &z, Mode::TRAIN)
+                    let mut fake = None;
+                    self.for_parts(&d_batches[0], Some(&z), |state, batch, z, _| {
+                        fake = z.map(|z| state.generate(batch, &z, Mode::TRAIN));
+                    });
+                    fake.unwrap_or_else(|| panic!("train_step: a batch without parts"))
                 });
                 let detached = fake.as_ref().map(Tensor::detach);
                 let d = self.update_discriminator(d_batches, &mut latents, detached);
@@ -170,7 +240,8 @@ impl TrainState {
             ema.update_at(&self.g.network, self.step);
         }
         let non_finite = self.finite_check.value();
-        let metrics = PendingMetrics::read(self.step, &self.device, &d, &g, &non_finite);
+        let place = (&self.device, &self.group);
+        let metrics = PendingMetrics::read(self.step, place, &d, &g, &non_finite);
         self.device.flush();
         metrics
     }
@@ -180,8 +251,8 @@ impl TrainState {
         self.recipe.sample_z(&mut self.latent_rng, self.recipe.train.batch, &self.device)
     }
 
-    /// The latents of the next forward pass of G: the step's z at first, then the same again, or
-    /// with `resample_z` a new sample.
+    /// The latents of the next forward pass of G, of the global batch: the step's z at first, then
+    /// the same again, or with `resample_z` a new sample.
     fn next_z(&mut self, latents: &mut StepLatents) -> Tensor {
         let is_used = std::mem::replace(&mut latents.is_used, true);
         if is_used && self.recipe.train.resample_z {
@@ -191,16 +262,25 @@ impl TrainState {
     }
 
     /// Initialization that depends on the first batch: weight normalization (Salimans & Kingma
-    /// 2016), and minibatch discrimination in the form of its authors' code.
+    /// 2016), and minibatch discrimination in the form of its authors' code. Every process computes
+    /// it on the first part of the global batch.
     fn data_dependent_init(&self, batch: &DeviceBatch, z: &Tensor) {
         let recipe = &self.recipe;
-        let ctx = |condition| ForwardCtx::from(Mode::BATCH).with_condition(condition);
-        if recipe.generator.parametrization == Parametrization::WeightNorm {
-            self.g.network.data_dependent_init(z, ctx(batch.g_condition(recipe)));
+        let has_weight_norm = |kind| kind == Parametrization::WeightNorm;
+        let of_g = has_weight_norm(recipe.generator.parametrization);
+        let of_d = has_weight_norm(recipe.discriminator.parametrization)
+            || recipe.uses_minibatch_code_form();
+        if !of_g && !of_d {
+            return;
         }
-        if recipe.discriminator.parametrization == Parametrization::WeightNorm
-            || recipe.uses_minibatch_code_form()
-        {
+        let first = &self.parts(batch.real.shape()[0])[0];
+        let batch = &batch.part(0, first.rows().len()).all_gather(first);
+        let ctx = |condition| ForwardCtx::from(Mode::BATCH).with_condition(condition);
+        if of_g {
+            let z = z.narrow(0, 0, first.part_len());
+            self.g.network.data_dependent_init(&z, ctx(batch.g_condition(recipe)));
+        }
+        if of_d {
             self.d.network.data_dependent_init(&batch.real, ctx(batch.d_condition(recipe)));
         }
     }
@@ -222,7 +302,7 @@ impl TrainState {
     fn generate(&mut self, batch: &DeviceBatch, z: &Tensor, mode: Mode) -> Tensor {
         let noise = NoiseRng::new(self.step_rng.clone(), 1.0);
         let ctx = ForwardCtx::from(mode).with_condition(batch.g_condition(&self.recipe));
-        let fake = self.g.network.forward(z, ctx.with_rng(&noise));
+        let fake = self.g.network.forward(z, ctx.with_rng(&noise).with_shard(&self.shard));
         self.step_rng = noise.state();
         fake
     }
@@ -239,25 +319,33 @@ impl TrainState {
         let mut input = samples.clone();
         let policy = self.recipe.augment.policy();
         if !policy.is_none() {
-            let [n, h, w, c] = [0, 1, 2, 3].map(|axis| samples.shape()[axis]);
-            let augmentation =
-                Augmentation::draw(&policy, &mut self.step_rng, n, [h, w, c], &self.device);
+            let size = [1, 2, 3].map(|axis| samples.shape()[axis]);
+            let (rng, shard) = (&mut self.step_rng, &self.shard);
+            let augmentation = Augmentation::draw(&policy, rng, shard, size, &self.device);
             input = augmentation.apply(&input);
         }
         let noise_scale = self.noise_scale();
         let std = self.recipe.noise.input as f32 * noise_scale;
         if std > 0.0 {
             let distribution = Distribution::Normal { mean: 0.0, std };
-            let noise = self.step_rng.draw(&self.device, *samples.shape(), distribution);
+            let noise = self.draw_rows(samples.shape(), distribution);
             input = input.add(&noise);
         }
         let noise = NoiseRng::new(self.step_rng.clone(), noise_scale);
         let ctx = ForwardCtx::from(mode).with_condition(condition).with_rng(&noise);
+        let ctx = ctx.with_shard(&self.shard);
         let layers = if matches_features { &self.feature_layers[..] } else { &[] };
         let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
         let (output, features) = self.d.network.features(&input, ctx, &layers);
         self.step_rng = noise.state();
         DiscriminatorOutput::split(&self.recipe, output, features)
+    }
+
+    /// Random values for this process's rows of a tensor whose rows here have this shape.
+    fn draw_rows(&mut self, own: &Shape, distribution: Distribution) -> Tensor {
+        let mut shape = own.to_vec();
+        shape[0] = self.shard.batch();
+        self.step_rng.draw_rows(&self.device, &shape[..], self.shard.rows(), distribution)
     }
 
     /// The factor of all noise in front of and inside D: falls from 1 to 0 over
@@ -279,15 +367,23 @@ impl TrainState {
     ) -> DStepMetrics {
         let mut metrics = None;
         for batch in batches {
-            let fake = fake.take().unwrap_or_else(|| {
-                let z = self.next_z(latents);
-                self.generate(batch, &z, FROZEN)
+            let z = fake.is_none().then(|| self.next_z(latents));
+            let mut gradients = GradientSum::new(&self.group);
+            let mut update: Option<DStepMetrics> = None;
+            self.for_parts(batch, z.as_ref(), |state, batch, z, is_last| {
+                let given = || fake.take().unwrap_or_else(|| panic!("train_step: no latents"));
+                let fake = z.map_or_else(given, |z| state.generate(batch, &z, FROZEN));
+                let part = state.discriminator_loss(batch, &fake, &mut gradients, is_last);
+                state.add_penalties(batch, &fake, &mut gradients);
+                update = Some(update.as_ref().map_or_else(|| part.clone(), |sum| sum.add(&part)));
             });
-            let (losses, mut gradients) = self.discriminator_loss(batch, &fake);
-            self.add_penalties(batch, &fake, &mut gradients);
-            let loss = losses.loss_real.add(&losses.loss_fake);
+            let Some(mut update) = update else { panic!("train_step: a batch without parts") };
+            let (gradients, [loss_real, loss_fake]) =
+                gradients.finish([&update.loss_real, &update.loss_fake]);
+            let loss = loss_real.add(&loss_fake);
+            (update.loss_real, update.loss_fake) = (loss_real, loss_fake);
             self.apply_gradients(NetworkRole::Discriminator, &loss, gradients, false);
-            metrics = Some(losses);
+            metrics = Some(update);
         }
         metrics.unwrap_or_else(|| panic!("train_step: no batch for D"))
     }
@@ -303,64 +399,84 @@ impl TrainState {
     ) -> GStepMetrics {
         let mut metrics = None;
         for batch in batches.iter().cycle().take(self.recipe.train.g_steps) {
-            let fake = fake.take().unwrap_or_else(|| {
-                let z = self.next_z(latents);
-                self.generate(batch, &z, Mode::TRAIN)
+            let z = fake.is_none().then(|| self.next_z(latents));
+            let mut gradients = GradientSum::new(&self.group);
+            let mut losses: Option<Tensor> = None;
+            self.for_parts(batch, z.as_ref(), |state, batch, z, is_last| {
+                let given = || fake.take().unwrap_or_else(|| panic!("train_step: no latents"));
+                let fake = z.map_or_else(given, |z| state.generate(batch, &z, Mode::TRAIN));
+                let loss = state.generator_loss(batch, fake);
+                let loss = state.shard.weighted(&loss);
+                gradients.backward(&loss, is_last);
+                let loss = loss.detach();
+                losses = Some(losses.as_ref().map_or_else(|| loss.clone(), |sum| sum.add(&loss)));
             });
-            let loss = self.generator_loss(batch, fake);
-            let gradients = loss.backward();
-            let loss = loss.detach();
+            let Some(loss) = losses else { panic!("train_step: a batch without parts") };
+            let (gradients, [loss]) = gradients.finish([&loss]);
             let grad_norm = self.apply_gradients(NetworkRole::Generator, &loss, gradients, logs);
             metrics = Some(GStepMetrics { loss, grad_norm });
         }
         metrics.unwrap_or_else(|| panic!("train_step: a recipe without updates of G"))
     }
 
-    /// D's loss on real and on generated samples, and its gradients.
+    /// D's loss on real and on generated samples of a part of a batch, whose gradients it adds to
+    /// `gradients`. With the last part they are complete, but for penalties.
     fn discriminator_loss(
         &mut self,
         batch: &DeviceBatch,
         fake: &Tensor,
-    ) -> (DStepMetrics, Gradients) {
+        gradients: &mut GradientSum,
+        is_last: bool,
+    ) -> DStepMetrics {
         let recipe = Arc::clone(&self.recipe);
-        let count = fake.shape()[0];
-        let targets = recipe.labels.draw(&mut self.step_rng, count, &self.device);
+        let is_last = is_last && !self.has_penalty();
+        let targets = recipe.labels.draw(&mut self.step_rng, &self.shard, &self.device);
         let (real_target, fake_target) = (targets.0.as_ref(), targets.1.as_ref());
         let condition = batch.d_condition(&recipe);
         let on_real = self.run_discriminator(&batch.real, condition, Mode::TRAIN, false);
         if recipe.objective.relativistic {
             // Each logit is compared with the mean of the other kind, which needs both graphs.
             let on_fake = self.run_discriminator(fake, condition, Mode::TRAIN, false);
-            let (loss_real, loss_fake) = losses::relativistic_losses(
-                &recipe,
-                &on_real,
-                &on_fake,
-                batch,
-                (real_target, fake_target),
-            );
-            let gradients = loss_real.add(&loss_fake).backward();
+            let targets = (real_target, fake_target);
+            let shard = &self.shard;
+            let (loss_real, loss_fake) =
+                losses::relativistic_losses(&recipe, &on_real, &on_fake, batch, targets, shard);
+            let [loss_real, loss_fake] = [loss_real, loss_fake].map(|loss| shard.weighted(&loss));
+            gradients.backward(&loss_real.add(&loss_fake), is_last);
             let logits = [&on_real.logits, &on_fake.logits];
-            return (DStepMetrics::new(&recipe, [&loss_real, &loss_fake], logits), gradients);
+            return DStepMetrics::new(&recipe, [&loss_real, &loss_fake], logits, shard);
         }
         // The gradients on real samples come before the forward pass on generated ones, so that
         // only one graph is in memory at a time.
-        let loss_real = losses::real_loss(&recipe, &on_real, batch, real_target);
-        let mut gradients = loss_real.backward();
+        let loss_real = losses::real_loss(&recipe, &on_real, batch, real_target, &self.shard);
+        let loss_real = self.shard.weighted(&loss_real);
+        gradients.backward(&loss_real, false);
         let (loss_real, real_logits) = (loss_real.detach(), on_real.logits.detach());
         drop(on_real);
 
         let on_fake = self.run_discriminator(fake, condition, Mode::TRAIN, false);
         let loss_fake = losses::fake_loss(&recipe, &on_fake, batch, fake_target);
-        gradients.accumulate(loss_fake.backward());
+        let loss_fake = self.shard.weighted(&loss_fake);
+        gradients.backward(&loss_fake, is_last);
         let logits = [&real_logits, &on_fake.logits];
-        (DStepMetrics::new(&recipe, [&loss_real, &loss_fake], logits), gradients)
+        DStepMetrics::new(&recipe, [&loss_real, &loss_fake], logits, &self.shard)
+    }
+
+    /// Whether D's updates of this step have a penalty.
+    fn has_penalty(&self) -> bool {
+        self.recipe.objective.gradient_penalty > 0.0 || self.has_r1()
+    }
+
+    fn has_r1(&self) -> bool {
+        let o = &self.recipe.objective;
+        o.r1 > 0.0 && self.step.is_multiple_of(o.r1_every)
     }
 
     /// Adds the gradients of the enabled penalties to D's `gradients`: the gradient penalty
     /// (WGAN-GP, Gulrajani et al. 2017) in every step, R1 (Mescheder et al. 2018) every `r1_every`
     /// steps with a weight that makes up for the steps between (lazy regularization, Karras et al.
     /// 2020).
-    fn add_penalties(&mut self, batch: &DeviceBatch, fake: &Tensor, gradients: &mut Gradients) {
+    fn add_penalties(&mut self, batch: &DeviceBatch, fake: &Tensor, gradients: &mut GradientSum) {
         let recipe = Arc::clone(&self.recipe);
         let o = &recipe.objective;
         let condition = batch.d_condition(&recipe);
@@ -369,23 +485,23 @@ impl TrainState {
             let mut shape = batch.real.shape().to_vec();
             shape[1..].fill(1);
             let uniform = Distribution::Uniform { low: 0.0, high: 1.0 };
-            let mix = self.step_rng.draw(&self.device, Shape::new(&shape), uniform);
+            let mix = self.draw_rows(&Shape::new(&shape), uniform);
             let critic = |x: &Tensor| self.critic_for_penalty(x, condition);
             let penalty = loss::gradient_penalty(&critic, &batch.real, fake, &mix)
                 .scale(o.gradient_penalty as f32);
-            gradients.accumulate(loss::gradients(&penalty, &self.d.network));
+            gradients.add(loss::gradients(&self.shard.weighted(&penalty), &self.d.network));
         }
-        if o.r1 > 0.0 && self.step.is_multiple_of(o.r1_every) {
+        if self.has_r1() {
             let critic = |x: &Tensor| self.critic_for_penalty(x, condition);
             let weight = o.r1 / 2.0 * o.r1_every as f64;
             let penalty = loss::r1(&critic, &batch.real).scale(weight as f32);
-            gradients.accumulate(loss::gradients(&penalty, &self.d.network));
+            gradients.add(loss::gradients(&self.shard.weighted(&penalty), &self.d.network));
         }
     }
 
     /// D's logits `[N]` without augmentation and noise, whose gradient is penalized.
     fn critic_for_penalty(&self, samples: &Tensor, condition: Option<&Tensor>) -> Tensor {
-        let ctx = ForwardCtx::from(PENALTY).with_condition(condition);
+        let ctx = ForwardCtx::from(PENALTY).with_condition(condition).with_shard(&self.shard);
         let output = self.d.network.forward(samples, ctx);
         DiscriminatorOutput::split(&self.recipe, output, Vec::new()).logits
     }
@@ -403,11 +519,17 @@ impl TrainState {
         drop(fake);
         let loss = if matching {
             let on_real = self.run_discriminator(&batch.real, condition, FROZEN, matching);
-            loss::feature_matching(&on_real.features, &on_fake.features, o.feature_norm)
+            let (real, fake) = (&on_real.features, &on_fake.features);
+            loss::feature_matching(real, fake, o.feature_norm, &self.shard)
                 .scale(o.feature_matching as f32)
         } else if o.relativistic {
             let on_real = self.run_discriminator(&batch.real, condition, FROZEN, false);
-            losses::relativistic_generator_loss(&recipe, &on_real.logits, &on_fake.logits)
+            losses::relativistic_generator_loss(
+                &recipe,
+                &on_real.logits,
+                &on_fake.logits,
+                &self.shard,
+            )
         } else {
             losses::generator_loss(&recipe, &on_fake.logits)
         };
