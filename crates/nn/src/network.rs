@@ -8,6 +8,7 @@ use crate::param::{Param, SharedTensor};
 use crate::state::{StateDict, StateTensor, TensorSpec, adapt, check_variances, read_state};
 use std::sync::atomic::Ordering;
 use tensor::autograd::TensorId;
+use tensor::distributed::ProcessGroup;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, HostTensor, Tensor, concat};
 
@@ -403,6 +404,31 @@ impl Network {
     /// The keys of [`params`](Self::params), in the same order.
     pub fn param_ids(&self) -> Vec<TensorId> {
         self.params().iter().map(|(_, param)| param.key()).collect()
+    }
+
+    /// Replaces running statistics by their means over the processes of `group`, each of which has
+    /// those of its own images.
+    pub fn average_running_statistics(&self, group: &ProcessGroup) {
+        let buffers: Vec<&SharedTensor> = self
+            .layers
+            .iter()
+            .flat_map(|(_, layer)| layer.module().named_tensors())
+            .filter_map(|entry| match entry.role {
+                TensorRole::Buffer(slot) => Some(slot),
+                TensorRole::Param(_) | TensorRole::Copied(_) | TensorRole::Count(_) => None,
+            })
+            .collect();
+        let mut values: Vec<f32> = buffers.iter().flat_map(|slot| slot.get().to_vec()).collect();
+        group.all_reduce(&mut values);
+        let ranks = group.world_size() as f32;
+        values.iter_mut().for_each(|value| *value /= ranks);
+        let mut rest = &values[..];
+        for slot in buffers {
+            let old = slot.get();
+            let (own, after) = rest.split_at(old.len());
+            slot.set(Tensor::from_slice(own, *old.shape()).to_device(&old.device()));
+            rest = after;
+        }
     }
 
     /// Returns the state dict: parameters and buffers under PyTorch's names, in PyTorch's layouts.

@@ -10,9 +10,8 @@ use nn::{Ema, NnError, Recipe, StateDict};
 use runs::{Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use tensor::rng::Philox;
-use tensor::{Device, HostTensor, TensorData};
+use tensor::{Device, HostTensor};
 
 /// The prefixes of a network's weights, its optimizer's state and the average of its past
 /// parameters. An optimizer's state is called `adam` whatever its kind: the first ones were Adam.
@@ -56,21 +55,6 @@ pub(crate) fn tensors(state: &TrainState) -> BTreeMap<String, HostTensor> {
         put(EMA, ema.state_dict());
     }
     tensors
-}
-
-/// A hash of all tensors, by which processes compare their states.
-pub(crate) fn hash(state: &TrainState) -> String {
-    let mut hasher = DefaultHasher::new();
-    for (name, tensor) in tensors(state) {
-        name.hash(&mut hasher);
-        match &tensor.data {
-            TensorData::F32(values) => {
-                values.iter().for_each(|value| hasher.write_u32(value.to_bits()));
-            }
-            TensorData::I64(values) => values.hash(&mut hasher),
-        }
-    }
-    format!("{:016x}", hasher.finish())
 }
 
 /// Loads the weights of both networks, and nothing else; the EMA starts at the new weights.

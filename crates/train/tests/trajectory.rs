@@ -9,14 +9,15 @@ mod settings;
 #[path = "common/trajectory.rs"]
 mod trajectory;
 
+use objectives::Place;
 use tensor::{set_conv_algorithm, set_isa};
 
 #[test]
 fn ten_steps_follow_pytorch() {
-    trajectory::ten_steps_follow_pytorch(&tensor::Device::Cpu);
+    trajectory::ten_steps_follow_pytorch(&Place::single(&tensor::Device::Cpu));
 }
 
 #[test]
 fn losses_follow_pytorch() {
-    objectives::losses_follow_pytorch(&tensor::Device::Cpu);
+    objectives::losses_follow_pytorch(&Place::single(&tensor::Device::Cpu));
 }

@@ -1,5 +1,9 @@
 //! The training loop: batches in; metrics, sample grids and checkpoints out.
+//!
+//! In a group of processes each runs this loop, and rank 0 alone writes files, draws grids and
+//! evaluates. All decisions about the steps to come are made together.
 
+mod speed;
 mod writer;
 
 use crate::condition::Conditions;
@@ -7,14 +11,16 @@ use crate::evaluate::{CheckpointScore, EvalFn};
 use crate::monitor::{Alert, MAX_ROLLBACKS, NanAction, SampleStats};
 use crate::{Event, PendingMetrics, RealBatch, Settings, StepMetrics, TrainError, Trainer};
 use data::{Dataset, Loader};
-use runs::{RunDir, checkpoint_retention};
+use runs::{RunDir, checkpoint, checkpoint_retention};
+use speed::{Clock, GroupSpeed};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tensor::Device;
-use writer::{Clock, RunWriter};
+use tensor::distributed::ProcessGroup;
+use writer::RunWriter;
 
 /// Batches decoded ahead of the step.
 pub(crate) const PREFETCH: usize = 4;
@@ -52,6 +58,10 @@ pub struct RunOutcome {
 ///
 /// After NaN or infinity the run rolls back to the newest valid checkpoint with half the learning
 /// rate, at most [`MAX_ROLLBACKS`] times in a call, unless the settings say otherwise.
+///
+/// All processes of the trainer's [group](Trainer::process_group) must call this; those of other
+/// ranks than 0 only read from `dir`. An error of one process leaves the others waiting: the caller
+/// must end them.
 ///
 /// # Errors
 /// Returns an error if images cannot be read, files cannot be written, the device fails or training
@@ -121,28 +131,61 @@ impl RunContext<'_> {
         let mut training = TrainLoop::start(self)?;
         while !training.is_done() {
             let start = Instant::now();
+            training.clock.start_step();
             let epoch_end = training.train_step()?;
             let due = training.due(epoch_end);
             let metrics = training.read_metrics(&due)?;
             training.clock.add_step(start.elapsed());
             training.emit(Event::Stepped { step: training.step() });
-            training.write(&due, metrics)?;
+            let written = training.write(&due, metrics);
+            if due.saves || due.evaluates {
+                training.context.share_failure(written)?;
+            } else {
+                written?;
+            }
         }
         training.finish()
+    }
+
+    /// The result of rank 0, which saves and evaluates: its NaN and infinity are found by all ranks,
+    /// as those of a step are. Other errors are this process's own.
+    fn share_failure<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
+        let group = self.trainer.process_group();
+        let message = match &result {
+            Err(TrainError::NonFinite { what, .. }) => what.clone().into_bytes(),
+            Err(_) => return result,
+            Ok(_) => Vec::new(),
+        };
+        let what = String::from_utf8_lossy(&group.broadcast(message)).into_owned();
+        match result {
+            Ok(_) if !what.is_empty() => {
+                Err(TrainError::NonFinite { step: self.trainer.steps_done(), what })
+            }
+            own => own,
+        }
     }
 
     /// Resets the trainer to the newest valid checkpoint after `what` was NaN or infinite, and
     /// returns its path.
     fn roll_back(&mut self, step: u64, what: String) -> Result<PathBuf, TrainError> {
-        let latest = checkpoint_retention::latest_valid(&self.dir.checkpoints())?;
-        for (_, error) in &latest.skipped {
-            let path = latest.path.display();
-            (self.emit)(Event::Warning(format!("{error} (skipped; rolling back to {path})")));
-        }
-        let (trainer, alert) = self.trainer.roll_back(&latest.checkpoint, step, &what)?;
+        let group = self.trainer.process_group().clone();
+        let (path, checkpoint) = if group.is_root() {
+            let latest = checkpoint_retention::latest_valid(&self.dir.checkpoints())?;
+            for (_, error) in &latest.skipped {
+                let path = latest.path.display();
+                (self.emit)(Event::Warning(format!("{error} (skipped; rolling back to {path})")));
+            }
+            share_path(&group, latest.path.clone());
+            (latest.path, latest.checkpoint)
+        } else {
+            let path = share_path(&group, PathBuf::new());
+            let checkpoint = checkpoint::load(&path)?;
+            (path, checkpoint)
+        };
+        let (trainer, alert) = self.trainer.roll_back(&checkpoint, step, &what)?;
         *self.trainer = trainer;
         (self.emit)(Event::Alert(alert));
-        Ok(latest.path)
+        Ok(path)
     }
 
     /// The outcome of a run that was stopped after a roll-back to `checkpoint`.
@@ -160,8 +203,19 @@ impl RunContext<'_> {
     }
 }
 
+/// The path of rank 0.
+fn share_path(group: &ProcessGroup, path: PathBuf) -> PathBuf {
+    if group.is_single() {
+        return path;
+    }
+    let bytes = group.broadcast(path.into_os_string().into_encoded_bytes());
+    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// The outputs that are due after a step.
 struct DueOutputs {
+    /// Whether the run ends with this step.
+    ends: bool,
     logs: bool,
     samples: bool,
     evaluates: bool,
@@ -176,7 +230,8 @@ struct TrainLoop<'c, 'a> {
     settings: Settings,
     loader: Loader,
     conditions: Option<Conditions>,
-    writer: RunWriter<'a>,
+    /// The files of the run, on rank 0.
+    writer: Option<RunWriter<'a>>,
     clock: Clock,
     /// Metrics of the steps that the device may not have finished.
     pending: VecDeque<PendingMetrics>,
@@ -192,7 +247,8 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         let step = context.trainer.steps_done();
         let (dataset, recipe) = (context.dataset, &settings.recipe);
         let cursor = context.trainer.cursor();
-        let loader = Loader::new(dataset.clone(), recipe.train.batch, cursor, PREFETCH)?;
+        let (batch, rows) = (recipe.train.batch, context.trainer.rows());
+        let loader = Loader::of_rows(dataset.clone(), batch, rows, cursor, PREFETCH)?;
         let conditions = match &recipe.condition {
             Some(condition) => {
                 let all = Conditions::new(condition, dataset, settings.condition_file.as_deref())?;
@@ -203,17 +259,22 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         if let Some(conditions) = &conditions {
             context.trainer.init_fixed_conditions(conditions);
         }
-        let mut writer = RunWriter::open(context.dir, &settings, dataset.fingerprint(), step)?;
-        if let Some(damage) = writer.damage() {
+        let group = context.trainer.process_group().clone();
+        let open = || RunWriter::open(context.dir, &settings, dataset.fingerprint(), step);
+        let mut writer = group.is_root().then(open).transpose()?;
+        if let Some(damage) = writer.as_ref().and_then(RunWriter::damage) {
             (context.emit)(Event::Warning(damage));
         }
         // Makes a run that is killed before its next checkpoint resumable as it is now: one that
         // has just begun, and one whose steps or learning rate were just changed. It also notices a
         // full disk at once.
-        if step == 0 || settings.overrides.iter().any(|change| change.step == step) {
+        if (step == 0 || settings.overrides.iter().any(|change| change.step == step))
+            && let Some(writer) = &mut writer
+        {
             writer.save(context.trainer, context.emit)?;
         }
-        let clock = Clock::new(writer.seconds_so_far()?);
+        let seconds = writer.as_ref().map_or(Ok(0.0), RunWriter::seconds_so_far)?;
+        let clock = Clock::new(seconds, &group);
         (context.emit)(Event::Started {
             step,
             steps: settings.steps,
@@ -236,24 +297,28 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             last_score: None,
             lacks_evaluation: false,
         };
-        if training.evaluates_step() && training.writer.lacks_evaluation(step)? {
-            training.catch_up_evaluation()?;
-        }
+        let caught_up = training.catch_up_evaluation();
+        training.context.share_failure(caught_up)?;
         Ok(training)
     }
 
     /// Evaluates the step from which the run resumes, where that was cancelled.
     fn catch_up_evaluation(&mut self) -> Result<(), TrainError> {
-        let RunContext { trainer, emit, eval: Some(eval), .. } = &mut *self.context else {
+        let (evaluates, step) = (self.evaluates_step(), self.step());
+        let RunContext { trainer, emit, eval, .. } = &mut *self.context;
+        let (Some(writer), Some(eval), true) = (&mut self.writer, eval, evaluates) else {
             return Ok(());
         };
-        let Some((result, score)) = self.writer.evaluate(trainer, *eval, *emit)? else {
+        if !writer.lacks_evaluation(step)? {
+            return Ok(());
+        }
+        let Some((result, score)) = writer.evaluate(trainer, *eval, *emit)? else {
             self.lacks_evaluation = true;
             return Ok(());
         };
-        self.writer.add_evaluation(&result)?;
+        writer.add_evaluation(&result)?;
         if trainer.best() == Some(&score) {
-            self.writer.save(trainer, *emit)?;
+            writer.save(trainer, *emit)?;
         }
         self.last_score = Some(score);
         Ok(())
@@ -272,7 +337,8 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.step() >= self.settings.steps || self.is_stopped() || self.stopped_by.is_some()
+        let stops = self.is_stopped() || self.stopped_by.is_some();
+        self.step() >= self.settings.steps || self.context.trainer.process_group().any(stops)
     }
 
     /// Trains one step on the next batches; every update of D has a batch of its own. Returns
@@ -307,6 +373,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         let epoch = epoch_end.then(|| batches / self.loader.batches_per_epoch());
         let evaluates = self.evaluates_step();
         DueOutputs {
+            ends: self.is_done(),
             logs: settings.logs_step(step) || evaluates,
             samples: step.is_multiple_of(settings.sample_every)
                 || is_last
@@ -320,7 +387,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     /// Reads the metrics of finished steps and returns those of the newest. A GPU may stay a few
     /// steps behind, unless something is written: that must come from steps known to be finite.
     fn read_metrics(&mut self, due: &DueOutputs) -> Result<Option<StepMetrics>, TrainError> {
-        let writes = due.logs || due.samples || due.saves || self.is_done();
+        let writes = due.logs || due.samples || due.saves || due.ends;
         let is_cpu = matches!(self.context.trainer.device(), Device::Cpu);
         let in_flight = if writes || is_cpu { 0 } else { MAX_STEPS_IN_FLIGHT };
         let mut newest = None;
@@ -350,15 +417,44 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     /// Writes what is due after a step with these metrics.
     fn write(&mut self, due: &DueOutputs, metrics: Option<StepMetrics>) -> Result<(), TrainError> {
         let step = self.step();
+        if due.saves {
+            self.context.trainer.compare_ranks()?;
+        }
+        let speed = if due.logs { self.clock.speed() } else { None };
+        if let Some(warning) = speed.as_ref().and_then(|speed| self.clock.notice_straggler(speed)) {
+            self.emit(Event::Warning(warning));
+        }
+        if self.writer.is_some() {
+            self.write_files(due, metrics, speed.as_ref())?;
+        }
+        if due.logs {
+            self.clock.reset();
+        }
+        if let Some(epoch) = due.epoch {
+            self.emit(Event::Epoch { epoch, step });
+        }
+        Ok(())
+    }
+
+    /// Writes the files that are due after a step with these metrics.
+    fn write_files(
+        &mut self,
+        due: &DueOutputs,
+        metrics: Option<StepMetrics>,
+        speed: Option<&GroupSpeed>,
+    ) -> Result<(), TrainError> {
+        let step = self.step();
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         if due.samples {
-            let (path, stats) = self.writer.sample(self.context.trainer)?;
-            self.emit(Event::Sampled { step, path });
+            let (path, stats) = writer.sample(self.context.trainer)?;
+            (self.context.emit)(Event::Sampled { step, path });
             let alerts = self.context.trainer.monitor_mut().observe_grid(step, stats);
             self.report(alerts);
         }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         let RunContext { trainer, emit, eval, .. } = &mut *self.context;
         let evaluated = match eval {
-            Some(eval) if due.evaluates => self.writer.evaluate(trainer, *eval, *emit)?,
+            Some(eval) if due.evaluates => writer.evaluate(trainer, *eval, *emit)?,
             _ => None,
         };
         self.lacks_evaluation = due.evaluates && evaluated.is_none();
@@ -367,18 +463,16 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             if let Some((result, _)) = &evaluated {
                 result.extend(&mut extra);
             }
-            let row = self.clock.row(step, metrics, self.settings.recipe.train.batch, extra);
-            self.writer.log(&row)?;
+            let batch = self.settings.recipe.train.batch;
+            let row = self.clock.row(step, metrics, batch, extra, speed);
+            writer.log(&row)?;
             emit(Event::Logged(row));
-        }
-        if let Some(epoch) = due.epoch {
-            emit(Event::Epoch { epoch, step });
         }
         let score = evaluated.map(|(_, score)| score);
         let is_best = score.is_some() && trainer.best() == score.as_ref();
         self.last_score = score.or(self.last_score.take());
         if is_best || due.saves {
-            self.writer.save(trainer, *emit)?;
+            writer.save(trainer, *emit)?;
         }
         Ok(())
     }
@@ -387,22 +481,39 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
     /// of a finished run.
     fn finish(mut self) -> Result<RunOutcome, TrainError> {
         // Steps in flight when the run was stopped between two steps.
-        let nothing =
-            DueOutputs { logs: false, samples: false, evaluates: false, saves: true, epoch: None };
-        self.read_metrics(&nothing)?;
+        let due = DueOutputs {
+            ends: true,
+            logs: false,
+            samples: false,
+            evaluates: false,
+            saves: true,
+            epoch: None,
+        };
+        self.read_metrics(&due)?;
+        self.context.trainer.compare_ranks()?;
         let step = self.step();
-        let RunContext { trainer, emit, stop, .. } = self.context;
-        let checkpoint = self.writer.final_checkpoint(trainer, *emit)?;
+        let RunContext { trainer, emit, stop, .. } = &mut *self.context;
+        let saved = match &mut self.writer {
+            Some(writer) => writer.final_checkpoint(trainer, *emit),
+            None => Ok(PathBuf::new()),
+        };
         // A resumed run makes up for the evaluation and the images.
         let is_cut_short = self.lacks_evaluation || stop.load(Ordering::Relaxed);
-        let finished = step >= self.settings.steps && !is_cut_short;
+        let group = trainer.process_group().clone();
+        let checkpoint = share_path(&group, self.context.share_failure(saved)?);
+        let finished = step >= self.settings.steps && !group.any(is_cut_short);
+        let images = match &self.writer {
+            Some(writer) if finished => writer.final_images(&mut *self.context.emit)?,
+            _ => Vec::new(),
+        };
+        let trainer = &self.context.trainer;
         Ok(RunOutcome {
             step,
             finished,
             checkpoint,
             alerts: trainer.monitor().alerts().to_vec(),
             stopped_by: self.stopped_by,
-            images: if finished { self.writer.final_images(*emit)? } else { Vec::new() },
+            images,
             best: trainer.best().cloned(),
             last: self.last_score.filter(|score| score.step == step),
         })

@@ -1,15 +1,15 @@
 //! The files that a run writes: metrics, sample grids, checkpoints, and the plots at its end.
 
+use super::speed::WAITING;
 use crate::evaluate::{CheckpointScore, EvalFn, EvalResult, FEATURES};
 use crate::monitor::SampleStats;
-use crate::{Event, Settings, StepMetrics, TrainError, Trainer};
+use crate::{Event, Settings, TrainError, Trainer};
 use runs::{
     ArtifactError, DatasetId, EventWriter, GridOptions, MetricsRow, MetricsWriter, RetentionPolicy,
     RunDir, checkpoint_retention, grid, metrics, plots, timelapse,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The files of a finished run in addition to its grids.
 const TIMELAPSE: &str = "timelapse.gif";
@@ -75,6 +75,9 @@ impl<'a> RunWriter<'a> {
             ("speed/images_per_second", row.images_per_second),
         ];
         self.board.scalars(row.step, &scalars)?;
+        if let Some(share) = row.extra.get(WAITING).and_then(Value::as_f64) {
+            self.board.scalars(row.step, &[("speed/waiting", share)])?;
+        }
         Ok(())
     }
 
@@ -194,54 +197,5 @@ impl<'a> RunWriter<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Time spent in steps and in waiting for data, not in writing files.
-pub(super) struct Clock {
-    total: Duration,
-    since_row: Duration,
-    steps: u64,
-}
-
-impl Clock {
-    /// A clock that starts at the seconds of the run before it was resumed.
-    pub fn new(seconds: f64) -> Self {
-        Self {
-            total: Duration::from_secs_f64(seconds.max(0.0)),
-            since_row: Duration::ZERO,
-            steps: 0,
-        }
-    }
-
-    /// Adds the duration of a step.
-    pub fn add_step(&mut self, elapsed: Duration) {
-        self.total += elapsed;
-        self.since_row += elapsed;
-        self.steps += 1;
-    }
-
-    /// The row of metrics of step `step`; the speed is that since the row before.
-    pub fn row(
-        &mut self,
-        step: u64,
-        metrics: StepMetrics,
-        batch: usize,
-        extra: Map<String, Value>,
-    ) -> MetricsRow {
-        let images = (self.steps * batch as u64) as f64;
-        let images_per_second = images / self.since_row.as_secs_f64().max(1e-9);
-        (self.since_row, self.steps) = (Duration::ZERO, 0);
-        let StepMetrics { d_loss, g_loss, d_real, d_fake, .. } = metrics;
-        MetricsRow {
-            step,
-            d_loss: d_loss.into(),
-            g_loss: g_loss.into(),
-            d_real: d_real.into(),
-            d_fake: d_fake.into(),
-            images_per_second,
-            seconds: self.total.as_secs_f64(),
-            extra,
-        }
     }
 }

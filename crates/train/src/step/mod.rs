@@ -235,6 +235,10 @@ impl TrainState {
                 (self.update_discriminator(d_batches, &mut latents, None), g)
             }
         };
+        if !self.group.is_single() && !self.recipe.train.sync_batch_norm {
+            self.g.network.average_running_statistics(&self.group);
+            self.d.network.average_running_statistics(&self.group);
+        }
         self.step += 1;
         if let Some(ema) = &mut self.ema {
             ema.update_at(&self.g.network, self.step);

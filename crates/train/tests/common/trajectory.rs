@@ -2,12 +2,14 @@
 //! (generator: `xtask/golden/trajectory.py`). The tolerance is three times PyTorch's own float32
 //! drift from its float64 run.
 
+use crate::objectives::{Place, select};
 use nn::{Recipe, StateDict};
 use runs::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use std::ops::Range;
 use std::path::Path;
-use tensor::{Device, HostTensor, Tensor, TensorData};
+use tensor::{HostTensor, Tensor, TensorData};
 use train::{Settings, Trainer};
 
 fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Vec<f64> {
@@ -36,7 +38,8 @@ fn list(v: &Value) -> Vec<f64> {
 
 /// # Panics
 /// Panics if a loss or a weight exceeds the tolerance.
-pub fn ten_steps_follow_pytorch(device: &Device) {
+pub fn ten_steps_follow_pytorch(place: &Place) {
+    let device = &place.device;
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("trajectory.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -64,18 +67,22 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
             .insert(name.replacen('/', ".", 1), HostTensor { shape: view.shape().to_vec(), data });
     }
     trainer.load_weights(&start).unwrap();
+    let mut trainer = trainer.with_process_group(place.group.clone()).unwrap();
+    let rows = trainer.rows();
 
     let drift = &expected["drift_of_three"];
-    let bound = |what: &str| 3.0 * drift["loss_drift"][what].as_f64().unwrap();
+    let bound = |what: &str| place.tolerance * drift["loss_drift"][what].as_f64().unwrap();
     for step in 0..10 {
         let view = file.tensor(&format!("real/{step}")).unwrap();
-        let shape: [usize; 4] = view.shape().try_into().unwrap();
+        let mut shape: [usize; 4] = view.shape().try_into().unwrap();
         let real: Vec<f32> = numbers(&view).iter().map(|&v| v as f32 / 127.5 - 1.0).collect();
         let z = file.tensor(&format!("z/{step}")).unwrap();
         let z = Tensor::from_slice(
             &numbers(&z).iter().map(|&v| v as f32).collect::<Vec<_>>(),
             z.shape(),
         );
+        let real = select(&real, &rows, shape[1..].iter().product());
+        shape[0] = rows.iter().map(Range::len).sum();
         let real = Tensor::from_slice(&real, shape).to_device(device);
         let losses = trainer.train_step_on(&real, &z.to_device(device), None).wait().unwrap();
         for (what, ours) in [
@@ -96,16 +103,17 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     let (g, d) = trainer.networks();
     let mut compared = 0;
     for (prefix, state) in [("g", g.state_dict()), ("d", d.state_dict())] {
-        compared += compare(prefix, &state, &file, drift, &expected["f64"]["norms"]);
+        compared +=
+            compare((prefix, &state), &file, drift, place.tolerance, &expected["f64"]["norms"]);
     }
     assert!(compared > 30, "{compared} tensors compared");
 }
 
 fn compare(
-    prefix: &str,
-    state: &StateDict,
+    (prefix, state): (&str, &StateDict),
     file: &SafeTensors<'_>,
     drift: &Value,
+    tolerance: f64,
     norms: &Value,
 ) -> usize {
     let mut count = 0;
@@ -123,7 +131,7 @@ fn compare(
                     .zip(&reference)
                     .fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()))
                     / scale;
-                let bound = 3.0
+                let bound = tolerance
                     * drift["final_drift"][&full]
                         .as_f64()
                         .unwrap_or_else(|| panic!("no drift of {full}"));

@@ -13,6 +13,7 @@ mod trajectory;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
+use objectives::Place;
 use runs::{Checkpoint, DatasetId};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
@@ -21,8 +22,12 @@ use train::{BatchNormMode, Sampler, Settings, TrainError, Trainer, latents};
 fn main() {
     adapter::run(
         &[
-            ("ten_steps_follow_pytorch", trajectory::ten_steps_follow_pytorch),
-            ("losses_follow_pytorch", objectives::losses_follow_pytorch),
+            ("ten_steps_follow_pytorch", |device| {
+                trajectory::ten_steps_follow_pytorch(&Place::single(device))
+            }),
+            ("losses_follow_pytorch", |device| {
+                objectives::losses_follow_pytorch(&Place::single(device))
+            }),
             ("recipes_train_as_on_the_cpu", recipes_train_as_on_the_cpu),
             ("a_checkpoint_resumes_on_another_device", a_checkpoint_resumes_on_another_device),
             ("an_image_depends_on_its_latent_alone", an_image_depends_on_its_latent_alone),

@@ -1,0 +1,269 @@
+//! Several processes train as one would: ranks are threads of the test's process.
+
+#[path = "common/fixtures.rs"]
+mod fixtures;
+#[path = "common/objectives.rs"]
+mod objectives;
+#[path = "common/settings.rs"]
+mod settings;
+#[path = "common/trajectory.rs"]
+mod trajectory;
+
+use data::{Batch, Cursor};
+use nn::Recipe;
+use objectives::{Place, select};
+use runs::DatasetId;
+use std::collections::BTreeMap;
+use tensor::distributed::{ProcessGroup, run_on_threads};
+use tensor::rng::Philox;
+use tensor::{Device, HostTensor};
+use train::{RealBatch, StepMetrics, TrainError, Trainer};
+
+/// Sums over ranks are rounded in another order than those of one process, whose tolerance is 3.
+const TOLERANCE: f64 = 6.0;
+
+#[test]
+fn ranks_follow_pytorch() {
+    for ranks in 2..=4 {
+        run_on_threads(ranks, |group| {
+            let place = Place { device: Device::Cpu, group, tolerance: TOLERANCE };
+            trajectory::ten_steps_follow_pytorch(&place);
+            objectives::losses_follow_pytorch(&place);
+        });
+    }
+}
+
+/// The metrics of the steps and the tensors of the checkpoint after them.
+type Results = (Vec<StepMetrics>, BTreeMap<String, HostTensor>);
+
+/// Three steps on the same random images and conditions whatever the group.
+fn train(recipe: &Recipe, group: ProcessGroup) -> Results {
+    let settings = settings::base(recipe.clone(), 3);
+    let trainer = Trainer::new(settings, &Device::Cpu).unwrap();
+    let mut trainer = trainer.with_process_group(group).unwrap();
+    let (rows, size) = (trainer.rows(), recipe.train.batch);
+    let image = recipe.image.size.iter().product::<usize>() * recipe.image.channels;
+    let mut rng = Philox::new(11, 0);
+    let mut metrics = Vec::new();
+    for _ in 0..3 {
+        let mut batches = Vec::new();
+        for _ in 0..recipe.train.batches_per_step() {
+            let images = rng.uniform([size, image], -1.0, 1.0).to_vec();
+            let condition =
+                (recipe.condition_size() > 0).then(|| conditions(recipe, rng.below(1000) as usize));
+            let batch = Batch {
+                images: select(&images, &rows, image),
+                labels: None,
+                indices: rows.iter().cloned().flatten().collect(),
+                cursor: Cursor::new(0),
+                epoch_end: false,
+            };
+            let own = |values: Vec<f32>| select(&values, &rows, recipe.condition_size());
+            batches.push((batch, condition.map(own)));
+        }
+        let real: Vec<_> = batches
+            .iter()
+            .map(|(batch, condition)| RealBatch { batch, condition: condition.clone() })
+            .collect();
+        metrics.push(trainer.train_step(&real).wait().unwrap());
+    }
+    let dataset = DatasetId { name: "random".into(), fingerprint: String::new() };
+    (metrics, trainer.checkpoint(&dataset).unwrap().tensors)
+}
+
+/// One-hot rows, some of which have no label where the recipe hides labels.
+fn conditions(recipe: &Recipe, number: usize) -> Vec<f32> {
+    let size = recipe.condition_size();
+    let hidden = |row: usize| recipe.objective.num_labels > 0 && row % 3 == 1;
+    let row = |row: usize| {
+        (0..size).map(move |i| f32::from(u8::from(i == (number + row) % size && !hidden(row))))
+    };
+    (0..recipe.train.batch).flat_map(row).collect()
+}
+
+/// |a − b| / |b|, the norms over all tensors.
+fn distance(a: &BTreeMap<String, HostTensor>, b: &BTreeMap<String, HostTensor>) -> f64 {
+    assert!(a.keys().eq(b.keys()));
+    let (mut off, mut all) = (0.0, 0.0);
+    for (name, b) in b {
+        match (a[name].as_f32(), b.as_f32()) {
+            (Some(a), Some(b)) => {
+                assert_eq!(a.len(), b.len(), "{name}");
+                for (a, b) in a.iter().zip(b) {
+                    off += (f64::from(*a) - f64::from(*b)).powi(2);
+                    all += f64::from(*b).powi(2);
+                }
+            }
+            (a, b) => assert!(a == b, "{name}"),
+        }
+    }
+    (off / all).sqrt()
+}
+
+fn assert_same_run((metrics, tensors): &Results, (expected, whole): &Results, name: &str) {
+    let bound = 2e-4;
+    let away = distance(tensors, whole);
+    assert!(away < bound, "{name}: the weights differ by {away:.1e}");
+    for (ours, reference) in metrics.iter().zip(expected) {
+        let values = |m: &StepMetrics| {
+            let norm = f64::from(m.g_grad_norm.unwrap_or(0.0));
+            [m.d_loss, m.g_loss, m.d_real, m.d_fake, m.d_accuracy]
+                .map(f64::from)
+                .into_iter()
+                .chain([norm])
+                .collect::<Vec<f64>>()
+        };
+        for (a, b) in values(ours).into_iter().zip(values(reference)) {
+            assert!(
+                (a - b).abs() < 20.0 * bound * b.abs().max(0.1),
+                "{name}: {ours:?} {reference:?}"
+            );
+        }
+    }
+}
+
+/// The recipes that together use every option, and those with batch norm in both networks, labels
+/// for some images, and each form of minibatch discrimination.
+fn recipes() -> Vec<Recipe> {
+    let with = |name: &str, changes: &[(&str, &str)]| {
+        let changes: Vec<_> =
+            changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut recipe = fixtures::small("torch").with(&changes).unwrap();
+        recipe.name = name.to_owned();
+        recipe
+    };
+    let mut recipes = fixtures::everything();
+    recipes.iter_mut().for_each(|recipe| recipe.train.batch = 8);
+    let eight = ("train.batch", "8");
+    recipes.extend([
+        with("torch", &[eight, ("generator.dropout", "0.2"), ("discriminator.noise", "0.1")]),
+        with(
+            "relativistic least squares",
+            &[eight, ("objective.relativistic", "true"), ("objective.loss", "\"least-squares\"")],
+        ),
+        with(
+            "semi-supervised",
+            &[
+                eight,
+                ("condition.kind", "\"class\""),
+                ("condition.size", "3"),
+                ("condition.generator", "\"none\""),
+                ("condition.discriminator", "\"none\""),
+                ("objective.semi_supervised", "true"),
+                ("objective.num_labels", "13"),
+                ("objective.feature_matching", "1.0"),
+            ],
+        ),
+        with(
+            "minibatch discrimination",
+            &[
+                eight,
+                ("discriminator.minibatch_discrimination", "{ kernels = 3, dims = 2 }"),
+                ("discriminator.parametrization", "\"spectral-norm\""),
+            ],
+        ),
+        with(
+            "weight norm",
+            &[
+                eight,
+                ("generator.parametrization", "\"weight-norm\""),
+                ("discriminator.parametrization", "\"weight-norm\""),
+                ("discriminator.bias", "true"),
+            ],
+        ),
+    ]);
+    recipes
+}
+
+#[test]
+fn ranks_draw_and_mix_as_one_process_does() {
+    for recipe in recipes() {
+        let whole = train(&recipe, ProcessGroup::default());
+        for ranks in [2, 3] {
+            let name = format!("{} on {ranks} ranks", recipe.name);
+            let all = run_on_threads(ranks, |group| train(&recipe, group));
+            for rank in &all {
+                assert!(rank.1 == all[0].1, "{name}: the ranks differ");
+                assert_same_run(rank, &whole, &name);
+            }
+            let again = run_on_threads(ranks, |group| train(&recipe, group));
+            assert!(again[0].1 == all[0].1, "{name}: other bits in another run");
+        }
+    }
+}
+
+/// Without statistics of a batch, parts change nothing but rounding.
+#[test]
+fn parts_of_a_batch_add_up() {
+    let critic = |recipe: &&Recipe| recipe.name == "critic";
+    let recipe = recipes().iter().find(critic).cloned().unwrap();
+    let mut norm = recipe.clone();
+    norm.generator.norm = nn::recipe::NormKind::None;
+    norm.generator.parametrization = nn::recipe::Parametrization::Plain;
+    let whole = train(&norm, ProcessGroup::default());
+    for accumulate in [2, 3, 8] {
+        let mut parts = norm.clone();
+        parts.train.accumulate = accumulate;
+        let name = format!("{accumulate} parts");
+        assert_same_run(&train(&parts, ProcessGroup::default()), &whole, &name);
+    }
+}
+
+/// A part has the same statistics whatever the number of processes that compute it.
+#[test]
+fn ranks_share_the_parts_of_a_batch() {
+    for mut recipe in recipes() {
+        recipe.train.accumulate = 2;
+        let name = format!("{} in 2 parts", recipe.name);
+        let whole = train(&recipe, ProcessGroup::default());
+        let all = run_on_threads(2, |group| train(&recipe, group));
+        assert!(all[0].1 == all[1].1, "{name}: the ranks differ");
+        assert_same_run(&all[0], &whole, &name);
+    }
+}
+
+/// With statistics of their own images alone, ranks are the parts of a process that accumulates.
+#[test]
+fn ranks_without_common_statistics_are_parts() {
+    let mut recipe = recipes().into_iter().find(|recipe| recipe.name == "torch").unwrap();
+    (recipe.generator.dropout, recipe.discriminator.noise) = (0.0, 0.0);
+    recipe.train.sync_batch_norm = false;
+    let ranks = run_on_threads(2, |group| train(&recipe, group));
+    let mut synced = recipe.clone();
+    synced.train.sync_batch_norm = true;
+    let one = train(&synced, ProcessGroup::default());
+    assert!(distance(&ranks[0].1, &one.1) > 1e-3, "the statistics are those of all ranks");
+    assert!(ranks[0].1 == ranks[1].1, "the ranks differ");
+}
+
+#[test]
+fn a_rank_without_images_is_refused() {
+    let mut recipe = fixtures::small("torch");
+    (recipe.train.batch, recipe.train.accumulate) = (4, 2);
+    let results = run_on_threads(3, |group| {
+        let trainer = Trainer::new(settings::base(recipe.clone(), 1), &Device::Cpu).unwrap();
+        trainer.with_process_group(group).map(|_| ())
+    });
+    for result in results {
+        assert!(matches!(result, Err(TrainError::TooManyRanks { ranks: 3, batch: 4, parts: 2 })));
+    }
+}
+
+#[test]
+fn ranks_with_other_weights_are_named() {
+    let results = run_on_threads(3, |group| {
+        let mut settings = settings::base(fixtures::small("torch"), 1);
+        settings.recipe.train.batch = 6;
+        if group.rank() == 2 {
+            settings.seed += 1;
+        }
+        let trainer = Trainer::new(settings, &Device::Cpu).unwrap();
+        trainer.with_process_group(group).map(|_| ())
+    });
+    for result in results {
+        let Err(TrainError::RanksDiffer { what, ranks, step: 0 }) = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!((what, ranks), ("settings", vec![2]));
+    }
+}
