@@ -12,12 +12,14 @@ mod trajectory;
 use data::{Batch, Cursor};
 use nn::Recipe;
 use objectives::{Place, select};
-use runs::DatasetId;
+use runs::{DatasetId, RunDir, checkpoint, checkpoint_retention, metrics};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tensor::distributed::{ProcessGroup, run_on_threads};
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor};
-use train::{RealBatch, StepMetrics, TrainError, Trainer};
+use train::{Event, RealBatch, RunOutcome, Settings, StepMetrics, TrainError, Trainer};
 
 /// Sums over ranks are rounded in another order than those of one process, whose tolerance is 3.
 const TOLERANCE: f64 = 6.0;
@@ -266,4 +268,97 @@ fn ranks_with_other_weights_are_named() {
         };
         assert_eq!((what, ranks), ("settings", vec![2]));
     }
+}
+
+/// Runs `recipe` on ranks that share the directory, from its newest checkpoint if it has one; rank
+/// 1 is interrupted after step `stop`.
+fn run(
+    recipe: &Recipe,
+    steps: u64,
+    places: &(PathBuf, PathBuf),
+    (dir, ranks): (&Path, usize),
+    stop: Option<u64>,
+) -> Vec<Result<RunOutcome, TrainError>> {
+    let resumes = dir.exists();
+    let dir = if resumes { RunDir::open(dir) } else { RunDir::create_at(dir) }.unwrap();
+    run_on_threads(ranks, |group| {
+        let rank = group.rank();
+        let settings =
+            Settings { checkpoint_every: 2, ..fixtures::settings(recipe.clone(), places, steps) };
+        let dataset = fixtures::open(&settings);
+        let trainer = if resumes {
+            let latest = checkpoint_retention::latest_valid(&dir.checkpoints()).unwrap();
+            Trainer::resume(&latest.checkpoint, &Device::Cpu)
+        } else {
+            Trainer::new(settings, &Device::Cpu)
+        };
+        let mut trainer = trainer.unwrap().with_process_group(group).unwrap();
+        let flag = AtomicBool::new(false);
+        let mut emit = |event: Event| {
+            if matches!(event, Event::Stepped { step } if Some(step) == stop) && rank == 1 {
+                flag.store(true, Ordering::Relaxed);
+            }
+        };
+        train::run(&mut trainer, &dataset, &dir, &flag, &mut emit)
+    })
+}
+
+fn final_tensors(outcome: &RunOutcome) -> BTreeMap<String, HostTensor> {
+    checkpoint::load(&outcome.checkpoint).unwrap().tensors
+}
+
+#[test]
+fn a_run_resumes_on_another_number_of_ranks() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = fixtures::labeled(dir.path());
+    let mut recipe = fixtures::everything().remove(0);
+    recipe.train.batch = 6;
+    let finished = |ranks: usize, name: &str| {
+        let at = dir.path().join(name);
+        let outcomes = run(&recipe, 6, &places, (&at, ranks), None);
+        for outcome in &outcomes {
+            let outcome = outcome.as_ref().unwrap();
+            assert!(outcome.finished && outcome.step == 6 && outcome.checkpoint.exists());
+        }
+        let rows = metrics::read(&RunDir::open(&at).unwrap().metrics()).unwrap();
+        assert_eq!(rows.len(), 6, "{name}");
+        assert_eq!(rows.iter().all(|row| row.extra.contains_key("waiting")), ranks > 1, "{name}");
+        let images = &outcomes[0].as_ref().unwrap().images;
+        assert!(images.iter().all(|path| path.exists()) && images.len() == 2, "{name}");
+        final_tensors(outcomes[0].as_ref().unwrap())
+    };
+    let one = finished(1, "one");
+    let two = finished(2, "two");
+    assert!(distance(&two, &one) < 1e-3, "{:.1e}", distance(&two, &one));
+    for (ranks, name) in [(1, "to one"), (2, "to two"), (3, "to three")] {
+        let at = dir.path().join(name);
+        for outcome in run(&recipe, 6, &places, (&at, 2), Some(3)) {
+            let outcome = outcome.unwrap();
+            assert!(!outcome.finished && outcome.step == 3, "all ranks stop after the same step");
+        }
+        for outcome in run(&recipe, 6, &places, (&at, ranks), None) {
+            assert!(outcome.unwrap().finished, "{name}");
+        }
+        let newest = checkpoint_retention::latest_valid(&RunDir::open(&at).unwrap().checkpoints());
+        let newest = newest.unwrap().checkpoint.tensors;
+        assert!(distance(&newest, &one) < 1e-3, "{name}: {:.1e}", distance(&newest, &one));
+        assert_eq!(newest == two, ranks == 2, "{name}: the bits of an uninterrupted run");
+    }
+}
+
+#[test]
+fn all_ranks_roll_back_and_give_up_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = fixtures::labeled(dir.path());
+    let mut recipe = fixtures::small("torch");
+    (recipe.train.batch, recipe.optimizer.lr) = (4, 1e30);
+    let outcomes = run(&recipe, 20, &places, (&dir.path().join("run"), 2), None);
+    let steps: Vec<u64> = outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Err(TrainError::Diverged { step, .. }) => step,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(steps[0], steps[1]);
 }
