@@ -3,6 +3,7 @@
 //! Worker n mod W makes batch n and sends it through its own bounded channel. So the order needs no
 //! sorting and does not depend on which worker is faster.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,7 +17,7 @@ use crate::error::DataError;
 use crate::flip;
 use crate::read_ahead::ReadAhead;
 
-/// One batch of images.
+/// One batch of images, or the rows of it that this process needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// `[N, H, W, C]` in `[-1, 1]`. May be handed back to [`Loader::recycle`].
@@ -39,6 +40,8 @@ pub struct Batch {
 ///
 /// With a shuffle buffer, a dataset that is not cached in memory is read by one more thread, in
 /// file order, one window ahead of the batches; the buffer is the system's page cache.
+///
+/// Where several processes share a batch, each reads and decodes [its rows](Self::of_rows) alone.
 ///
 /// ```
 /// use data::{Cursor, Dataset, Loader, Preprocess, Split};
@@ -63,6 +66,8 @@ pub struct Loader {
 struct LoaderState {
     dataset: Arc<Dataset>,
     batch: usize,
+    /// The rows of each batch that are made, ascending.
+    rows: Vec<Range<usize>>,
     per_epoch: u64,
     start: Cursor,
     /// The orders of the two latest epochs: workers may be on either side of an epoch's end, and so
@@ -92,9 +97,50 @@ impl Loader {
         cursor: Cursor,
         prefetch: usize,
     ) -> Result<Self, DataError> {
+        let whole = 0..batch_size;
+        Self::of_rows(dataset, batch_size, vec![whole], cursor, prefetch)
+    }
+
+    /// [`new`](Self::new) for a process that needs some rows of each batch of `batch_size` images,
+    /// such as a rank of a group: no other image is read or decoded. `rows` are ascending ranges,
+    /// and a [`Batch`] has these rows alone, one after the other.
+    ///
+    /// Everything else is that of the whole batch: the order and the end of an epoch, the cursor,
+    /// and for each image whether it is flipped and which one replaces it if it cannot be decoded.
+    /// But a process counts the bad images among its own rows, so that [`DataError::TooManyBad`]
+    /// is an error of one rank.
+    ///
+    /// ```
+    /// use data::{Cursor, Dataset, Loader, Preprocess, Split};
+    ///
+    /// let preprocess = Preprocess::new([8, 8], 1);
+    /// let dataset = Dataset::open("fashion-mnist", Split::Test, &preprocess, &|_| ())?;
+    /// let mut second_half = Loader::of_rows(dataset.into(), 4, vec![2..4], Cursor::new(0), 2)?;
+    /// let batch = second_half.next()?;
+    /// assert_eq!((batch.images.len(), batch.cursor.batch), (2 * 8 * 8, 1));
+    /// # Ok::<(), data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error as [`new`](Self::new) does.
+    ///
+    /// # Panics
+    /// Panics if `rows` are not ascending, overlap, are not below `batch_size`, or are empty.
+    #[track_caller]
+    pub fn of_rows(
+        dataset: Arc<Dataset>,
+        batch_size: usize,
+        rows: Vec<Range<usize>>,
+        cursor: Cursor,
+        prefetch: usize,
+    ) -> Result<Self, DataError> {
         if batch_size == 0 {
             return Err(DataError::EmptyBatch);
         }
+        let is_valid = !rows.is_empty()
+            && rows.iter().all(|range| !range.is_empty() && range.end <= batch_size)
+            && rows.windows(2).all(|pair| pair[0].end <= pair[1].start);
+        assert!(is_valid, "Loader::of_rows: rows {rows:?} of a batch of {batch_size}");
         let per_epoch = (dataset.len() / batch_size) as u64;
         if per_epoch == 0 {
             let (name, images) = (dataset.name().to_owned(), dataset.len());
@@ -112,6 +158,7 @@ impl Loader {
         let shared = Arc::new(LoaderState {
             dataset,
             batch: batch_size,
+            rows,
             per_epoch,
             start: cursor,
             orders: Mutex::default(),
@@ -244,8 +291,12 @@ impl LoaderState {
         if let Some(read_ahead) = &self.read_ahead {
             read_ahead.read(|epoch, range| {
                 let order = self.order(Cursor { epoch, ..self.start });
+                let is_needed = |&place: &usize| {
+                    self.rows.iter().any(|rows| rows.contains(&(place % self.batch)))
+                };
+                let places = (range.start..range.end.min(order.len())).filter(is_needed);
+                let mut window: Vec<u32> = places.map(|place| order[place]).collect();
                 // In ascending order, as the images are stored.
-                let mut window = order[range.start..range.end.min(order.len())].to_vec();
                 window.sort_unstable();
                 for shard in window.chunk_by(|a, b| a / SHARD == b / SHARD) {
                     if self.stop.load(Ordering::Relaxed) {
@@ -264,11 +315,12 @@ impl LoaderState {
         let order = self.order(cursor);
         let mut images = self.buffer()?;
         // In range: `batch < per_epoch`.
-        let start = cursor.batch as usize * self.batch;
-        let mut indices = Vec::with_capacity(self.batch);
-        let image_len = images.len() / self.batch;
-        let order = &order[start..start + self.batch];
-        self.dataset.prefetch(order);
+        let batch = &order[cursor.batch as usize * self.batch..][..self.batch];
+        let order: Vec<u32> =
+            self.rows.iter().flat_map(|rows| &batch[rows.clone()]).copied().collect();
+        let mut indices = Vec::with_capacity(order.len());
+        let image_len = self.dataset.preprocess().image_len();
+        self.dataset.prefetch(&order);
         for (&index, out) in order.iter().zip(images.chunks_exact_mut(image_len)) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(DataError::Stopped);
@@ -313,6 +365,7 @@ impl LoaderState {
 
     /// `N·H·W·C`.
     fn image_values(&self) -> usize {
-        self.batch * self.dataset.shape().iter().product::<usize>()
+        let rows: usize = self.rows.iter().map(Range::len).sum();
+        rows * self.dataset.preprocess().image_len()
     }
 }

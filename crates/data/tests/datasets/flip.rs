@@ -57,6 +57,22 @@ fn check(((left, right), index): ((i32, i32), usize)) -> (usize, bool) {
 }
 
 #[test]
+fn rows_are_flipped_as_in_the_whole_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    for cache_bytes in [0, 1 << 20] {
+        let set = open(folder.path(), true, cache_bytes);
+        let mut whole = Loader::new(Arc::clone(&set), 8, Cursor::new(3), 2).unwrap();
+        let rows = vec![1..3, 7..8];
+        let mut of_rows = Loader::of_rows(set, 8, rows, Cursor::new(3), 2).unwrap();
+        for _ in 0..12 {
+            let (whole, found) = (whole.next().unwrap(), of_rows.next().unwrap());
+            let wanted: Vec<&[f32]> = whole.images.chunks(8).collect();
+            assert_eq!(found.images, [wanted[1], wanted[2], wanted[7]].concat());
+        }
+    }
+}
+
+#[test]
 fn about_half_are_mirrored_whatever_makes_the_batches() {
     let folder = tempfile::tempdir().unwrap();
     let plain = open(folder.path(), false, 1 << 20);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,6 +88,111 @@ fn decoding_threads_do_not_change_the_sequence() {
         assert_eq!(batches(&mut loader, 10), one, "prefetch {prefetch}");
     }
     assert!(one.iter().all(|batch| batch.labels.is_none()));
+}
+
+/// Ranges from their starts and ends.
+fn ranges(ends: &[[usize; 2]]) -> Vec<Range<usize>> {
+    ends.iter().map(|&[start, end]| start..end).collect()
+}
+
+/// Asserts that the batches of a loader of some rows are those rows of the whole batches.
+#[track_caller]
+fn assert_rows(set: &Arc<Dataset>, batch: usize, rows: &[[usize; 2]], start: Cursor) {
+    let ranges = ranges(rows);
+    let whole = batches(&mut Loader::new(Arc::clone(set), batch, start, 1).unwrap(), 20);
+    for prefetch in [1, 3] {
+        let of_rows = Loader::of_rows(Arc::clone(set), batch, ranges.clone(), start, prefetch);
+        for (whole, found) in whole.iter().zip(batches(&mut of_rows.unwrap(), 20)) {
+            let rows = || ranges.iter().cloned().flatten();
+            let image_len = whole.images.len() / batch;
+            let images: Vec<f32> = rows()
+                .flat_map(|row| &whole.images[row * image_len..][..image_len])
+                .copied()
+                .collect();
+            let wanted = Batch {
+                images,
+                labels: whole.labels.as_ref().map(|labels| rows().map(|row| labels[row]).collect()),
+                indices: rows().map(|row| whole.indices[row]).collect(),
+                ..whole.clone()
+            };
+            assert_eq!(found, wanted, "rows {ranges:?}, prefetch {prefetch}");
+        }
+    }
+}
+
+#[test]
+fn rows_are_those_of_the_whole_batch() {
+    let folders = [tempdir().unwrap(), tempdir().unwrap()];
+    let lazy = lazy_numbers(folders[0].path());
+    let packed = shards(folders[1].path());
+    let start = Cursor { epoch: 1, batch: 2, ..Cursor::new(5) };
+    let buffer = NonZeroU32::new(SHARD + 3);
+    for rows in [&[[0, 6]][..], &[[0, 2]], &[[2, 6]], &[[5, 6]], &[[1, 2], [3, 4], [4, 6]]] {
+        assert_rows(&numbers(), 6, rows, start);
+        assert_rows(&lazy, 6, rows, start);
+        assert_rows(&lazy, 6, rows, start.with_buffer(NonZeroU32::new(8)));
+        // Twenty batches of 100 lead over the end of an epoch of 15.
+        let rows: Vec<_> = rows.iter().map(|rows| rows.map(|row| 16 * row)).collect();
+        assert_rows(&packed, 100, &rows, start.with_buffer(buffer));
+    }
+}
+
+#[test]
+fn images_of_other_rows_are_not_decoded() {
+    let folder = tempdir().unwrap();
+    let set = lazy_numbers(folder.path());
+    let order = permutation(0, 0, 23);
+    for (place, index) in order.into_iter().enumerate() {
+        if ![1, 2].contains(&(place % 5)) {
+            write(folder.path(), &format!("{index:02}.png"), b"garbage");
+        }
+    }
+    let mut loader =
+        Loader::of_rows(Arc::clone(&set), 5, ranges(&[[1, 3]]), Cursor::new(0), 1).unwrap();
+    assert!(batches(&mut loader, 4).iter().all(|batch| batch.indices.len() == 2));
+    // One more batch may have been prepared, of the next epoch.
+    drop(loader);
+    let first =
+        Loader::of_rows(Arc::clone(&set), 5, ranges(&[[0, 1]]), Cursor::new(0), 1).unwrap().next();
+    assert_refused!(first, DataError::TooManyBad { .. });
+}
+
+#[test]
+fn bad_images_of_rows_have_the_replacement_of_the_whole_batch() {
+    let folder = tempdir().unwrap();
+    let set = lazy_numbers(folder.path());
+    write(folder.path(), "07.png", b"garbage");
+    write(folder.path(), "22.png", b"garbage");
+    assert_rows(&set, 23, &[[0, 9]], Cursor::new(0));
+    assert_rows(&set, 23, &[[9, 12], [15, 23]], Cursor::new(0));
+}
+
+#[test]
+fn buffers_of_rows_are_recycled() {
+    let of_rows = |set| Loader::of_rows(set, 5, vec![0..1, 3..5], Cursor::new(0), 1).unwrap();
+    let fresh = batches(&mut of_rows(numbers()), 40);
+    let mut loader = of_rows(numbers());
+    let mut addresses = HashSet::new();
+    for wanted in fresh {
+        let batch = loader.next().unwrap();
+        assert_eq!((&batch, batch.images.len()), (&wanted, 3));
+        addresses.insert(batch.images.as_ptr());
+        loader.recycle(batch.images);
+    }
+    assert!(addresses.len() <= 3, "{} buffers for 40 batches", addresses.len());
+}
+
+#[test]
+fn invalid_rows_panic() {
+    let set = numbers();
+    let panics = |rows: &[[usize; 2]]| {
+        let of_rows = || Loader::of_rows(Arc::clone(&set), 5, ranges(rows), Cursor::new(0), 1);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(of_rows)).is_err()
+    };
+    for rows in [&[][..], &[[2, 2]], &[[3, 6]], &[[2, 3], [0, 1]], &[[0, 3], [2, 4]]] {
+        assert!(panics(rows), "{rows:?}");
+    }
+    assert!(!panics(&[[0, 2], [2, 5]]));
 }
 
 /// A packed file of images, none of which is cached: image k has the gray value k mod 256.
