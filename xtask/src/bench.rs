@@ -37,10 +37,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 impl NetworkArgs {
     /// The preset at this image size.
     pub fn recipe(&self) -> Result<Recipe, BoxError> {
-        let mut recipe = Recipe::preset(&self.recipe)?;
-        recipe.image.size = [self.image; 2];
-        recipe.image.channels = if self.image >= 48 { 3 } else { 1 };
-        Ok(recipe)
+        preset(&self.recipe, self.image)
     }
 
     /// Opens the device; with `half`, a GPU's convolutions round their operands.
@@ -80,6 +77,14 @@ impl NetworkArgs {
         };
         ["nchw", "channels_last"].into_iter().map(start).collect()
     }
+}
+
+/// A preset at an image size: three channels from 48 up, one below.
+pub fn preset(name: &str, image: usize) -> Result<Recipe, BoxError> {
+    let mut recipe = Recipe::preset(name)?;
+    recipe.image.size = [image; 2];
+    recipe.image.channels = if image >= 48 { 3 } else { 1 };
+    Ok(recipe)
 }
 
 /// The upper median.

@@ -7,6 +7,7 @@ mod bench;
 mod bench_data;
 mod bench_kernels;
 mod bench_sample;
+mod bench_scaling;
 mod bench_step;
 #[cfg(target_os = "linux")]
 mod chaos;
@@ -16,6 +17,7 @@ mod images;
 mod inject_duplicates;
 #[cfg(target_os = "linux")]
 mod memory;
+mod mpirun;
 mod pytorch_baseline;
 mod tasks;
 
@@ -32,6 +34,10 @@ enum Task {
     BenchStep(bench_step::Options),
     BenchSample(bench_sample::Options),
     BenchData(bench_data::Options),
+    BenchScaling(bench_scaling::Options),
+    #[cfg(feature = "mpi")]
+    #[command(hide = true)]
+    BenchScalingWorker(bench_scaling::WorkerOptions),
     Golden(tasks::Golden),
     Figures(figures::Options),
     Ablations(ablations::Options),
@@ -69,6 +75,9 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         Task::BenchStep(options) => bench_step::run(&options),
         Task::BenchSample(options) => bench_sample::run(&options),
         Task::BenchData(options) => bench_data::run(&options),
+        Task::BenchScaling(options) => bench_scaling::run(&options),
+        #[cfg(feature = "mpi")]
+        Task::BenchScalingWorker(options) => bench_scaling::run_worker(&options),
         Task::Golden(options) => tasks::golden(&options),
         Task::Figures(options) => figures::run(&options),
         Task::Ablations(options) => ablations::run(&options),
