@@ -6,7 +6,6 @@ use eval::EvalError;
 use nn::NnError;
 use runs::ArtifactError;
 use std::fmt::Display;
-use std::process::ExitCode;
 use tensor::OutOfMemory;
 use tensor::gpu::GpuError;
 use train::TrainError;
@@ -57,6 +56,10 @@ pub enum CliError {
     /// The memory of the computer, or what its limits leave, does not suffice.
     #[error("{}", hints::compose(.0, Some(hints::OUT_OF_MEMORY.to_owned())))]
     OutOfMemory(OutOfMemory),
+    /// The first error of a group of ranks, which all end with its code: without a message on the
+    /// ranks that do not print it.
+    #[error("{}", .message.as_deref().unwrap_or_default())]
+    Agreed { code: u8, message: Option<String> },
     /// A metric or an experiment.
     #[error("{}", hints::compose(.0, hints::eval(.0)))]
     Eval(#[from] EvalError),
@@ -75,16 +78,17 @@ impl CliError {
     }
 
     /// 2 for invalid usage, 3 for training that diverged, 130 after Ctrl-C, 1 otherwise.
-    pub fn exit_code(&self) -> ExitCode {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) => 2,
+            Self::Agreed { code, .. } => *code,
             Self::Train(
                 TrainError::NonFinite { .. }
                 | TrainError::NonFiniteStart { .. }
                 | TrainError::Diverged { .. },
-            ) => ExitCode::from(EXIT_STOPPED_BY_MONITOR),
-            Self::Eval(EvalError::Stopped) => ExitCode::from(EXIT_INTERRUPTED),
-            _ => ExitCode::FAILURE,
+            ) => EXIT_STOPPED_BY_MONITOR,
+            Self::Eval(EvalError::Stopped) => EXIT_INTERRUPTED,
+            _ => 1,
         }
     }
 }

@@ -372,6 +372,10 @@ pub fn train(error: &TrainError) -> Option<String> {
             "take a --batch that is a multiple of --pack, twice as large at least"
         }
         TrainError::Saddle { setting, .. } => return Some(format!("change --{setting}")),
+        TrainError::TooManyRanks { parts: 1, .. } => "start fewer, or use a larger --batch",
+        TrainError::TooManyRanks { .. } => {
+            "start fewer, use a larger --batch, or a smaller --accumulate"
+        }
         TrainError::BatchStatistics { .. } => "use a larger --batch, or another --bn",
         _ => return None,
     };

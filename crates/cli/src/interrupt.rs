@@ -3,7 +3,7 @@
 //! the program started (`nohup`, background jobs of scripts) stays ignored.
 
 use crate::error::{CliError, EXIT_INTERRUPTED};
-use crate::output;
+use crate::{distributed, output};
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +60,7 @@ fn interrupted() {
 
 fn end() -> ! {
     let _held = file_io::discard_temporaries();
+    distributed::abort_group(EXIT_INTERRUPTED);
     system::exit(i32::from(EXIT_INTERRUPTED))
 }
 

@@ -7,6 +7,7 @@
 mod error;
 mod cache;
 mod commands;
+mod distributed;
 mod environment;
 mod hints;
 mod interrupt;
@@ -38,24 +39,40 @@ struct Cli {
 
 fn main() -> ExitCode {
     interrupt::watch();
-    let short = std::env::args_os().any(|arg| arg == "-h");
-    let matches = commands::with_help(Cli::command(), short).try_get_matches();
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
-        Err(error) => return output::finish(usage::report(&error)),
-    };
-    render::watch_silence();
-    let code = tensor::catch_out_of_memory(|| run(&cli.command))
-        .unwrap_or_else(|error| Err(error::CliError::OutOfMemory(error)))
-        .unwrap_or_else(|error| {
-            output::error(&error);
-            error.exit_code()
-        });
-    output::finish(code)
+    if let Err(code) = distributed::join() {
+        return output::finish(code);
+    }
+    distributed::finish(distributed::catch_panic(start))
 }
 
-fn run(command: &Command) -> Result<ExitCode, error::CliError> {
-    environment::configure_kernels()?;
+fn start() -> ExitCode {
+    let short = std::env::args_os().any(|arg| arg == "-h");
+    let matches = commands::with_help(Cli::command(), short).try_get_matches();
+    let parsed = matches.and_then(|matches| {
+        let name = matches.subcommand_name().unwrap_or_default().to_owned();
+        Ok((Cli::from_arg_matches(&matches)?, name))
+    });
+    let ranks = distributed::ranks();
+    let failure = ranks.first_failure(parsed.as_ref().err().map(usage::exit_code));
+    let (cli, name) = match (parsed, failure) {
+        (Ok(parsed), None) => parsed,
+        (Err(error), Some((rank, _))) if rank == ranks.group().rank() => {
+            return usage::report(&error);
+        }
+        // Another rank has printed it.
+        (_, failure) => return ExitCode::from(failure.map_or(2, |(_, code)| code)),
+    };
+    if ranks.is_root() {
+        render::watch_silence();
+    }
+    tensor::catch_out_of_memory(|| run(&cli.command, &name))
+        .unwrap_or_else(|error| Err(error::CliError::OutOfMemory(error)))
+        .unwrap_or_else(|error| distributed::fail(&error))
+}
+
+fn run(command: &Command, name: &str) -> Result<ExitCode, error::CliError> {
+    let ranks = distributed::ranks();
+    ranks.agree(command.check_ranks(name).and_then(|()| environment::configure_kernels()))?;
     data::set_datasets_folder(environment::datasets_folder());
     command.run()
 }

@@ -1,6 +1,7 @@
 //! Compares the memory that a command needs with the memory that there is, before anything is
 //! allocated.
 
+use crate::distributed;
 use crate::error::CliError;
 use crate::render::Renderer;
 use indicatif::HumanBytes;
@@ -21,6 +22,8 @@ const THREAD_ADDRESS_SPACE: u64 = 3 * (66 << 20);
 pub struct AvailableMemory {
     pub bytes: u64,
     limit: Limit,
+    /// The ranks of this node, each of which can take as much.
+    ranks: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,15 +40,19 @@ impl fmt::Display for AvailableMemory {
             Limit::Cgroup => " under the limit of the container or control group",
             Limit::AddressSpace => " under the limit of the address space (ulimit -v)",
         };
-        write!(f, "{} are available{by}", HumanBytes(self.bytes))
+        write!(f, "{} are available{by}", HumanBytes(self.bytes))?;
+        match self.ranks {
+            1 => Ok(()),
+            ranks => write!(f, " to each of {ranks} ranks"),
+        }
     }
 }
 
 /// The least of what the system has without swapping, what the limits of this process's control
-/// groups leave, and its limit of address space. `None` where the system does not say (it is not
-/// Linux).
+/// groups leave, and its limit of address space; what the system and the groups have is divided
+/// among the ranks of the node. `None` where the system does not say (it is not Linux).
 pub fn available() -> Option<AvailableMemory> {
-    available_below(Path::new("/"))
+    available_below(Path::new("/"), distributed::ranks().group().local_size() as u64)
 }
 
 /// Checks that a training run fits into memory. `hint` ends the message.
@@ -84,8 +91,8 @@ pub fn check(what: &str, needed: u64, hint: &str) -> Result<(), CliError> {
     }
 }
 
-/// [`available`] by the files below `root`.
-fn available_below(root: &Path) -> Option<AvailableMemory> {
+/// [`available`] by the files below `root`, to each of `ranks` ranks of this node.
+fn available_below(root: &Path, ranks: u64) -> Option<AvailableMemory> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let system = read("proc/meminfo").and_then(|table| kilobytes(&table, "MemAvailable:"));
     let address_space = || {
@@ -93,10 +100,15 @@ fn available_below(root: &Path) -> Option<AvailableMemory> {
         let used = kilobytes(&read("proc/self/status")?, "VmSize:")?;
         Some(limit.saturating_sub(used).saturating_sub(THREAD_ADDRESS_SPACE))
     };
+    let shared = |bytes, limit| AvailableMemory { bytes: bytes / ranks, limit, ranks };
     let limits = [
-        system.map(|bytes| AvailableMemory { bytes, limit: Limit::System }),
-        cgroup_memory(root).map(|bytes| AvailableMemory { bytes, limit: Limit::Cgroup }),
-        address_space().map(|bytes| AvailableMemory { bytes, limit: Limit::AddressSpace }),
+        system.map(|bytes| shared(bytes, Limit::System)),
+        cgroup_memory(root).map(|bytes| shared(bytes, Limit::Cgroup)),
+        address_space().map(|bytes| AvailableMemory {
+            bytes,
+            limit: Limit::AddressSpace,
+            ranks: 1,
+        }),
     ];
     limits.into_iter().flatten().min()
 }
@@ -224,7 +236,7 @@ mod tests {
 
     fn found(files: &[(&str, &str)]) -> Option<(u64, Limit)> {
         let all = [files, &[("proc/meminfo", MEMINFO)]].concat();
-        available_below(root(&all).path()).map(|found| (found.bytes, found.limit))
+        available_below(root(&all).path(), 1).map(|found| (found.bytes, found.limit))
     }
 
     #[test]
@@ -237,8 +249,11 @@ mod tests {
             "MemAvailable: 3\n",
             "MemAvailable: 99999999999999999999 kB",
         ] {
-            assert_eq!(available_below(root(&[("proc/meminfo", bad)]).path()), None, "{bad}");
+            assert_eq!(available_below(root(&[("proc/meminfo", bad)]).path(), 1), None, "{bad}");
         }
+        let shared = available_below(root(&[("proc/meminfo", MEMINFO)]).path(), 4).unwrap();
+        assert_eq!(shared.bytes, 23_179_776 * 256);
+        assert!(shared.to_string().ends_with("are available to each of 4 ranks"), "{shared}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 static LAST_PRINT: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// The time since something was last printed, or since this was first asked.
-pub fn silence() -> Duration {
+pub fn quiet_time() -> Duration {
     LAST_PRINT
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -31,12 +31,27 @@ fn printed() {
     *LAST_PRINT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
+/// Whether nothing but errors is printed.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Prints nothing but errors from now on: another rank prints what all have.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`silence`] was called.
+pub fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// Whether output was lost.
 static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line on standard output; the text may have several.
 pub fn line(text: impl Display) {
-    written(writeln!(stdout(), "{}", escaped_lines(&text.to_string())));
+    if !is_silent() {
+        written(writeln!(stdout(), "{}", escaped_lines(&text.to_string())));
+    }
 }
 
 /// Prints `warning: …` on standard error.
@@ -51,7 +66,7 @@ pub fn progress(text: impl Display) {
 
 /// Prints `error: …` on standard error.
 pub fn error(text: impl Display) {
-    message(format!("error: {}", one_line(text)));
+    print_error(format!("error: {}", one_line(text)));
 }
 
 /// Prints a line on standard error; the text may have several.
@@ -69,7 +84,9 @@ pub fn wrote(path: &Path, json: bool) {
 /// A JSON object as one line on standard output. JSON itself escapes only a part of the
 /// unprintable characters.
 pub fn json(value: &serde_json::Value) {
-    written(writeln!(stdout(), "{}", escaped(&value.to_string())));
+    if !is_silent() {
+        written(writeln!(stdout(), "{}", escaped(&value.to_string())));
+    }
 }
 
 /// A name or path within a text of several lines, on one line.
@@ -111,8 +128,15 @@ pub fn finish(code: ExitCode) -> ExitCode {
     if lost { ExitCode::FAILURE } else { code }
 }
 
-/// Prints on standard error, whose own failure cannot be reported anywhere.
+/// Prints on standard error, unless nothing but errors is printed.
 fn message(text: impl Display) {
+    if !is_silent() {
+        print_error(text);
+    }
+}
+
+/// Prints on standard error, whose own failure cannot be reported anywhere.
+fn print_error(text: impl Display) {
     printed();
     let _ = writeln!(stderr(), "{text}");
 }

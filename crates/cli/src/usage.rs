@@ -4,8 +4,7 @@ use crate::output;
 use clap::error::ErrorKind;
 use std::process::ExitCode;
 
-/// Prints clap's message (help and version unchanged) and returns the exit code: 0 for requested
-/// help, else 2.
+/// Prints clap's message (help and version unchanged) and returns the [exit code](exit_code).
 pub fn report(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -19,7 +18,12 @@ pub fn report(error: &clap::Error) -> ExitCode {
         }
         _ => output::error(one_line(&error.to_string())),
     }
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    ExitCode::from(exit_code(error))
+}
+
+/// 0 for requested help, else 2.
+pub fn exit_code(error: &clap::Error) -> u8 {
+    if error.use_stderr() { 2 } else { 0 }
 }
 
 /// The message and tips, without the usage text below them.

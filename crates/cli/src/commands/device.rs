@@ -1,5 +1,6 @@
 //! The flags that choose a device.
 
+use crate::distributed::{self, Ranks};
 use crate::error::CliError;
 use crate::parse::count;
 use crate::threads;
@@ -40,6 +41,67 @@ impl DeviceArgs {
         let half = self.precision == Precision::Mixed;
         let options =
             gpu::Options { allow_software: self.allow_software, half, ..Default::default() };
-        Ok(Device::open(self.device, options)?)
+        Ok(Device::open(self.own_device(distributed::ranks())?, options)?)
+    }
+
+    /// The device of this rank: of a node's GPUs each rank takes another one, unless the flag names
+    /// one for all.
+    fn own_device(&self, ranks: &Ranks) -> Result<DeviceSpec, CliError> {
+        let (rank, count) = (ranks.group().local_rank(), ranks.group().local_size());
+        let may_be_gpu = match self.device {
+            DeviceSpec::Cpu | DeviceSpec::Gpu(Some(_)) => false,
+            DeviceSpec::Gpu(None) => true,
+            // As `Device::open` decides without loading a driver.
+            DeviceSpec::Auto => self.allow_software || gpu::has_gpu_device_files(),
+        };
+        if count == 1 || !may_be_gpu {
+            return Ok(self.device);
+        }
+        let adapters = gpu::adapters();
+        let usable = adapters.iter().filter(|a| a.compute && (self.allow_software || !a.software));
+        let gpus = best_gpus(usable.map(|a| (a.index, &*a.kind, &*a.backend)));
+        match gpus.get(rank) {
+            // The CPU, or the error that there is no GPU.
+            None if gpus.is_empty() => Ok(self.device),
+            Some(&index) if count <= gpus.len() => Ok(DeviceSpec::Gpu(Some(index))),
+            _ => Err(failure!(
+                "{count} ranks on {} and {} GPUs: start a rank per GPU, share one with --device \
+                 gpu:{}, or take --device cpu",
+                ranks.own_node(),
+                gpus.len(),
+                gpus[0]
+            )),
+        }
+    }
+}
+
+/// The numbers of the adapters (number, kind, back end) that ranks take one after the other: of the
+/// best kind, and each GPU once.
+fn best_gpus<'a>(adapters: impl Iterator<Item = (usize, &'a str, &'a str)>) -> Vec<usize> {
+    const KINDS: [&str; 5] = ["DiscreteGpu", "IntegratedGpu", "VirtualGpu", "Other", "Cpu"];
+    // OpenGL lists those that the others list already.
+    let adapters: Vec<_> = adapters.filter(|(.., backend)| *backend != "Gl").collect();
+    let of_kind = |kind: &str| -> Vec<usize> {
+        adapters.iter().filter(|(_, own, _)| *own == kind).map(|(index, ..)| *index).collect()
+    };
+    KINDS.iter().map(|kind| of_kind(kind)).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::best_gpus;
+
+    #[test]
+    fn ranks_take_the_gpus_of_the_best_kind() {
+        let adapters = [
+            (0, "IntegratedGpu", "Vulkan"),
+            (1, "DiscreteGpu", "Vulkan"),
+            (2, "DiscreteGpu", "Vulkan"),
+            (3, "Cpu", "Vulkan"),
+            (4, "DiscreteGpu", "Gl"),
+        ];
+        assert_eq!(best_gpus(adapters.into_iter()), [1, 2]);
+        assert_eq!(best_gpus(adapters[3..].iter().copied()), [3]);
+        assert!(best_gpus(adapters[4..].iter().copied()).is_empty());
     }
 }

@@ -25,6 +25,7 @@ mod tests;
 mod toy;
 mod train;
 
+use crate::distributed;
 use crate::error::CliError;
 use checkpoint::{CheckpointArgs, ModelArgs, open_checkpoint, warn_skipped};
 use clap::Subcommand;
@@ -123,6 +124,20 @@ commands! {
         Export(export),
         /// Make a run directory from weights of another program.
         Import(import),
+    }
+}
+
+impl Command {
+    /// Refuses several ranks for a command that does not share its work among them.
+    pub fn check_ranks(&self, name: &str) -> Result<(), CliError> {
+        let ranks = distributed::ranks().group().world_size();
+        if ranks > 1 && !matches!(self, Self::Train(_)) {
+            return Err(usage!(
+                "dcgan {name} does not share its work among processes, and {ranks} were \
+                 started: start it without mpirun or srun"
+            ));
+        }
+        Ok(())
     }
 }
 

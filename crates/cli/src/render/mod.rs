@@ -4,6 +4,7 @@ mod json;
 mod progress;
 mod text;
 
+use crate::distributed::Ranks;
 use crate::output;
 use crate::report::ReportPath;
 use data::{Dataset, LayoutReport, SkippedImage};
@@ -67,6 +68,24 @@ impl Renderer {
     pub fn device(&self, device: &Device) {
         let object = json!({ "event": "device", "device": device.to_string() });
         self.show(format!("Device: {device}"), object);
+    }
+
+    /// Shows the ranks and their threads, if there are several, and what slows them down.
+    pub fn ranks(&self, ranks: &Ranks) {
+        if ranks.is_single() {
+            return;
+        }
+        let (count, nodes) = (ranks.group().world_size(), ranks.distinct_nodes());
+        let threads = rayon::current_num_threads();
+        let object =
+            json!({ "event": "ranks", "ranks": count, "nodes": nodes, "threads": threads });
+        let on = match nodes.len() {
+            1 => format!("node {}", output::name(nodes[0])),
+            several => format!("{several} nodes"),
+        };
+        let each = if threads == 1 { "thread" } else { "threads" };
+        self.show(format!("Ranks: {count} on {on}, {threads} {each} on rank 0"), object);
+        ranks.warning().into_iter().for_each(|text| self.warning(text));
     }
 
     /// Shows the run directory.

@@ -5,14 +5,19 @@ use crate::error::CliError;
 use crate::{interrupt, output, threads};
 use data::DataError;
 use eval::Progress;
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle, WeakProgressBar};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar,
+};
 use std::io::{IsTerminal, stderr};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// All bars: one that starts while another is shown (an evaluation during training) goes below it.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+static BARS: LazyLock<MultiProgress> = LazyLock::new(|| match output::is_silent() {
+    true => MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+    false => MultiProgress::new(),
+});
 /// The bars that may not be finished, the newest last.
 static OPEN: Mutex<Vec<WeakProgressBar>> = Mutex::new(Vec::new());
 
@@ -103,7 +108,7 @@ pub fn watch_silence() {
             if task != last {
                 (last, patience) = (task, first);
             }
-            if output::silence() >= patience {
+            if output::quiet_time() >= patience {
                 output::progress(format!("{what} ({})", HumanDuration(took)));
                 patience = (2 * patience).min(longest);
             }

@@ -13,25 +13,27 @@ use super::flags::JsonArg;
 use super::monitor::MonitorArgs;
 use super::preprocess::{PreprocessArgs, open_dataset_within};
 use super::runs::RunsDirArg;
+use crate::distributed;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
 use crate::interrupt;
 use crate::memory;
 use crate::parse::{self, MAX_STEPS, count, steps};
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
-use ::train::{EvalFn, Event, Trainer};
+use ::train::{EvalFn, Event, TrainError, Trainer};
 use data::{DataError, Dataset, Preprocess, Split};
 pub use defaults::{toy_default, with_default};
 use indicatif::HumanBytes;
 use nn::Recipe;
+use nn::recipe::TrainConfig;
 pub use recipe_flags::ToyRecipeFlags;
 #[cfg(test)]
 pub use recipe_flags::is_recipe_flag;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tensor::Device;
+use tensor::{Device, Isa, numerics_version};
 
 /// Examples below the long help.
 pub const EXAMPLES: &str = "\
@@ -171,15 +173,39 @@ pub struct Args {
 
 /// Trains a new run, or resumes one.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
-        return Err(usage!("{flag} needs --eval-every N"));
-    }
-    let device = args.device.open()?;
+    let device = distributed::ranks().agree(open_device(args))?;
+    require_same_numerics(&device)?;
     let render = Renderer::new(args.json.json);
     match &args.resume {
         Some(dir) => resume::run(args, dir.as_deref(), &device, render),
         None => new_run::run(args, &device, render),
     }
+}
+
+/// Opens the device, after the flags that need no more were checked.
+fn open_device(args: &Args) -> Result<Device, CliError> {
+    if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
+        return Err(usage!("{flag} needs --eval-every N"));
+    }
+    args.device.open()
+}
+
+/// Refuses ranks that compute with other instruction sets, graphics adapters or versions of this
+/// program than rank 0: their results would differ in the last bits, and networks drift apart.
+fn require_same_numerics(device: &Device) -> Result<(), CliError> {
+    let id = format!("{}, algorithms {}", device.numerics_id(), numerics_version());
+    distributed::ranks().require_same(&id, |ranks, other| {
+        let isa = |id: &str| id.split(',').next()?.parse::<Isa>().ok();
+        let way_out = match (isa(&id), isa(other)) {
+            (Some(own), Some(other)) if own != other => {
+                "set the environment variable DCGAN_SIMD on all nodes to an instruction set that \
+                 all have (avx2)"
+            }
+            (Some(_), Some(_)) => "start the same version of this program on all nodes",
+            _ => "take the same kind of GPU on all nodes, or --device cpu",
+        };
+        failure!("rank 0 computes with {id}, and {ranks} with {other}: {way_out}")
+    })
 }
 
 /// Checks that the memory suffices for a run of the recipe, without its images, and returns what it
@@ -198,30 +224,59 @@ fn check_memory(
     if let Device::Gpu(_) = device {
         return Ok(memory::PROGRAM_BYTES);
     }
-    let needed = memory::PROGRAM_BYTES.saturating_add(::train::estimate_memory(recipe, true)?);
+    let needed = memory::PROGRAM_BYTES.saturating_add(rank_memory(recipe, true)?);
     memory::check_run(needed, recipe.train.batch, hint, dry_run, render)?;
     Ok(needed)
 }
 
+/// The memory in bytes of one rank's part of a run.
+fn rank_memory(recipe: &Recipe, is_cached: bool) -> Result<u64, CliError> {
+    let ranks = distributed::ranks().group().world_size();
+    let TrainConfig { batch, accumulate: parts, .. } = recipe.train;
+    if ranks == 1 {
+        return Ok(::train::estimate_memory(recipe, is_cached)?);
+    }
+    if batch < ranks * parts {
+        return Err(TrainError::TooManyRanks { ranks, batch, parts }.into());
+    }
+    let mut own = recipe.clone();
+    // Two images a part, so that batch statistics of them alone are not refused.
+    own.train.batch = batch.div_ceil(ranks).max(2 * parts).min(batch);
+    // The gradients of an update, as messages to the other ranks and from them, twice.
+    let messages = 5 * (size_of::<f32>() * recipe.summary()?.parameters) as u64;
+    Ok(::train::estimate_memory(&own, is_cached)?.saturating_add(messages))
+}
+
 /// The most memory of a run in bytes, with its images: while they are decoded or later.
 fn run_memory(recipe: &Recipe, dataset: &Dataset) -> Result<u64, CliError> {
-    let run = ::train::estimate_memory(recipe, dataset.is_cached())?;
+    let run = rank_memory(recipe, dataset.is_cached())?;
     let beside = run.max(dataset.source_bytes());
     Ok(memory::PROGRAM_BYTES.saturating_add(beside).saturating_add(dataset.cached_bytes()))
 }
 
 /// Opens the dataset; its summary is printed later, below the networks. Images that do not fit into
-/// memory in addition to the `needed` bytes of the run are decoded in each epoch.
+/// memory in addition to the `needed` bytes of the run are decoded in each epoch. All ranks call
+/// this together, and get an error that names those with other images; `explain` adds to an error
+/// of a dataset that cannot be opened.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
     needed: u64,
     render: &Renderer,
+    explain: impl FnOnce(CliError) -> CliError,
 ) -> Result<Arc<Dataset>, CliError> {
     let left = memory::available().map_or(u64::MAX, |available| available.bytes);
-    let cache_bytes = data::CACHE_BYTES.min(left.saturating_sub(needed));
+    let ranks = distributed::ranks();
+    let cache_bytes = ranks.least(data::CACHE_BYTES.min(left.saturating_sub(needed)));
     let json = matches!(render, Renderer::Json);
-    let dataset = open_dataset_within(spec, Split::Train, preprocess, cache_bytes, json)?;
+    let opened = open_dataset_within(spec, Split::Train, preprocess, cache_bytes, json);
+    let dataset = ranks.agree(opened.map_err(explain))?;
+    ranks.require_same(dataset.fingerprint(), |others, _| {
+        failure!(
+            "dataset {spec:?} has other images, labels or attributes on {others} than on rank 0: \
+             give all nodes the same files"
+        )
+    })?;
     let size = (dataset.len() * dataset.shape().iter().product::<usize>()) as u64;
     if !dataset.is_cached() && (cache_bytes + 1..=data::CACHE_BYTES).contains(&size) {
         let size = HumanBytes(size);
@@ -256,7 +311,35 @@ fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
     })
 }
 
-/// The evaluator of the run, if its settings ask for one.
+/// The run directory that rank 0 creates or opens with `own`: the other ranks read it, and write
+/// nothing. All ranks call this together.
+fn run_dir(own: impl FnOnce() -> Result<RunDir, CliError>) -> Result<RunDir, CliError> {
+    let ranks = distributed::ranks();
+    let mut path = String::new();
+    let own = ranks.on_root(|| {
+        let dir = own()?;
+        if !ranks.is_single() {
+            let absolute = std::path::absolute(dir.path()).ok();
+            let text = absolute.as_deref().and_then(Path::to_str);
+            path = text.map(str::to_owned).ok_or_else(|| {
+                failure!("{:?} is not UTF-8: choose another run directory", dir.path())
+            })?;
+        }
+        Ok(dir)
+    })?;
+    let path = PathBuf::from(ranks.broadcast(path));
+    ranks.agree(own.map_or_else(
+        || {
+            RunDir::open(&path).map_err(|error| {
+                failure!("{error}: choose a run directory in a folder that all nodes share")
+            })
+        },
+        Ok,
+    ))
+}
+
+/// The evaluator of the run, if its settings ask for one; rank 0 alone has it. All ranks call this
+/// together.
 fn evaluator(
     trainer: &Trainer,
     dataset: &Arc<Dataset>,
@@ -264,8 +347,9 @@ fn evaluator(
 ) -> Result<Option<Arc<Evaluator>>, CliError> {
     let (settings, json) = (trainer.settings(), matches!(render, Renderer::Json));
     let Some(evaluate) = &settings.eval else { return Ok(None) };
-    let evaluator = Evaluator::new(evaluate, settings, dataset, trainer.device(), json)?;
-    Ok(Some(Arc::new(evaluator)))
+    let evaluator = distributed::ranks()
+        .on_root(|| Evaluator::new(evaluate, settings, dataset, trainer.device(), json))?;
+    Ok(evaluator.map(Arc::new))
 }
 
 /// Runs the training loop to its end, or until Ctrl-C or the monitor stops it.
@@ -277,6 +361,7 @@ fn run_training(
     mut render: Renderer,
 ) -> Result<ExitCode, CliError> {
     render.device(trainer.device());
+    render.ranks(distributed::ranks());
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful()?;

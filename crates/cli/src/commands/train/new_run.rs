@@ -2,18 +2,20 @@
 
 use super::recipe_flags::RecipeFlags;
 use super::{
-    Args, batches_per_epoch, check_memory, condition, evaluator, open_data, run_memory,
+    Args, batches_per_epoch, check_memory, condition, evaluator, open_data, run_dir, run_memory,
     run_training, steps_of,
 };
 use crate::commands::{DatasetInfo, open_checkpoint};
+use crate::distributed;
 use crate::error::CliError;
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
 use ::train::monitor::MonitorConfig;
 use ::train::{Settings, Trainer};
-use data::{DataSpec, Dataset};
+use data::{DataSpec, Dataset, Preprocess};
 use nn::Recipe;
 use nn::recipe::OptimizerType;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tensor::Device;
 
@@ -28,46 +30,93 @@ const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
 const KEEP_CHECKPOINTS: u32 = 3;
 
+/// What is known of a new run before its images are read.
+struct RunPlan {
+    spec: DataSpec,
+    /// The weights to begin with.
+    init: Option<Checkpoint>,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    /// The memory of the run without its images, in bytes.
+    needed: u64,
+    condition_file: Option<PathBuf>,
+}
+
 pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, CliError> {
+    let ranks = distributed::ranks();
+    let plan = ranks.agree(plan(args, device, &render))?;
+    let spec = plan.spec.to_string();
+    let dataset = open_data(&spec, &plan.preprocess, plan.needed, &render, |error| error)?;
+    let Some(trainer) = ranks.agree(trainer(args, plan, &dataset, device, &render))? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
+    let evaluator = evaluator(&trainer, &dataset, &render)?;
+    let dir = run_dir(|| {
+        let Settings { recipe, .. } = trainer.settings();
+        let name = || format!("{}-{}", dataset.name(), recipe.name);
+        Ok(match &args.out {
+            Some(out) => RunDir::create_at(out)?,
+            None => {
+                let name = args.name.clone().unwrap_or_else(name);
+                RunDir::create(&args.runs_dir.runs_dir, &name)?
+            }
+        })
+    })?;
+    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
+}
+
+/// Checks the flags, the recipe, and that the run fits into memory and can be written.
+fn plan(args: &Args, device: &Device, render: &Renderer) -> Result<RunPlan, CliError> {
     let spec = DataSpec::parse(args.data.as_deref().unwrap_or(DATA))?;
     let init = match &args.init_from {
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
     let known = DatasetInfo::of(&spec)?;
-    let mut recipe = resolve_recipe(args, &known, init.as_ref())?;
+    let recipe = resolve_recipe(args, &known, init.as_ref())?;
     let preprocess = args.preprocess.preprocess(&recipe, &known)?;
     // Checked before the images are decoded, which may take long.
     let hint = "choose a smaller --batch, --width or --image";
-    let needed = check_memory(&recipe, device, hint, args.dry_run, &render)?;
-    if !args.dry_run {
+    let needed = check_memory(&recipe, device, hint, args.dry_run, render)?;
+    if !args.dry_run && distributed::ranks().is_root() {
         args.out.as_ref().map_or_else(
             || RunDir::check_base(&args.runs_dir.runs_dir),
             |out| RunDir::check_at(out),
         )?;
     }
     let condition_file = args.condition.file(&recipe)?;
-    let dataset = open_data(&spec.to_string(), &preprocess, needed, &render)?;
-    condition::set_size(&mut recipe, &dataset, condition_file.as_deref())?;
+    Ok(RunPlan { spec, init, recipe, preprocess, needed, condition_file })
+}
+
+/// The run on this dataset, after its networks and images were shown; `None` after a dry run.
+fn trainer(
+    args: &Args,
+    plan: RunPlan,
+    dataset: &Dataset,
+    device: &Device,
+    render: &Renderer,
+) -> Result<Option<Trainer>, CliError> {
+    let RunPlan { spec, init, mut recipe, preprocess, condition_file, .. } = plan;
+    condition::set_size(&mut recipe, dataset, condition_file.as_deref())?;
     if args.batch.is_none() && (MIN_BATCH..recipe.train.batch).contains(&dataset.len()) {
         recipe.train.batch = dataset.len();
     }
-    let plan = recipe.summary()?;
-    let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
+    let summary = recipe.summary()?;
+    let per_epoch = batches_per_epoch(dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
         (Some(steps), _) => steps,
         (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?
             .div_ceil(recipe.train.batches_per_step() as u64),
     };
-    let memory = run_memory(&recipe, &dataset)?;
+    let memory = run_memory(&recipe, dataset)?;
     if args.dry_run {
-        render.plan(&recipe, &plan, memory);
-        render.data(&dataset);
-        warn_small_dataset(&dataset, &recipe, &render);
+        render.plan(&recipe, &summary, memory);
+        render.data(dataset);
+        warn_small_dataset(dataset, &recipe, render);
         render.dry_run(steps);
-        return Ok(ExitCode::SUCCESS);
+        return Ok(None);
     }
-    let name = args.name.clone().unwrap_or_else(|| format!("{}-{}", dataset.name(), recipe.name));
     let settings = Settings {
         data: spec.absolute(),
         seed: args.seed.unwrap_or(0),
@@ -91,16 +140,11 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
             .load_weights(checkpoint)
             .map_err(|e| CliError::in_context(format!("--init-from {}", path.display()), e))?;
     }
-    drop(init);
-    render.plan(&trainer.settings().recipe, &plan, memory);
-    render.data(&dataset);
-    warn_small_dataset(&dataset, &trainer.settings().recipe, &render);
-    let evaluator = evaluator(&trainer, &dataset, &render)?;
-    let dir = match &args.out {
-        Some(out) => RunDir::create_at(out)?,
-        None => RunDir::create(&args.runs_dir.runs_dir, &name)?,
-    };
-    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
+    let recipe = &trainer.settings().recipe;
+    render.plan(recipe, &summary, memory);
+    render.data(dataset);
+    warn_small_dataset(dataset, recipe, render);
+    Ok(Some(trainer))
 }
 
 /// Warns that a small dataset will be memorized, and names what helps.

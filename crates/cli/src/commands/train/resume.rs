@@ -1,18 +1,21 @@
 //! Resuming a run from its newest valid checkpoint, or from the one that was named.
 
 use super::{
-    Args, batches_per_epoch, check_memory, evaluator, open_data, run_memory, run_training, steps_of,
+    Args, batches_per_epoch, check_memory, evaluator, open_data, run_dir, run_memory, run_training,
+    steps_of,
 };
 use crate::commands::recipes;
+use crate::distributed;
 use crate::error::CliError;
 use crate::render::{Renderer, quoted};
 use ::runs::{
-    ArtifactError, CheckpointMeta, LatestValidCheckpoint, RunDir, checkpoint, checkpoint_retention,
-    run_list,
+    ArtifactError, Checkpoint, CheckpointMeta, LatestValidCheckpoint, RunDir, checkpoint,
+    checkpoint_retention, run_list,
 };
 use ::train::{Settings, Trainer};
-use data::DataError;
-use nn::Recipe;
+use data::{DataError, Dataset};
+use nn::{ModelSummary, Recipe};
+use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,30 +28,136 @@ struct ResumePoint {
     checkpoint: Option<PathBuf>,
 }
 
+/// What a run's directory contains, as rank 0 has found it.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct RunContents {
+    /// The newest checkpoint's step, if the run is rolled back to an earlier one.
+    later: Option<u64>,
+    /// Whether the images of the end are written.
+    has_images: bool,
+}
+
+/// A run that goes on from a checkpoint, before its images are read.
+struct ResumedRun {
+    trainer: Trainer,
+    summary: ModelSummary,
+    /// The memory of the run without its images, in bytes.
+    needed: u64,
+}
+
 pub fn run(
     args: &Args,
     named: Option<&Path>,
     device: &Device,
     render: Renderer,
 ) -> Result<ExitCode, CliError> {
-    let point = resume_point(args, named)?;
-    let path = point.run.as_path();
-    let mut dir = RunDir::open(path)?;
-    if !args.dry_run {
-        // Locked before anything is read, so that two processes cannot resume the same run.
-        dir.lock()?;
+    let ranks = distributed::ranks();
+    let mut own = None;
+    let dir = run_dir(|| {
+        let point = resume_point(args, named)?;
+        let mut dir = RunDir::open(&point.run)?;
+        if !args.dry_run {
+            // Locked before anything is read, so that two processes cannot resume the same run.
+            dir.lock()?;
+        }
+        let latest = load_checkpoint(&dir, &point)?;
+        for (_, error) in &latest.skipped {
+            render.warning(&format!("{error} (skipped; resuming from {})", latest.path.display()));
+        }
+        let contents = RunContents::read(&dir, &point, latest.checkpoint.meta.step)?;
+        own = Some((latest, contents));
+        Ok(dir)
+    })?;
+    // All ranks go on from what rank 0 has found.
+    let found = own.as_ref().map(|(latest, contents)| {
+        let name = latest.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (name, *contents)
+    });
+    let (name, contents) = ranks.broadcast(found.unwrap_or_default());
+    let path = dir.checkpoints().join(name);
+    let checkpoint = ranks.agree(match own {
+        Some((latest, _)) => Ok(latest.checkpoint),
+        None => checkpoint::load(&path),
+    })?;
+    let meta = &checkpoint.meta;
+    let resumed = resumed_run(args, &path, &checkpoint, device, &render);
+    let mut resumed = ranks.agree(resumed)?;
+    // A run that is rolled back is not complete, even if it was.
+    let is_complete = |trainer: &Trainer| {
+        let is_done = trainer.steps_done() >= trainer.settings().steps;
+        is_done && contents.has_images && contents.later.is_none()
+    };
+    if args.epochs.is_none() && is_complete(&resumed.trainer) {
+        render.complete(dir.path(), resumed.trainer.steps_done());
+        return Ok(ExitCode::SUCCESS);
     }
-    let found = load_checkpoint(&dir, &point)?;
-    for (_, error) in &found.skipped {
-        render.warning(&format!("{error} (skipped; resuming from {})", found.path.display()));
+    warn_of_other_numerics(meta, device, &render);
+    let settings = resumed.trainer.settings();
+    let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
+    let explain = |error| match error {
+        CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
+            failure!("{gone}; if the run's dataset has moved, pass its new location with --data")
+        }
+        other => other,
+    };
+    let dataset = open_data(&spec, &settings.preprocess, resumed.needed, &render, explain)?;
+    let memory = ranks.agree(resumed.set_dataset(args, meta, &dataset, &spec, dir.path()))?;
+    let ResumedRun { trainer, summary, .. } = resumed;
+    if args.epochs.is_some() && is_complete(&trainer) {
+        render.complete(dir.path(), trainer.steps_done());
+        return Ok(ExitCode::SUCCESS);
     }
-    let meta = &found.checkpoint.meta;
-    let recipe = Recipe::from_toml(&meta.recipe)?;
-    let plan = recipe.summary()?;
-    let hint = "close other programs";
-    let needed = check_memory(&recipe, device, hint, args.dry_run, &render)?;
-    let mut trainer = Trainer::resume(&found.checkpoint, device)
-        .map_err(|e| CliError::in_context(found.path.display(), e))?;
+    render.plan(&trainer.settings().recipe, &summary, memory);
+    render.data(&dataset);
+    if args.dry_run {
+        render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
+    let evaluator = evaluator(&trainer, &dataset, &render)?;
+    if let Some(later) = contents.later {
+        let step = meta.step;
+        render.warning(&format!(
+            "rolling back from step {later} to {step}: later checkpoints, metrics and grids are \
+             deleted"
+        ));
+        ranks.on_root(|| {
+            Ok(checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?)
+        })?;
+    }
+    drop(checkpoint);
+    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
+}
+
+impl RunContents {
+    /// Looks into the directory of a run that goes on from `step`.
+    fn read(dir: &RunDir, point: &ResumePoint, step: u64) -> Result<Self, CliError> {
+        let later = match &point.checkpoint {
+            Some(_) => checkpoint_retention::list(&dir.checkpoints())?
+                .last()
+                .map(|(newest, _)| *newest)
+                .filter(|newest| *newest > step),
+            None => None,
+        };
+        let images = ["timelapse.gif", "losses.png"];
+        let has_images = images.iter().all(|name| dir.path().join(name).is_file());
+        Ok(Self { later, has_images })
+    }
+}
+
+/// The run of a checkpoint with what the flags change, after a check that it fits into memory.
+fn resumed_run(
+    args: &Args,
+    path: &Path,
+    checkpoint: &Checkpoint,
+    device: &Device,
+    render: &Renderer,
+) -> Result<ResumedRun, CliError> {
+    let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
+    let summary = recipe.summary()?;
+    let needed = check_memory(&recipe, device, "close other programs", args.dry_run, render)?;
+    let mut trainer =
+        Trainer::resume(checkpoint, device).map_err(|e| CliError::in_context(path.display(), e))?;
     refuse_conflicts(args, trainer.settings())?;
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
@@ -57,62 +166,36 @@ pub fn run(
     if let Some(steps) = args.steps {
         override_steps(&mut trainer, steps, "--steps")?;
     }
-    // A run that is rolled back is not complete, even if it was.
-    let later = match &point.checkpoint {
-        Some(_) => checkpoint_retention::list(&dir.checkpoints())?
-            .last()
-            .map(|(step, _)| *step)
-            .filter(|step| *step > meta.step),
-        None => None,
-    };
-    if later.is_none() && args.epochs.is_none() && is_complete(&trainer, &dir) {
-        render.complete(dir.path(), trainer.steps_done());
-        return Ok(ExitCode::SUCCESS);
-    }
-    warn_of_other_numerics(meta, device, &render);
-    let settings = trainer.settings();
-    let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
-    let opened = open_data(&spec, &settings.preprocess, needed, &render);
-    let dataset = opened.map_err(|error| match error {
-        CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
-            failure!("{gone}; if the run's dataset has moved, pass its new location with --data")
+    Ok(ResumedRun { trainer, summary, needed })
+}
+
+impl ResumedRun {
+    /// Checks that the dataset is that of the run, and sets its length from the epochs. Returns the
+    /// memory of the run in bytes.
+    fn set_dataset(
+        &mut self,
+        args: &Args,
+        meta: &CheckpointMeta,
+        dataset: &Dataset,
+        spec: &str,
+        run: &Path,
+    ) -> Result<u64, CliError> {
+        if dataset.fingerprint() != meta.dataset.fingerprint {
+            return Err(failure!(
+                "dataset {spec:?} does not match the one this run was trained on: restore it, pass \
+                 its new location with --data, or start a new run with --init-from {}",
+                run.display()
+            ));
         }
-        other => other,
-    })?;
-    if dataset.fingerprint() != meta.dataset.fingerprint {
-        return Err(failure!(
-            "dataset {spec:?} does not match the one this run was trained on: restore it, pass its \
-             new location with --data, or start a new run with --init-from {}",
-            path.display()
-        ));
-    }
-    let per_epoch = batches_per_epoch(&dataset, settings.recipe.train.batch)?;
-    if let Some(epochs) = args.epochs {
-        let batches = trainer.settings().recipe.train.batches_per_step() as u64;
-        override_steps(&mut trainer, steps_of(epochs, per_epoch)?.div_ceil(batches), "--epochs")?;
-        if later.is_none() && is_complete(&trainer, &dir) {
-            render.complete(dir.path(), trainer.steps_done());
-            return Ok(ExitCode::SUCCESS);
+        let train = &self.trainer.settings().recipe.train;
+        let batches = train.batches_per_step() as u64;
+        let per_epoch = batches_per_epoch(dataset, train.batch)?;
+        if let Some(epochs) = args.epochs {
+            let steps = steps_of(epochs, per_epoch)?.div_ceil(batches);
+            override_steps(&mut self.trainer, steps, "--epochs")?;
         }
+        run_memory(&self.trainer.settings().recipe, dataset)
     }
-    let memory = run_memory(&trainer.settings().recipe, &dataset)?;
-    render.plan(&trainer.settings().recipe, &plan, memory);
-    render.data(&dataset);
-    if args.dry_run {
-        render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let evaluator = evaluator(&trainer, &dataset, &render)?;
-    if let Some(later) = later {
-        let step = meta.step;
-        render.warning(&format!(
-            "rolling back from step {later} to {step}: later checkpoints, metrics and grids are \
-             deleted"
-        ));
-        checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?;
-    }
-    drop(found);
-    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
 }
 
 /// The run that `--resume` names (itself, or one of its checkpoints), or `--out`, or the newest
@@ -197,13 +280,6 @@ fn override_steps(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), C
     }
     trainer.set_steps(steps);
     Ok(())
-}
-
-/// Whether all steps are done and the images of the end are written.
-fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
-    let images = ["timelapse.gif", "losses.png"];
-    trainer.steps_done() >= trainer.settings().steps
-        && images.iter().all(|name| dir.path().join(name).is_file())
 }
 
 fn warn_of_other_numerics(meta: &CheckpointMeta, device: &Device, render: &Renderer) {
