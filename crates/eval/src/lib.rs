@@ -17,6 +17,7 @@ pub mod memorization;
 pub mod metrics;
 mod progress;
 pub mod representation;
+mod shared_work;
 pub mod stats;
 
 pub use error::{BoxProblem, EvalError};

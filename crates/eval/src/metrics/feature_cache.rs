@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::HostTensor;
+use tensor::distributed::ProcessGroup;
 
 /// Names of the tensors in a cache file.
 const FEATURES: &str = "features";
@@ -28,13 +29,17 @@ impl ImageSource<'_> {
         folder: Option<&Path>,
         task: &str,
         progress: Progress<'_>,
+        group: &ProcessGroup,
     ) -> Result<FeatureSet, EvalError> {
         let path = folder.and_then(|folder| self.cache_path(extractor, folder));
-        if let Some(cached) = path.as_deref().and_then(|path| read(path, self.len())) {
+        let cached = path.as_deref().and_then(|path| read(path, self.len()));
+        // A file that only some ranks have is read by none.
+        let is_missing = group.any(cached.is_none());
+        if let Some(cached) = cached.filter(|_| !is_missing) {
             return Ok(cached);
         }
-        let features = self.extract_features(extractor, task, progress)?;
-        if let Some(path) = path {
+        let features = self.extract_features(extractor, task, progress, group)?;
+        if let Some(path) = path.filter(|_| group.is_root()) {
             // Without the file the next run only takes as long again.
             let _ = write_state_dict(&path, &arrays(&features));
         }

@@ -4,11 +4,14 @@ use super::metric::FeatureSet;
 use crate::feature_network::FeatureExtractor;
 use crate::features::Features;
 use crate::images::load_images;
+use crate::shared_work::share_batches;
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset, permutation};
 use serde::Serialize;
+use std::ops::Range;
 use std::sync::Arc;
 use tensor::Tensor;
+use tensor::distributed::ProcessGroup;
 use tensor::rng::Philox;
 use train::condition::Conditions;
 use train::{Sampler, generator_condition, latents};
@@ -138,7 +141,8 @@ impl<'a> ImageSource<'a> {
         }
     }
 
-    /// The features of all images, with class probabilities if the extractor is a classifier.
+    /// The features of all images, with class probabilities if the extractor is a classifier. The
+    /// processes of `group` share the work, and each returns all features.
     ///
     /// # Errors
     /// Returns an error if there are no images, they have another size than the extractor takes,
@@ -149,27 +153,33 @@ impl<'a> ImageSource<'a> {
         extractor: &FeatureExtractor,
         task: &str,
         progress: Progress<'_>,
+        group: &ProcessGroup,
     ) -> Result<FeatureSet, EvalError> {
-        let mut features = Vec::new();
-        let mut probabilities = Vec::new();
-        let (mut width, mut classes) = (0, 0);
-        for start in (0..self.len()).step_by(BATCH) {
-            progress.report(task, start, self.len())?;
-            let images = self.images(start, BATCH.min(self.len() - start))?;
-            let (part, part_classes) = extractor.extract(&images)?;
-            width = part.width();
-            features.extend_from_slice(part.values());
-            if let Some(part_classes) = part_classes {
-                classes = part_classes.width();
-                probabilities.extend_from_slice(part_classes.values());
-            }
-        }
-        if features.is_empty() {
+        if self.is_empty() {
             return Err(EvalError::NoImages);
         }
-        let features = Features::new(width, features);
+        // The features of an image and its class probabilities are one row.
+        let mut probabilities = 0;
+        let rows = share_batches(group, (self.len(), BATCH), (task, progress), Vec::new(), |part| {
+            let (features, classes) = extractor.extract(&self.images(part.start, part.len())?)?;
+            probabilities = classes.as_ref().map_or(0, Features::width);
+            let row = |i| {
+                let classes = classes.as_ref().map(|classes| classes.row(i));
+                [features.row(i), classes.unwrap_or_default()].concat()
+            };
+            Ok((0..features.len()).flat_map(row).collect())
+        })?;
+        let probabilities = group.all_gather_f64(&[probabilities as f64]);
+        let classes = probabilities.into_iter().fold(0.0, f64::max) as usize;
+        let width = rows.len() / self.len() - classes;
+        let columns = |columns: Range<usize>| {
+            let rows = rows.chunks_exact(width + classes);
+            let values = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+            Features::new(columns.len(), values)
+        };
+        let features = columns(0..width);
         features.check_finite(task)?;
-        let classes = (classes > 0).then(|| Features::new(classes, probabilities));
+        let classes = (classes > 0).then(|| columns(width..width + classes));
         Ok(FeatureSet { features, classes })
     }
 }

@@ -229,6 +229,14 @@ impl ProcessGroup {
         })
     }
 
+    /// The values of all ranks, one after the other; they may be of different numbers.
+    pub fn all_gather_f32(&self, values: &[f32]) -> Vec<f32> {
+        let bytes = self.all_gather(bytemuck::cast_slice(values)).concat();
+        let mut all = vec![0f32; bytes.len() / size_of::<f32>()];
+        bytemuck::cast_slice_mut(&mut all).copy_from_slice(&bytes);
+        all
+    }
+
     /// The message of rank 0; those of the others are not looked at.
     pub fn broadcast(&self, message: Vec<u8>) -> Vec<u8> {
         let Some(others) = self.others() else { return message };

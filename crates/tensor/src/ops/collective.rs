@@ -23,11 +23,9 @@ impl Tensor {
 
     /// The rows of all ranks, `total` together; this rank's are from `place` on.
     pub(crate) fn all_gather(&self, group: &ProcessGroup, place: usize, total: usize) -> Tensor {
-        let rows = group.all_gather(bytemuck::cast_slice(&self.to_vec())).concat();
         let mut shape = self.shape().to_vec();
         let own = std::mem::replace(&mut shape[0], total);
-        let mut values = vec![0f32; rows.len() / size_of::<f32>()];
-        bytemuck::cast_slice_mut(&mut values).copy_from_slice(&rows);
+        let values = group.all_gather_f32(&self.to_vec());
         let out = Tensor::from_slice(&values, &shape[..]).to_device(&self.device());
         let group = group.clone();
         record_unary(out, "all_gather", self, move |g| g.all_reduce(&group).narrow(0, place, own))
