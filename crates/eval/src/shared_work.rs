@@ -41,15 +41,20 @@ mod tests {
         for (ranks, count) in [(1, 10), (3, 10), (4, 3), (2, 0)] {
             let results = run_on_threads(ranks, |group| {
                 let mut own = 0;
-                let rows = share_batches(&group, (count, 4), ("rows", Progress::SILENT), Vec::new(), |range| {
-                    own += range.len();
-                    assert!(range.start % 4 == 0 && range.len() <= 4);
-                    Ok(range.flat_map(|i| [i as f32, -(i as f32)]).collect())
-                });
+                let rows = share_batches(
+                    &group,
+                    (count, 4),
+                    ("rows", Progress::SILENT),
+                    Vec::new(),
+                    |range| {
+                        own += range.len();
+                        assert!(range.start % 4 == 0 && range.len() <= 4);
+                        Ok(range.flat_map(|i| [i as f32, -(i as f32)]).collect())
+                    },
+                );
                 (rows.unwrap_or_default(), own)
             });
-            let expected: Vec<f32> =
-                (0..count).flat_map(|i| [i as f32, -(i as f32)]).collect();
+            let expected: Vec<f32> = (0..count).flat_map(|i| [i as f32, -(i as f32)]).collect();
             assert!(results.iter().all(|(rows, _)| *rows == expected));
             assert_eq!(results.iter().map(|(_, own)| own).sum::<usize>(), count);
         }

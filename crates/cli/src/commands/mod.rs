@@ -131,7 +131,12 @@ impl Command {
     /// Refuses several ranks for a command that does not share its work among them.
     pub fn check_ranks(&self, name: &str) -> Result<(), CliError> {
         let ranks = distributed::ranks().group().world_size();
-        if ranks > 1 && !matches!(self, Self::Train(_)) {
+        let shares = match self {
+            Self::Eval(args) => args.shares_work(),
+            Self::Train(_) | Self::Sample(_) | Self::Features(_) => true,
+            _ => false,
+        };
+        if ranks > 1 && !shares {
             return Err(usage!(
                 "dcgan {name} does not share its work among processes, and {ranks} were \
                  started: start it without mpirun or srun"

@@ -4,6 +4,7 @@ use super::ForceArg;
 use super::generator::{
     ConditionArgs, GeneratorArgs, LatentInput, LoadedGenerator, command_line, read,
 };
+use crate::distributed;
 use crate::error::CliError;
 use crate::parse::count;
 use crate::{memory, output};
@@ -63,10 +64,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         .filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
     let folder = args.out.as_deref().filter(|_| raw.is_none());
     // Outputs are checked before the work.
-    args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force.force))?;
-    args.out.as_ref().map_or(Ok(()), |out| super::require_folder("--out", out))?;
-    raw.map_or(Ok(()), |file| super::refuse_existing(file, args.force.force))?;
-    let generator = args.generator.open()?;
+    let ranks = distributed::ranks();
+    ranks.agree(check_outputs(args, raw))?;
+    let generator = ranks.agree(args.generator.open())?;
     let recipe = generator.sampler.recipe();
     let (source, count) = match &args.latents {
         Some(file) => {
@@ -101,11 +101,18 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let pixels = values * (options.scale as u64).pow(2) * u64::from(args.grid.is_some());
         memory::check(&format!("{} images", order.len()), 4 * values + pixels, "lower --count")?;
     }
-    let _lock = folder.map(|folder| lock(folder, order.len(), args.force.force)).transpose()?;
+    let _lock = ranks
+        .on_root(|| folder.map(|folder| lock(folder, order.len(), args.force.force)).transpose())?;
     let drawing = SampleSpec::plain(vec![source.block(&order)], table, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
     let job = SampleJob { generator: &generator, source, order, drawing, latents, conditions };
     generate(args, &job, raw, folder)
+}
+
+fn check_outputs(args: &Args, raw: Option<&Path>) -> Result<(), CliError> {
+    args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force.force))?;
+    args.out.as_ref().map_or(Ok(()), |out| super::require_folder("--out", out))?;
+    raw.map_or(Ok(()), |file| super::refuse_existing(file, args.force.force))
 }
 
 /// Creates the folder and locks it, so that two processes do not mix their images, and refuses the
@@ -169,7 +176,8 @@ impl SampleJob<'_> {
     }
 }
 
-/// Generates batch by batch: with separate files, only one batch is in memory at a time.
+/// Generates batch by batch: with separate files, only one batch is in memory at a time. Each rank
+/// generates its share of the batches and writes their files.
 fn generate(
     args: &Args,
     job: &SampleJob<'_>,
@@ -187,8 +195,13 @@ fn generate(
             failure!("--count {count}: {} bytes of images do not fit into memory", values * 4)
         })?;
     }
-    let bar = crate::render::counter(count as u64, "generating");
-    for Range { start, end } in train::batches(count, batch) {
+    let group = distributed::ranks().group();
+    let batches: Vec<Range<usize>> = train::batches(count, batch).collect();
+    let at = |rank: usize| batches.len() * rank / group.world_size();
+    let own = &batches[at(group.rank())..at(group.rank() + 1)];
+    let total = own.iter().map(|batch| batch.len() as u64).sum();
+    let bar = crate::render::counter(total, "generating");
+    for &Range { start, end } in own {
         let part = end - start;
         let conditions = job.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
         let images = sampler
@@ -210,6 +223,14 @@ fn generate(
         bar.inc(part as u64);
     }
     bar.finish_and_clear();
+    // Until all ranks have written, rank 0 holds the lock of the folder.
+    group.barrier();
+    if !group.is_single() && keep {
+        all = group.all_gather_f32(&all);
+    }
+    if !group.is_root() {
+        return Ok(());
+    }
     let shape = [count, height, width, channels];
     if let Some(folder) = folder {
         output::line(format!("wrote {count} images to {}", output::name(folder.display())));

@@ -160,15 +160,17 @@ impl<'a> ImageSource<'a> {
         }
         // The features of an image and its class probabilities are one row.
         let mut probabilities = 0;
-        let rows = share_batches(group, (self.len(), BATCH), (task, progress), Vec::new(), |part| {
-            let (features, classes) = extractor.extract(&self.images(part.start, part.len())?)?;
-            probabilities = classes.as_ref().map_or(0, Features::width);
-            let row = |i| {
-                let classes = classes.as_ref().map(|classes| classes.row(i));
-                [features.row(i), classes.unwrap_or_default()].concat()
-            };
-            Ok((0..features.len()).flat_map(row).collect())
-        })?;
+        let rows =
+            share_batches(group, (self.len(), BATCH), (task, progress), Vec::new(), |part| {
+                let (features, classes) =
+                    extractor.extract(&self.images(part.start, part.len())?)?;
+                probabilities = classes.as_ref().map_or(0, Features::width);
+                let row = |i| {
+                    let classes = classes.as_ref().map(|classes| classes.row(i));
+                    [features.row(i), classes.unwrap_or_default()].concat()
+                };
+                Ok((0..features.len()).flat_map(row).collect())
+            })?;
         let probabilities = group.all_gather_f64(&[probabilities as f64]);
         let classes = probabilities.into_iter().fold(0.0, f64::max) as usize;
         let width = rows.len() / self.len() - classes;

@@ -8,6 +8,7 @@ use crate::stats::repeated_proportion;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use serde::Serialize;
+use tensor::distributed::ProcessGroup;
 use tensor::rng::Philox;
 
 /// Philox stream of the held-out images and of the draws of labels.
@@ -141,7 +142,8 @@ impl LinearProbeConfig {
         let test_labels = labels(test, &all, classes)?;
         let validation_labels = labels(train, &split.validation, classes)?;
         let rows = |dataset, indices: &[usize], what, progress| {
-            extract(representation, dataset, indices, &format!("{name}: {what} images"), progress)
+            let (task, alone) = (format!("{name}: {what} images"), ProcessGroup::default());
+            extract(representation, dataset, indices, &task, progress, &alone)
         };
         let validation = rows(train, &split.validation, "held-out", progress)?;
         let tests = rows(test, &all, "test", progress)?;

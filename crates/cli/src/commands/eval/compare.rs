@@ -6,6 +6,7 @@ use crate::commands::{
     DatasetInfo, DeviceArgs, ModelArgs, OutputArgs, PreprocessArgs, SeedArg, checkpoint,
     open_checkpoint, open_dataset, require_files,
 };
+use crate::distributed;
 use crate::error::CliError;
 use crate::parse::count;
 use crate::render::with_progress;
@@ -130,8 +131,10 @@ pub struct CompareArgs {
 /// Computes and prints the metrics.
 pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let json = args.output.json;
-    require_files(args.output.force, [("--grid", args.grid.as_deref(), "png")])?;
-    let device = args.device.open()?;
+    let ranks = distributed::ranks();
+    let files = [("--grid", args.grid.as_deref(), "png")];
+    ranks.agree(require_files(args.output.force, files))?;
+    let device = ranks.agree(args.device.open())?;
     let (fake_name, fake) = open_fake(args, &device)?;
     let real_name = real_name(args, &fake)?;
     let recipe = recipe(args, &real_name, &fake)?;
@@ -149,7 +152,10 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         }
         _ => None,
     };
-    let extractor = extractor(&args.features, &real_name, &train, &device, json)?;
+    // The others read the network that rank 0 trains.
+    let open = || extractor(&args.features, &real_name, &train, &device, json);
+    let extractor = ranks.on_root(open)?;
+    let extractor = ranks.agree(extractor.map_or_else(open, Ok))?;
     let (count, seed) = (args.count as usize, args.seed.seed);
     let conditions = args.condition_sampling;
     let real_source = ImageSource::from_dataset(&real, count, seed);
@@ -173,21 +179,27 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         seed,
     };
     let cache = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
-    let (result, sheet) = with_progress(|progress| {
-        let cached = |source: &ImageSource<'_>, what| {
-            source.cached_features(&extractor, cache.as_deref(), what, progress)
+    let compared = with_progress(|progress| {
+        let features = |source: &ImageSource<'_>, cache: Option<&Path>, what| {
+            source.cached_features(&extractor, cache, what, progress, ranks.group())
         };
-        let real = cached(&real_source, "features of real images")?;
+        let cache = cache.as_deref();
+        let real = features(&real_source, cache, "features of real images")?;
         let training = match options.metrics.iter().any(|metric| metric.needs == Needs::TrainSet) {
             true => {
                 let all = ImageSource::from_dataset(&train, usize::MAX, seed);
-                let all = cached(&all, "features of training images")?;
-                Some(TrainNeighborIndex::new(Cow::Owned(all.features), &device, progress)?)
+                Some(features(&all, cache, "features of training images")?.features)
             }
             false => None,
         };
-        let what = "features of generated images";
-        let fake = fake_source.cached_features(&extractor, None, what, progress)?;
+        let fake = features(&fake_source, None, "features of generated images")?;
+        if !ranks.is_root() {
+            return Ok(None);
+        }
+        let training = match training {
+            Some(all) => Some(TrainNeighborIndex::new(Cow::Owned(all), &device, progress)?),
+            None => None,
+        };
         let result = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
         let sheet = match &args.grid {
             Some(_) => {
@@ -196,8 +208,9 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
             }
             None => None,
         };
-        Ok::<_, EvalError>((result, sheet))
+        Ok::<_, EvalError>(Some((result, sheet)))
     })?;
+    let Some((result, sheet)) = compared else { return Ok(()) };
     result.warnings.iter().for_each(output::warning);
     let conditional = match &fake {
         Fake::Generator { sampler, .. } => train::generator_condition(sampler.recipe()).is_some(),

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use tensor::Device;
+use tensor::distributed::ProcessGroup;
 use train::{EvalConfig, EvalResult, Sampler, Settings, TrainError};
 
 /// The features of the real images, and the metrics to compare a generator's images with them.
@@ -75,6 +76,8 @@ impl Evaluator {
         let (seed, count) = (settings.seed, evaluate.count);
         let options =
             Options { metrics, neighbors: 3, subsets: Subsets::default(), bootstrap: 0, seed };
+        // Rank 0 evaluates.
+        let alone = ProcessGroup::default();
         let (real, training) = render::with_progress(|progress| {
             let features = |count, what| {
                 ImageSource::from_dataset(&train, count, seed).cached_features(
@@ -82,6 +85,7 @@ impl Evaluator {
                     Some(&cache),
                     what,
                     progress,
+                    &alone,
                 )
             };
             let real = features(count, "features of real images")?;
@@ -165,6 +169,7 @@ impl Evaluator {
                 None,
                 "features of generated images",
                 progress,
+                &ProcessGroup::default(),
             )?;
             compare(
                 &self.real,

@@ -27,6 +27,13 @@ enum Command {
     TrainFeatures(Box<train_features::Args>),
 }
 
+impl Args {
+    /// Whether several processes share the work.
+    pub fn shares_work(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
 /// Computes metrics, or trains a feature network.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {

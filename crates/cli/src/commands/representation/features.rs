@@ -1,6 +1,7 @@
 //! `dcgan features`.
 
 use crate::commands::{DeviceArgs, OutputArgs, open_checkpoint, open_for_recipe, require_files};
+use crate::distributed;
 use crate::error::CliError;
 use crate::output;
 use crate::parse::count;
@@ -57,12 +58,13 @@ pub struct Args {
 
 /// Writes the discriminator's features of a dataset.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    require_files(
+    let ranks = distributed::ranks();
+    ranks.agree(require_files(
         args.output.force,
         [("--out", Some(&*args.out), "safetensors"), ("--grid", args.grid.as_deref(), "png")],
-    )?;
+    ))?;
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
-    let device = args.device.open()?;
+    let device = ranks.agree(args.device.open())?;
     let mut features = DiscriminatorFeatures::trained(&checkpoint, &device)?;
     if args.untrained {
         features = DiscriminatorFeatures::random(features.recipe(), args.seed, &device)?;
@@ -75,9 +77,13 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let (values, seconds) = with_progress(|progress| {
         features.set_bn_statistics(args.bn_d, &dataset, progress)?;
         let began = Instant::now();
-        let values = extract(&features, &dataset, &indices, "features", progress)?;
+        let group = ranks.group();
+        let values = extract(&features, &dataset, &indices, "features", progress, group)?;
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))
     })?;
+    if !ranks.is_root() {
+        return Ok(());
+    }
     if let Some(grid) = &args.grid {
         let labels = indices.iter().map(|&i| dataset.label(i).map(|label| label as usize));
         let labels = labels.collect::<Option<Vec<_>>>();
