@@ -3,7 +3,9 @@
 //! the user reads after the message: `message: hint`.
 
 use crate::environment::DATASETS_VARIABLE;
-use data::{DataError, EntryProblem, FetchError, FileProblem, ForeignFormat, IdxProblem};
+use data::{
+    DataError, EntryProblem, FetchError, FileProblem, ForeignFormat, IdxProblem, RankProblem,
+};
 use eval::EvalError;
 use nn::{NnError, Recipe};
 use runs::ArtifactError;
@@ -189,6 +191,13 @@ pub fn data(error: &DataError) -> Option<String> {
                                      of memory (ulimit -v, the container's)"
             .to_owned(),
         DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
+        DataError::Ranks { failures, .. } => {
+            if failures.iter().any(|failure| failure.problem == RankProblem::Settings) {
+                "start all ranks with the same flags".to_owned()
+            } else {
+                "give all nodes the same files, by a shared file system or by copies".to_owned()
+            }
+        }
         _ => return None,
     })
 }

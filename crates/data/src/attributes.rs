@@ -34,7 +34,7 @@ pub enum AttributeKind {
 }
 
 /// The columns, and one row per image.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Attributes {
     pub columns: Vec<Attribute>,
     /// `[images, columns]`.

@@ -4,15 +4,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use tensor::distributed::ProcessGroup;
 
 use crate::attributes::Attribute;
 use crate::error::{DataError, ImageError, SkippedImage};
 use crate::fit::{fit_image, to_float};
 use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
-use crate::scan::{ScanProgress, ScanResult, is_too_many, scan};
+use crate::ranks::{self, Agreement};
+use crate::scan::{self, ScanProgress, ScanResult, is_too_many};
 use crate::source::{Source, Split};
-use crate::spec::DataSpec;
 
 /// Preprocessed images are cached in memory up to this many bytes (2 GiB: 170,000 images of
 /// 64×64×3). Larger datasets are decoded in each epoch, by the loader's threads.
@@ -50,7 +51,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens the dataset `spec` (see [`DataSpec`]) and decodes it on all cores. `progress` is
+    /// Opens the dataset `spec` (see [`DataSpec`](crate::DataSpec)) and decodes it on all cores. `progress` is
     /// called from this thread.
     ///
     /// Images that cannot be decoded are left out and listed in [`skipped`](Self::skipped). A
@@ -82,12 +83,65 @@ impl Dataset {
         cache_bytes: u64,
         progress: &dyn Fn(ScanProgress),
     ) -> Result<Self, DataError> {
-        preprocess.validate()?;
-        let spec = DataSpec::parse(spec)?;
-        let name = spec.name();
-        let mut source = spec.open(split)?;
+        let alone = ProcessGroup::default();
+        Self::open_on(&alone, spec, split, preprocess, cache_bytes, progress)
+    }
+
+    /// [`open_within`](Self::open_within) by all ranks of `group`, which call this with the same
+    /// arguments and get the same images or an error.
+    ///
+    /// Rank 0 lists a folder of images, and reads its labels and tables; the others get the result
+    /// (without the [notes](LayoutReport::notes) of the report), so that a file that appears
+    /// meanwhile is part of the dataset of all ranks or of none. Other formats are opened by each
+    /// rank from its own files. If the decoded images are kept in memory, each rank decodes a part
+    /// of them and sends it to the others; else each checks all files.
+    ///
+    /// ```
+    /// use data::{CACHE_BYTES, Dataset, Preprocess, Split};
+    /// use tensor::distributed::run_on_threads;
+    ///
+    /// let preprocess = Preprocess::new([8, 8], 1);
+    /// let lengths = run_on_threads(2, |group| {
+    ///     let spec = "fashion-mnist";
+    ///     Dataset::open_on(&group, spec, Split::Test, &preprocess, CACHE_BYTES, &|_| ())
+    ///         .map(|dataset| dataset.len())
+    ///         .ok()
+    /// });
+    /// assert_eq!(lengths, [Some(10_000); 2]);
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error on all ranks, or on none. If rank 0 cannot open the dataset, or all ranks
+    /// fail for the same reason, that is the error of [`open`](Self::open); on the other ranks, and
+    /// if some ranks fail or have other images, [`DataError::Ranks`].
+    pub fn open_on(
+        group: &ProcessGroup,
+        spec: &str,
+        split: Split,
+        preprocess: &Preprocess,
+        cache_bytes: u64,
+        progress: &dyn Fn(ScanProgress),
+    ) -> Result<Self, DataError> {
+        let opened = ranks::open_source(group, spec, split, preprocess)?;
+        let opened = opened.and_then(|(name, source)| {
+            let pixels = scan::reserve_pixels(source.as_ref(), &name, preprocess, cache_bytes)?;
+            Ok((name, source, pixels))
+        });
+        let (name, mut source, pixels) =
+            ranks::agree(group, spec, opened, |(_, source, _)| Agreement {
+                images: source.len(),
+                settings: Some((preprocess.clone(), cache_bytes)),
+                fingerprint: source.fingerprint(preprocess),
+                first_skipped: None,
+            })?;
+        let scanned = scan::scan(group, spec, source.as_ref(), preprocess, pixels, progress);
         let ScanResult { kept, pixels, skipped, fingerprint } =
-            scan(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
+            ranks::agree(group, spec, scanned, |result| Agreement {
+                images: result.kept.len(),
+                settings: None,
+                fingerprint: Some(result.fingerprint.clone()),
+                first_skipped: result.skipped.first().map(ToString::to_string),
+            })?;
         let source_bytes = if pixels.is_some() { source.drop_cache() } else { 0 };
         Ok(Self {
             name,
@@ -218,7 +272,7 @@ impl Dataset {
     }
 
     /// The indices of the images found bad after opening (only in a dataset that is not cached),
-    /// sorted.
+    /// sorted. Each process knows those that it had to decode.
     pub fn failed(&self) -> Vec<usize> {
         self.failed.lock().clone()
     }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::foreign::ForeignFormat;
-use crate::layout_report::LayoutNote;
+use crate::layout_report::{LayoutNote, listed};
 
 /// Why data could not be opened, decoded or batched.
 ///
@@ -129,6 +131,9 @@ pub enum DataError {
     /// The dataset has more images than 32-bit indices.
     #[error("{name:?} has {images} images, more than the {} that can be indexed", u32::MAX)]
     TooManyImages { name: String, images: usize },
+    /// Ranks of a process group cannot open the dataset, or have other images than rank 0.
+    #[error("the ranks have no common dataset {spec:?}: {}", display_failures(.failures))]
+    Ranks { spec: String, failures: Vec<RankFailure> },
     /// There is not enough memory.
     #[error("not enough memory for {what} ({bytes} bytes)")]
     Memory { what: String, bytes: u64 },
@@ -164,7 +169,7 @@ fn display_list(paths: &[PathBuf]) -> String {
 }
 
 /// Why one image cannot be loaded.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ImageError {
     /// It is bad, for this reason in one line. Other images are unaffected.
     Bad(String),
@@ -201,6 +206,57 @@ impl From<String> for ImageError {
     fn from(reason: String) -> Self {
         Self::Bad(reason)
     }
+}
+
+/// A rank of a process group that cannot read the dataset of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankFailure {
+    /// The rank.
+    pub rank: usize,
+    /// What went wrong there.
+    pub problem: RankProblem,
+}
+
+/// Why a rank cannot read the dataset of the others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
+pub enum RankProblem {
+    /// It failed with an error that has this message.
+    #[error("{0}")]
+    Failed(String),
+    /// It was called with another preprocessing, or another limit of memory, than rank 0.
+    #[error("other preprocessing or another limit of memory than on rank 0")]
+    Settings,
+    /// It has another number of images than rank 0.
+    #[error(
+        "{images} images where rank 0 has {of_root}{}",
+        first_skipped.as_ref().map_or_else(String::new, |skipped| format!(" ({skipped})"))
+    )]
+    Images { images: usize, of_root: usize, first_skipped: Option<String> },
+    /// It has as many images as rank 0, but other contents, labels or attributes.
+    #[error("other images, labels or attributes than on rank 0 (its fingerprint differs)")]
+    Contents,
+    /// It cannot read an image that rank 0 can.
+    #[error("cannot decode {name:?}, which rank 0 can: {reason}")]
+    Image { name: String, reason: String },
+}
+
+/// Each problem once, after the ranks that have it.
+fn display_failures(failures: &[RankFailure]) -> String {
+    let mut problems: Vec<(&RankProblem, Vec<String>)> = Vec::new();
+    for RankFailure { rank, problem } in failures {
+        match problems.iter_mut().find(|(known, _)| *known == problem) {
+            Some((_, ranks)) => ranks.push(rank.to_string()),
+            None => problems.push((problem, vec![rank.to_string()])),
+        }
+    }
+    let one = |(problem, ranks): (&RankProblem, Vec<String>)| {
+        let ranks_are = if ranks.len() == 1 { "rank" } else { "ranks" };
+        let ranks = listed(ranks.iter().map(String::as_str));
+        format!("{ranks_are} {ranks}: {problem}")
+    };
+    problems.into_iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Why a folder cannot be divided into splits, or images of it selected.

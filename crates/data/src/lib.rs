@@ -10,6 +10,9 @@
 //! 5. a [`Loader`] returns shuffled batches, with random flips if requested, prepared on other
 //!    threads, from a [`Cursor`] that can be saved.
 //!
+//! The ranks of a process group open one dataset [together](Dataset::open_on) and load
+//! [their rows](Loader::of_rows) of each batch.
+//!
 //! Everything random is a function of the cursor, never of threads or time, so that a resumed run
 //! gets the same batches as an uninterrupted one.
 //!
@@ -39,6 +42,7 @@ mod fetch;
 mod fingerprint;
 mod fit;
 mod flip;
+mod folder_listing;
 mod foreign;
 mod formats;
 mod layout_report;
@@ -46,6 +50,7 @@ mod load_image;
 mod loader;
 mod prepare;
 mod preprocess;
+mod ranks;
 mod read_ahead;
 mod scan;
 mod source;
@@ -59,7 +64,8 @@ pub use cursor::{Cursor, SHARD, order, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};
 pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
 pub use error::{
-    DataError, EntryProblem, FileProblem, IdxProblem, PreprocessProblem, SkippedImage, SplitProblem,
+    DataError, EntryProblem, FileProblem, IdxProblem, PreprocessProblem, RankFailure, RankProblem,
+    SkippedImage, SplitProblem,
 };
 pub use faces::{FaceCounts, FaceOptions, extract_faces};
 pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_sets};

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::attributes::{self, Attribute, Attributes};
 use crate::decode::{self, DecodedImage};
 use crate::error::ImageError;
+use crate::folder_listing::FolderListing;
 use crate::layout_report::LayoutReport;
 use crate::preprocess::Preprocess;
 
@@ -78,6 +79,12 @@ pub(crate) trait Source: Send + Sync {
         None
     }
 
+    /// What another process needs to read the same images of a folder; `None` for images that are
+    /// not files. `root` is the path of the dataset.
+    fn listing(&self, _root: &Path) -> Option<FolderListing> {
+        None
+    }
+
     /// The columns of the attribute table; empty without attributes.
     fn columns(&self) -> &[Attribute] {
         &[]
@@ -142,6 +149,10 @@ pub(crate) trait EncodedStore: Send + Sync {
         None
     }
 
+    fn listing(&self, _root: &Path) -> Option<FolderListing> {
+        None
+    }
+
     fn attributes(&self) -> &Attributes {
         &attributes::NONE
     }
@@ -203,6 +214,10 @@ impl<T: EncodedStore> Source for T {
 
     fn table(&self) -> Option<&Path> {
         EncodedStore::table(self)
+    }
+
+    fn listing(&self, root: &Path) -> Option<FolderListing> {
+        EncodedStore::listing(self, root)
     }
 
     fn columns(&self) -> &[Attribute] {

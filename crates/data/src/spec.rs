@@ -175,6 +175,14 @@ impl DataSpec {
         (format.open)(&path, split, class_names)
     }
 
+    /// The path of the dataset, in which its files may be further down.
+    pub(crate) fn root(&self) -> Result<PathBuf, DataError> {
+        match &self.location {
+            DataLocation::BuiltIn(set) => set.locate(),
+            DataLocation::Path { path, .. } => Ok(path.clone()),
+        }
+    }
+
     /// The format and the path of the files.
     fn resolve(&self) -> Result<(&'static Format, PathBuf), DataError> {
         match &self.location {

@@ -1,6 +1,6 @@
 //! The files of a folder or an archive: their paths, and access to their contents.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{EntryProblem, FileProblem};
 
@@ -20,6 +20,11 @@ pub(super) trait FileStore: Send + Sync {
 
     /// The path of a file in the folder, if it is a folder.
     fn file(&self, _number: usize) -> Option<&Path> {
+        None
+    }
+
+    /// The path of a file on disk, if it is one.
+    fn full_path(&self, _number: usize) -> Option<PathBuf> {
         None
     }
 

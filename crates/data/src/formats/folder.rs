@@ -3,6 +3,7 @@
 //! Images are ordered by the bytes of their paths, independent of the file system. Hidden files are
 //! ignored.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use super::image_files::ImageFiles;
 use super::{Confidence, Format, any_shape};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
+use crate::folder_listing::FolderListing;
+use crate::source::Source;
 
 pub(crate) static FORMAT: Format = Format {
     name: "folder",
@@ -26,6 +29,22 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
+/// The images that a process has listed, read from the same folder at `root`. The report has no
+/// notes.
+pub(crate) fn of_listing(root: &Path, listing: FolderListing) -> Box<dyn Source> {
+    let folder = PathBuf::from(&listing.folder);
+    let file = |(name, file): &(String, Option<OsString>)| match file {
+        Some(file) => PathBuf::from(file),
+        None => folder.join(name),
+    };
+    let files = listing.images.iter().map(file).collect();
+    // Joined to nothing, a path would get a slash at its end.
+    let is_root = folder.as_os_str().is_empty();
+    let path = if is_root { root.to_owned() } else { root.join(&folder) };
+    let table = listing.table.as_ref().map(|table| root.join(table));
+    Box::new(ImageFiles::of_listing(listing, path, table, Box::new(FolderFiles::new(root, files))))
+}
+
 /// The files of a folder.
 pub(super) struct FolderFiles {
     root: PathBuf,
@@ -34,6 +53,11 @@ pub(super) struct FolderFiles {
 }
 
 impl FolderFiles {
+    /// These files, whose paths are relative to `root`.
+    pub fn new(root: &Path, files: Vec<PathBuf>) -> Self {
+        Self { root: root.to_owned(), files }
+    }
+
     /// Lists the files below `root`, without hidden ones.
     pub fn list(root: &Path) -> Result<(Self, Vec<FileEntry>), DataError> {
         let mut files = Vec::new();
@@ -69,7 +93,7 @@ impl FolderFiles {
             FileEntry { shard: 0, path: parts.join(&b'/'), number }
         };
         let entries = files.iter().enumerate().map(entry).collect();
-        Ok((Self { root: root.to_owned(), files }, entries))
+        Ok((Self::new(root, files), entries))
     }
 }
 
@@ -80,6 +104,10 @@ impl FileStore for FolderFiles {
 
     fn file(&self, number: usize) -> Option<&Path> {
         Some(&self.files[number])
+    }
+
+    fn full_path(&self, number: usize) -> Option<PathBuf> {
+        Some(self.root.join(&self.files[number]))
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {

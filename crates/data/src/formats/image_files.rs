@@ -11,6 +11,7 @@ use super::labels::ClassLabels;
 use super::layout::{DatasetLayout, ListedFile, Listing, arrange};
 use crate::attributes::Attributes;
 use crate::error::{DataError, FileProblem};
+use crate::folder_listing::FolderListing;
 use crate::foreign::ForeignFormat;
 use crate::layout_report::{ARCHIVE, LayoutNote, LayoutReport};
 use crate::source::{EncodedStore, Split};
@@ -119,6 +120,23 @@ impl ImageFiles {
         Self { path, store, images, classes, hashed_labels, attributes, table, report }
     }
 
+    /// The images of a listing, whose files have the same numbers in the store. `path` is the folder
+    /// in which their names are paths, and `table` is the file `attributes.csv`.
+    pub fn of_listing(
+        listing: FolderListing,
+        path: PathBuf,
+        table: Option<PathBuf>,
+        store: Box<dyn FileStore>,
+    ) -> Self {
+        let FolderListing { images, attributes, description, .. } = listing;
+        let images = images.into_iter().enumerate().map(|(number, (name, _))| (name, number));
+        let names = listing.class_names;
+        let classes = listing.labels.map(|labels| ClassLabels { labels, names });
+        let hashed_labels = listing.hashed_labels;
+        let files = Self::of_files(path, store, images, attributes, description);
+        Self { classes, hashed_labels, table, ..files }
+    }
+
     /// Appends to the line that describes the dataset.
     pub fn describe(&mut self, text: &str) {
         self.report.description += text;
@@ -165,6 +183,26 @@ impl EncodedStore for ImageFiles {
 
     fn table(&self) -> Option<&Path> {
         self.table.as_deref()
+    }
+
+    fn listing(&self, root: &Path) -> Option<FolderListing> {
+        let inside = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+        let folder = inside(&self.path);
+        let image = |image: &ImageFile| {
+            let file = inside(&self.store.full_path(image.number)?);
+            let other = (file != folder.join(&image.name)).then(|| file.into_os_string());
+            Some((image.name.clone(), other))
+        };
+        Some(FolderListing {
+            images: self.images.iter().map(image).collect::<Option<_>>()?,
+            folder: folder.into_os_string(),
+            labels: self.classes.as_ref().map(|classes| classes.labels.clone()),
+            class_names: EncodedStore::class_names(self).to_owned(),
+            hashed_labels: self.hashed_labels.clone(),
+            attributes: self.attributes.clone(),
+            table: self.table.as_deref().map(|table| inside(table).into_os_string()),
+            description: self.report.description.clone(),
+        })
     }
 
     fn drop_cache(&mut self) -> u64 {

@@ -28,7 +28,7 @@ pub(crate) mod table;
 pub(crate) mod tar;
 pub(crate) mod zip;
 
-pub(crate) use folder::FORMAT as FOLDER;
+pub(crate) use folder::{FORMAT as FOLDER, of_listing};
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -18,5 +18,6 @@ mod layout;
 mod loader;
 mod mnist;
 mod packed;
+mod ranks;
 mod split;
 mod stats;
