@@ -11,7 +11,7 @@ use runs::{Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
-use tensor::{Device, HostTensor};
+use tensor::HostTensor;
 
 /// The prefixes of a network's weights, its optimizer's state and the average of its past
 /// parameters. An optimizer's state is called `adam` whatever its kind: the first ones were Adam.
@@ -91,13 +91,13 @@ pub(crate) fn load(state: &mut TrainState, checkpoint: &Checkpoint) -> Result<()
     }
 }
 
-/// A checkpoint's metadata for this program and device.
+/// A checkpoint's metadata for this program.
 pub(crate) fn meta(
     recipe: &Recipe,
     step: u64,
     dataset: DatasetId,
     state: serde_json::Value,
-    device: &Device,
+    numerics_id: String,
 ) -> CheckpointMeta {
     CheckpointMeta {
         step,
@@ -105,7 +105,7 @@ pub(crate) fn meta(
         recipe_name: recipe.name.clone(),
         dataset,
         state,
-        numerics_id: device.numerics_id(),
+        numerics_id,
         numerics_version: tensor::numerics_version(),
     }
 }

@@ -151,7 +151,7 @@ impl Trainer {
             return Ok(());
         }
         let step = self.state.step;
-        let numerics = self.device().numerics_id();
+        let numerics = self.numerics_id();
         let settings = self.settings.to_toml()?;
         let tensors = checkpoint_state::tensors(&self.state);
         let weights = Checkpoint { tensors, ..Checkpoint::default() }.identity();
@@ -279,6 +279,16 @@ impl Trainer {
         &self.state.device
     }
 
+    /// Identifies the numerics of the run: those of the [device](Device::numerics_id), and the
+    /// number of processes, on whose sums the last bits depend.
+    pub fn numerics_id(&self) -> String {
+        let id = self.device().numerics_id();
+        match self.process_group().world_size() {
+            1 => id,
+            ranks => format!("{id} on {ranks} processes"),
+        }
+    }
+
     /// Finished steps.
     pub fn steps_done(&self) -> u64 {
         self.state.step
@@ -391,7 +401,7 @@ impl Trainer {
         let tensors = checkpoint_state::tensors(&self.state);
         self.device().check()?;
         checkpoint_state::check_finite(&tensors, step)?;
-        let meta = checkpoint_state::meta(recipe, step, dataset.clone(), state, self.device());
+        let meta = checkpoint_state::meta(recipe, step, dataset.clone(), state, self.numerics_id());
         Ok(Checkpoint { meta, tensors })
     }
 }

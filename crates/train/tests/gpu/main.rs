@@ -15,6 +15,7 @@ use data::{Batch, Cursor};
 use nn::Recipe;
 use objectives::Place;
 use runs::{Checkpoint, DatasetId};
+use tensor::distributed::run_on_threads;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 use train::{BatchNormMode, Sampler, Settings, TrainError, Trainer, latents};
@@ -33,6 +34,7 @@ fn main() {
             ("an_image_depends_on_its_latent_alone", an_image_depends_on_its_latent_alone),
         ],
         &[
+            ("two_ranks_follow_pytorch", two_ranks_follow_pytorch),
             ("a_steady_step_is_lean", a_steady_step_is_lean),
             ("a_nan_loss_stops_all_updates", a_nan_loss_stops_all_updates),
             (
@@ -45,6 +47,14 @@ fn main() {
 
 fn own() -> Device {
     adapter::open().unwrap()
+}
+
+/// Each rank has a device of its own; what they sum goes through the host.
+fn two_ranks_follow_pytorch() {
+    run_on_threads(2, |group| {
+        let place = Place { device: own(), group, tolerance: 6.0 };
+        trajectory::ten_steps_follow_pytorch(&place);
+    });
 }
 
 fn settings(side: usize, width: usize, batch: usize) -> Settings {

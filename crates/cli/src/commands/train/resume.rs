@@ -91,7 +91,6 @@ pub fn run(
         render.complete(dir.path(), resumed.trainer.steps_done());
         return Ok(ExitCode::SUCCESS);
     }
-    warn_of_other_numerics(meta, device, &render);
     let settings = resumed.trainer.settings();
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
     let explain = |error| match error {
@@ -114,6 +113,7 @@ pub fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
+    warn_of_other_numerics(meta, &trainer.numerics_id(), &render);
     let evaluator = evaluator(&trainer, &dataset, &render)?;
     if let Some(later) = contents.later {
         let step = meta.step;
@@ -282,8 +282,8 @@ fn override_steps(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), C
     Ok(())
 }
 
-fn warn_of_other_numerics(meta: &CheckpointMeta, device: &Device, render: &Renderer) {
-    let (id, version) = (device.numerics_id(), numerics_version());
+fn warn_of_other_numerics(meta: &CheckpointMeta, id: &str, render: &Renderer) {
+    let version = numerics_version();
     if meta.numerics_id != id {
         render.warning(&format!(
             "the checkpoint was computed with {}, this run resumes with {id}: results will differ \
