@@ -42,17 +42,19 @@ impl Agreement {
     }
 }
 
+/// The name and the source of a dataset.
+type OpenDataset = (String, Box<dyn Source>);
+
 /// Opens the source of a dataset. Rank 0 lists a folder of images and reads its labels and tables;
 /// the others get the result, and look at the images alone. Other formats are opened by each rank.
 ///
 /// The outer error is that of rank 0, on all ranks; the inner one is this rank's.
-#[allow(clippy::type_complexity, reason = "a result of this function alone")]
 pub(crate) fn open_source(
     group: &ProcessGroup,
     spec: &str,
     split: Split,
     preprocess: &Preprocess,
-) -> Result<Result<(String, Box<dyn Source>), DataError>, DataError> {
+) -> Result<Result<OpenDataset, DataError>, DataError> {
     let parse = || {
         preprocess.validate()?;
         DataSpec::parse(spec)
@@ -90,10 +92,7 @@ pub(crate) fn open_source(
 }
 
 /// The source of a folder that rank 0 has listed.
-fn of_listing(
-    spec: &DataSpec,
-    listing: FolderListing,
-) -> Result<(String, Box<dyn Source>), DataError> {
+fn of_listing(spec: &DataSpec, listing: FolderListing) -> Result<OpenDataset, DataError> {
     Ok((spec.name(), formats::of_listing(&spec.root()?, listing)))
 }
 
