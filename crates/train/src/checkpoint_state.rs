@@ -10,8 +10,8 @@ use nn::{Ema, NnError, Recipe, StateDict};
 use runs::{Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensor::rng::Philox;
 use tensor::HostTensor;
+use tensor::rng::Philox;
 
 /// The prefixes of a network's weights, its optimizer's state and the average of its past
 /// parameters. An optimizer's state is called `adam` whatever its kind: the first ones were Adam.

@@ -8,6 +8,7 @@ use crate::{parse, render};
 use data::{DataError, DataSpec, Dataset, Fit, Preprocess, ResizeFilter, Split};
 use nn::Recipe;
 use nn::recipe::{self, DEFAULT};
+use tensor::distributed::ProcessGroup;
 
 /// From this side on, the default recipe is the one for large images, even if all images have one
 /// size.
@@ -244,11 +245,14 @@ pub fn open_dataset(
     preprocess: &Preprocess,
     json: bool,
 ) -> Result<Dataset, CliError> {
-    open_dataset_within(spec, split, preprocess, data::CACHE_BYTES, json)
+    let alone = ProcessGroup::default();
+    open_dataset_on(&alone, spec, split, preprocess, data::CACHE_BYTES, json)
 }
 
-/// [`open_dataset`] with another limit, in bytes, on the memory for decoded images.
-pub fn open_dataset_within(
+/// [`open_dataset`] by all ranks of a group together, with another limit, in bytes, on the memory
+/// for decoded images.
+pub fn open_dataset_on(
+    group: &ProcessGroup,
     spec: &str,
     split: Split,
     preprocess: &Preprocess,
@@ -256,7 +260,7 @@ pub fn open_dataset_within(
     json: bool,
 ) -> Result<Dataset, CliError> {
     let open = |progress: &dyn Fn(data::ScanProgress)| {
-        Dataset::open_within(spec, split, preprocess, cache_bytes, progress)
+        Dataset::open_on(group, spec, split, preprocess, cache_bytes, progress)
     };
     let dataset = render::count_images("reading images", open)?;
     if !json {

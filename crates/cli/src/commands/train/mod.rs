@@ -11,7 +11,7 @@ use super::device::DeviceArgs;
 use super::eval::Evaluator;
 use super::flags::JsonArg;
 use super::monitor::MonitorArgs;
-use super::preprocess::{PreprocessArgs, open_dataset_within};
+use super::preprocess::{PreprocessArgs, open_dataset_on};
 use super::runs::RunsDirArg;
 use crate::distributed;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
@@ -269,14 +269,9 @@ fn open_data(
     let ranks = distributed::ranks();
     let cache_bytes = ranks.least(data::CACHE_BYTES.min(left.saturating_sub(needed)));
     let json = matches!(render, Renderer::Json);
-    let opened = open_dataset_within(spec, Split::Train, preprocess, cache_bytes, json);
+    let group = ranks.group();
+    let opened = open_dataset_on(group, spec, Split::Train, preprocess, cache_bytes, json);
     let dataset = ranks.agree(opened.map_err(explain))?;
-    ranks.require_same(dataset.fingerprint(), |others, _| {
-        failure!(
-            "dataset {spec:?} has other images, labels or attributes on {others} than on rank 0: \
-             give all nodes the same files"
-        )
-    })?;
     let size = (dataset.len() * dataset.shape().iter().product::<usize>()) as u64;
     if !dataset.is_cached() && (cache_bytes + 1..=data::CACHE_BYTES).contains(&size) {
         let size = HumanBytes(size);
