@@ -55,7 +55,13 @@ fn checkpoint_from_networks(recipe: &Recipe, (g, d): &(Network, Network)) -> Che
     };
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
     Checkpoint {
-        meta: meta(recipe, 0, DatasetId::default(), serde_json::Value::Null, &Device::Cpu),
+        meta: meta(
+            recipe,
+            0,
+            DatasetId::default(),
+            serde_json::Value::Null,
+            Device::Cpu.numerics_id(),
+        ),
         tensors,
     }
 }
