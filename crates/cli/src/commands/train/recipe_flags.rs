@@ -431,6 +431,7 @@ mod tests {
                     "orthogonal",
                     "sgd",
                     "generator",
+                    "true",
                 ],
                 Switch => &[""],
                 Range => &["0.9", "0.8,1"],
