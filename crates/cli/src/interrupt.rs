@@ -1,4 +1,5 @@
-//! Signals. Ctrl-C, SIGTERM and SIGHUP end the program at once and leave no temporary file; while
+//! Signals. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (which OpenMPI's launcher passes on at once, and
+//! Slurm sends before a job's time is over) end the program at once and leave no temporary file; while
 //! training, the first one lets the step finish and the run save. A signal that was ignored when
 //! the program started (`nohup`, background jobs of scripts) stays ignored.
 
@@ -66,7 +67,7 @@ fn end() -> ! {
 
 #[cfg(unix)]
 mod system {
-    use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
     use signal_hook::iterator::Signals;
     use std::io;
     use std::process::{Command, Stdio};
@@ -84,8 +85,8 @@ mod system {
             // By default it kills; with a handler, the write fails and its error is reported.
             signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default())?;
         }
-        let watched: Vec<i32> =
-            [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let watched = [SIGINT, SIGTERM, SIGHUP, SIGUSR1].into_iter();
+        let watched: Vec<i32> = watched.filter(|signal| !is_ignored(*signal)).collect();
         let (sender, receiver) = channel();
         // Installed by the thread, so that signals keep their default effect if it cannot start.
         thread::Builder::new().name("signals".to_owned()).spawn(move || {

@@ -360,8 +360,13 @@ fn run_training(
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful()?;
-    let mut measure = evaluator.map(|e| |checkpoint: &Checkpoint| e.measure(checkpoint, stop));
-    let measure = measure.as_mut().map(|measure| measure as &mut EvalFn<'_>);
+    // Rank 0 alone calls it; the others must know at which steps.
+    let mut measure = |checkpoint: &Checkpoint| match evaluator {
+        Some(evaluator) => evaluator.measure(checkpoint, stop),
+        None => Ok(None),
+    };
+    let is_evaluated = trainer.settings().eval.is_some();
+    let measure = is_evaluated.then_some(&mut measure as &mut EvalFn<'_>);
     let steps = trainer.settings().steps;
     let mut emit = |event: Event| {
         // The images that follow are drawn when the run is resumed, too.
