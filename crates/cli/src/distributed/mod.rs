@@ -166,7 +166,7 @@ impl Ranks {
     }
 
     /// `rank 1 (node-b)`.
-    fn name(&self, rank: usize) -> String {
+    pub fn name(&self, rank: usize) -> String {
         format!("rank {rank} ({})", self.nodes[rank])
     }
 

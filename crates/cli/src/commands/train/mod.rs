@@ -269,9 +269,17 @@ fn open_data(
     let ranks = distributed::ranks();
     let cache_bytes = ranks.least(data::CACHE_BYTES.min(left.saturating_sub(needed)));
     let json = matches!(render, Renderer::Json);
-    let group = ranks.group();
-    let opened = open_dataset_on(group, spec, Split::Train, preprocess, cache_bytes, json);
-    let dataset = ranks.agree(opened.map_err(explain))?;
+    let opened = open_dataset_on(ranks.group(), spec, Split::Train, preprocess, cache_bytes, json);
+    let with_nodes = |error| match error {
+        CliError::Data(DataError::Ranks { ref failures, .. })
+            if ranks.distinct_nodes().len() > 1 =>
+        {
+            let names: Vec<String> = failures.iter().map(|f| ranks.name(f.rank)).collect();
+            failure!("{error} [{}]", names.join(", "))
+        }
+        other => explain(other),
+    };
+    let dataset = ranks.agree(opened.map_err(with_nodes))?;
     let size = (dataset.len() * dataset.shape().iter().product::<usize>()) as u64;
     if !dataset.is_cached() && (cache_bytes + 1..=data::CACHE_BYTES).contains(&size) {
         let size = HumanBytes(size);
