@@ -426,3 +426,21 @@ fn a_run_needs_an_empty_folder() {
     dir.refused(1, &TestDir::training(&["--out", "photos/000.png/run"]), &["photos/000.png/run"]);
     assert_eq!(files(&dir.path("photos")).len(), 40);
 }
+
+/// Without MPI each of several processes would do the whole work; the first one says so.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn one_of_several_processes_is_refused() {
+    let dir = TestDir::new();
+    let start = |variables: &[(&str, &str)]| {
+        let mut command = dir.command(&TestDir::training(&["--out", "run"]));
+        Ended::of(command.envs(variables.iter().copied()).output().unwrap())
+    };
+    start(&[("PMI_SIZE", "3")]).refused(2, &["PMI_SIZE=3", "--features mpi"]);
+    let second = start(&[("SLURM_STEP_ID", "0"), ("SLURM_NTASKS", "2"), ("SLURM_PROCID", "1")]);
+    assert_eq!((second.code, &*second.err), (Some(2), ""));
+    assert!(!dir.path("run").exists());
+    dir.ok(&TestDir::training(&["--out", "run", "--steps", "1"]));
+    let alone = dir.command(&["runs"]).env("OMPI_COMM_WORLD_SIZE", "1").output().unwrap();
+    assert_eq!(Ended::of(alone).code, Some(0));
+}
