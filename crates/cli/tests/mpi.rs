@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Ended, TestDir, files, logged_steps, rows, signal, wait_for, write_images};
+use common::{Ended, TestDir, files, logged_steps, signal, wait_for, write_images};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -86,7 +86,9 @@ impl Launched {
             }
             if start.elapsed() > limit {
                 let pids = self.ranks();
-                pids.iter().for_each(|pid| drop(kill(*pid, "KILL")));
+                for pid in pids {
+                    kill(pid, "KILL");
+                }
                 let _ = self.launcher.kill();
                 panic!("not ended after {limit:?}: {}", self.text("stderr"));
             }
@@ -240,8 +242,7 @@ fn what_all_ranks_refuse_is_told_once() {
     assert_eq!(help.out.matches("Usage:").count(), 1, "{}", help.out);
     assert_eq!(ok(&dir, 2, &["--version"]).out.lines().count(), 1);
     run(&dir, 2, &["train", "--stepz", "3"]).refused_once(2, &["--stepz"]);
-    run(&dir, 3, &["sample", "--grid", "a.png"])
-        .refused_once(2, &["dcgan sample", "3 were started"]);
+    run(&dir, 3, &["runs"]).refused_once(2, &["dcgan runs", "3 were started"]);
     run(&dir, 2, &["train", "--data", "nowhere"]).refused_once(1, &["nowhere"]);
     let small = ["train", "--data", "photos", "--image", "16", "--batch", "2", "--out", "run"];
     run(&dir, 3, &small).refused_once(1, &["2 images", "start fewer"]);
@@ -271,7 +272,7 @@ fn what_one_rank_refuses_names_the_rank() {
     // Rank 1 has no memory.
     let limited = format!("ulimit -v 1500000; exec {program} \"$@\"");
     let other = ["sh", "-c", &*limited, "dcgan"];
-    let wide = ["train", "--data", "photos", "--image", "64", "--width", "512", "--out", "run"];
+    let wide = ["train", "--data", "photos", "--image", "64", "--width", "128", "--out", "run"];
     let ranks = [&["-n", "1", program], &wide[..], &[":", "-n", "1"], &other[..], &wide].concat();
     launch(&dir, &ranks).wait(RUN).refused_once(1, &["rank 1", "ulimit -v"]);
 }
