@@ -23,11 +23,21 @@ pub struct Setup {
     pub dir: PathBuf,
     pub jobs: Vec<Job>,
     pub inputs: Vec<Input>,
+    /// Training by several ranks, made for the first case that needs it.
+    #[cfg(feature = "mpi")]
+    pub by_ranks: super::ranks::Undisturbed,
 }
 
 impl Setup {
     pub fn new(program: PathBuf, dir: &Path) -> Result<Self, BoxError> {
-        let mut setup = Self { program, dir: dir.to_owned(), jobs: Vec::new(), inputs: Vec::new() };
+        let mut setup = Self {
+            program,
+            dir: dir.to_owned(),
+            jobs: Vec::new(),
+            inputs: Vec::new(),
+            #[cfg(feature = "mpi")]
+            by_ranks: Default::default(),
+        };
         super::jobs::undisturbed(&mut setup)?;
         setup.inputs = super::mutations::inputs(&setup)?;
         Ok(setup)
@@ -85,13 +95,17 @@ impl<'a> Case<'a> {
     /// Starts `dcgan` in the work folder, after the shell has run `before`, such as `ulimit -v N`.
     pub fn start(&mut self, before: &str, args: &[String]) -> Result<ChildProcess, BoxError> {
         let shown = shlex::try_join(args.iter().map(String::as_str))?;
-        writeln!(self.log, "{before}dcgan {shown}")?;
         let script = format!("{before}exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(&self.setup.program).args(args);
+        self.spawn(command, &format!("{before}dcgan {shown}"))
+    }
+
+    /// Starts a command in the work folder, recorded as `shown`.
+    pub fn spawn(&mut self, mut command: Command, shown: &str) -> Result<ChildProcess, BoxError> {
+        writeln!(self.log, "{shown}")?;
         let [out, err] = ["stdout.txt", "stderr.txt"].map(|name| self.dir.join(name));
-        let child = Command::new("sh")
-            .args(["-c", &script])
-            .arg(&self.setup.program)
-            .args(args)
+        let child = command
             .current_dir(&self.work)
             // The memory that threads reserve would otherwise depend on the number of cores.
             .envs([("RAYON_NUM_THREADS", "2"), ("MALLOC_ARENA_MAX", "2")])

@@ -55,7 +55,7 @@ fn fill(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
     let args = job.args(&work);
     case.run(&limit, &args)?.code(&[0, 1])?;
     if let Some(disk) = disk {
-        disk.remount(&format!("size={AMPLE_BYTES},nr_inodes=100000"))?;
+        disk.make_room()?;
     }
     kills::readable(case, job)?;
     if let Some((name, _)) = files(&work)?.iter().find(|(name, _)| name.ends_with(".tmp")) {
@@ -81,7 +81,12 @@ impl Disk {
         Ok(Self(folder.to_owned()))
     }
 
-    fn remount(&self, option: &str) -> Result<(), BoxError> {
+    /// Makes room for any output again.
+    pub fn make_room(&self) -> Result<(), BoxError> {
+        self.remount(&format!("size={AMPLE_BYTES},nr_inodes=100000"))
+    }
+
+    pub fn remount(&self, option: &str) -> Result<(), BoxError> {
         call("mount", &["-o", &format!("remount,{option}")], &self.0)
     }
 }

@@ -10,11 +10,19 @@ use std::time::{Duration, Instant};
 
 /// The name of a job's output in its folder.
 pub const OUT: &str = "out";
+/// The folder of the images that are trained on, in that of the campaign.
+const PHOTOS: &str = "photos";
 const TRAIN: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu --threads 1 \
                      --log-every 1 --sample-every 4 --checkpoint-every 2 --keep 3 --ema 0.9 \
                      --steps 12";
 /// The first of the three checkpoints that such a run leaves.
 const FIRST_CHECKPOINT: &str = "step-00000008.safetensors";
+
+/// What several ranks train: longer, so that they are not only killed while they start.
+#[cfg(feature = "mpi")]
+const TRAIN_BY_RANKS: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu \
+                              --threads 1 --log-every 1 --sample-every 50 --checkpoint-every 10 \
+                              --keep 3 --ema 0.9 --steps 150";
 
 /// Files by name. Those that hold times do so with the times left out.
 pub type Contents = BTreeMap<String, Vec<u8>>;
@@ -31,6 +39,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// Training by several ranks, whose undisturbed output is not known yet.
+    #[cfg(feature = "mpi")]
+    pub fn by_ranks(setup: &Setup) -> Self {
+        let photos = setup.dir.join(PHOTOS).display().to_string();
+        let line = format!("{TRAIN_BY_RANKS} --out {OUT}");
+        let args = ["train", "--data", &photos].into_iter().map(str::to_owned);
+        let args = args.chain(shlex::split(&line).unwrap_or_default()).collect();
+        Self { name: "train", args, whole: Contents::new(), time: Duration::ZERO, calls: 0 }
+    }
+
     pub fn trains(&self) -> bool {
         self.name == "train"
     }
@@ -106,7 +124,7 @@ fn without_times(rows: &[u8]) -> Result<Vec<u8>, BoxError> {
     let mut lines = Vec::new();
     for row in serde_json::Deserializer::from_slice(rows).into_iter::<BTreeMap<String, Value>>() {
         let mut row = row?;
-        row.retain(|key, _| !matches!(key.as_str(), "seconds" | "images_per_second"));
+        row.retain(|key, _| !matches!(key.as_str(), "seconds" | "images_per_second" | "waiting"));
         lines.push(serde_json::to_string(&row)?);
     }
     Ok(lines.join("\n").into_bytes())
@@ -114,7 +132,7 @@ fn without_times(rows: &[u8]) -> Result<Vec<u8>, BoxError> {
 
 /// Does all jobs without a disturbance, in the folders `whole` and `older` of the campaign.
 pub fn undisturbed(setup: &mut Setup) -> Result<(), BoxError> {
-    for (folder, factor) in [("photos", 3), ("others", 5)] {
+    for (folder, factor) in [(PHOTOS, 3), ("others", 5)] {
         fs::create_dir(setup.dir.join(folder))?;
         for k in 0..16u8 {
             let pixels = (0..192u8).map(|i| (i ^ (16 * k)).wrapping_mul(factor));
@@ -123,7 +141,7 @@ pub fn undisturbed(setup: &mut Setup) -> Result<(), BoxError> {
         }
     }
     let text = |path: &Path| path.display().to_string();
-    let [photos, others] = ["photos", "others"].map(|name| text(&setup.dir.join(name)));
+    let [photos, others] = [PHOTOS, "others"].map(|name| text(&setup.dir.join(name)));
     let run = setup.whole("train").join(OUT);
     let earlier = text(&run.join("checkpoints").join(FIRST_CHECKPOINT));
     let run = text(&run);

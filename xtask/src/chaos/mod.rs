@@ -7,11 +7,14 @@ mod full_disks;
 mod jobs;
 mod kills;
 mod mutations;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod signals;
 mod trace;
 
 use case::{Case, Setup};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_shutdown;
@@ -37,8 +40,11 @@ pub struct Options {
     /// Seed: the same seed gives the same sequence of cases [default: random].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Number of cases of each kind, instead of a duration.
+    #[arg(long, value_name = "N", conflicts_with_all = ["minutes", "case"])]
+    cases: Option<u64>,
     /// One kind of faults [default: all].
-    #[arg(long, value_parser = KINDS.map(|kind| kind.0))]
+    #[arg(long, value_parser = PossibleValuesParser::new(KINDS.iter().map(|kind| kind.0)))]
     kind: Option<String>,
     /// One case of this kind.
     #[arg(long, value_name = "N", requires = "kind")]
@@ -54,12 +60,14 @@ pub struct Options {
 /// A kind of faults: its name, and the function that tries one case of it.
 type Kind = (&'static str, fn(&mut Case) -> Result<(), BoxError>);
 
-const KINDS: [Kind; 5] = [
+const KINDS: &[Kind] = &[
     ("kills", kills::run),
     ("full-disks", full_disks::run),
     ("bit-flips", bit_flips::run),
     ("mutations", mutations::run),
     ("signals", signals::run),
+    #[cfg(feature = "mpi")]
+    ("ranks", ranks::run),
 ];
 
 /// Runs the campaign.
@@ -75,7 +83,7 @@ pub fn run(options: &Options) -> Result<(), BoxError> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         register_conditional_shutdown(signal, 128 + signal, Arc::new(true.into()))?;
     }
-    let kinds = KINDS.into_iter().filter(|kind| options.kind.as_ref().is_none_or(|k| k == kind.0));
+    let kinds = KINDS.iter().filter(|kind| options.kind.as_ref().is_none_or(|k| k == kind.0));
     let program = crate::tasks::dcgan(options.dcgan.as_deref())?;
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("seed {seed}");
@@ -90,7 +98,8 @@ pub fn run(options: &Options) -> Result<(), BoxError> {
     let mut failed = 0;
     for kind in kinds {
         let start = Instant::now();
-        let [tried, bad] = campaign(kind, options.case, seed, start + share, &setup)?;
+        let end = options.cases.map_or(End::At(start + share), End::After);
+        let [tried, bad] = campaign(*kind, options.case, seed, end, &setup)?;
         failed += bad;
         let seconds = format!("{:.0}", start.elapsed().as_secs_f64());
         table.add_row([kind.0.to_owned(), tried.to_string(), bad.to_string(), seconds]);
@@ -102,18 +111,30 @@ pub fn run(options: &Options) -> Result<(), BoxError> {
     Err(format!("{failed} cases failed, which are kept in {}", folder.keep().display()).into())
 }
 
+/// When a campaign ends.
+#[derive(Clone, Copy)]
+enum End {
+    At(Instant),
+    /// After this number of cases.
+    After(u64),
+}
+
 /// Tries cases of a kind until `end`, or the one of this number; returns the numbers of cases and
 /// of failures. The folder of a failing case is kept.
 fn campaign(
     (name, run): Kind,
     number: Option<u64>,
     seed: u64,
-    end: Instant,
+    end: End,
     setup: &Setup,
 ) -> Result<[u64; 2], BoxError> {
     let first = number.unwrap_or(0);
     let (mut tried, mut failed) = (0, 0);
-    while tried == 0 || number.is_none() && Instant::now() < end {
+    let is_over = |tried| match end {
+        End::At(time) => Instant::now() >= time,
+        End::After(cases) => tried >= cases,
+    };
+    while tried == 0 || number.is_none() && !is_over(tried) {
         let index = first + tried;
         let mut hasher = DefaultHasher::new();
         (seed, name, index).hash(&mut hasher);
