@@ -148,6 +148,13 @@ impl<'a> Case<'a> {
     }
 }
 
+/// An output of a process.
+#[cfg(feature = "mpi")]
+pub enum Stream {
+    Out,
+    Err,
+}
+
 /// A process that is killed after a time limit.
 pub struct ChildProcess {
     child: Child,
@@ -165,6 +172,21 @@ impl ChildProcess {
         while fs::read(&line).is_ok_and(|line| line.starts_with(b"sh\0")) {
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Waits until it has written a text to a stream, or has ended.
+    #[cfg(feature = "mpi")]
+    pub fn wait_for(&mut self, stream: Stream, text: &str) -> Result<(), BoxError> {
+        let path = match stream {
+            Stream::Out => &self.out,
+            Stream::Err => &self.err,
+        };
+        while !String::from_utf8_lossy(&fs::read(path)?).contains(text)
+            && self.child.try_wait()?.is_none()
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Waits for its end.

@@ -18,11 +18,11 @@ const TRAIN: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu -
 /// The first of the three checkpoints that such a run leaves.
 const FIRST_CHECKPOINT: &str = "step-00000008.safetensors";
 
-/// What several ranks train: longer, so that they are not only killed while they start.
+/// What several ranks train: longer, so that they are not only disturbed while they start.
 #[cfg(feature = "mpi")]
 const TRAIN_BY_RANKS: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu \
-                              --threads 1 --log-every 1 --sample-every 50 --checkpoint-every 10 \
-                              --keep 3 --ema 0.9 --steps 150";
+                              --threads 1 --log-every 1 --sample-every 20 --checkpoint-every 5 \
+                              --keep 3 --ema 0.9 --steps 60";
 
 /// Files by name. Those that hold times do so with the times left out.
 pub type Contents = BTreeMap<String, Vec<u8>>;

@@ -2,7 +2,7 @@
 //! end, the newest checkpoint is valid, and the run goes on with any number of ranks; with the same
 //! number all along it ends like an undisturbed one.
 
-use super::case::{Case, ProcessExit, Setup};
+use super::case::{Case, ChildProcess, ProcessExit, Setup, Stream};
 use super::full_disks::Disk;
 use super::jobs::{Job, OUT, contents, has_checkpoint};
 use super::{BoxError, copy};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// By when all ranks must have ended after a fault.
 const END: Duration = Duration::from_secs(10);
+/// How a message of an error begins.
+const ERROR: &str = "error: ";
 /// The number in the group, by OpenMPI's, MPICH's and PMIx's variable.
 const RANK: &str = "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}}";
 
@@ -123,8 +125,10 @@ impl Group {
         }
         let mut case = Case::new(setup, &format!("whole/train-by-{ranks}"), 0, 0)?;
         let mut job = Job::by_ranks(setup);
+        let mut running = self.start(&mut case, &job, ranks, "")?;
+        running.wait_for(Stream::Out, "\n")?;
         let start = Instant::now();
-        self.start(&mut case, &job, ranks, "")?.wait(&mut case)?.code(&[0])?;
+        running.wait(&mut case)?.code(&[0])?;
         job.time = start.elapsed();
         job.whole = contents(&case.work)?;
         Ok(cell.get_or_init(|| job))
@@ -138,7 +142,7 @@ impl Group {
         job: &Job,
         ranks: usize,
         before: &str,
-    ) -> Result<super::case::ChildProcess, BoxError> {
+    ) -> Result<ChildProcess, BoxError> {
         for rank in 0..ranks {
             let _ = fs::remove_file(pid_file(&case.dir, rank));
         }
@@ -150,6 +154,8 @@ impl Group {
         let args = job.args(&case.work);
         let shown = shlex::try_join(args.iter().map(String::as_str))?;
         let mut command = self.0.command(ranks, Transport::SharedMemory);
+        // On a busy machine a rank that polls would keep the core from the one it waits for.
+        command.env("OMPI_MCA_mpi_yield_when_idle", "1");
         command.args(["sh", "-c", &script]).arg(&case.setup.program).args(args);
         case.spawn(command, &format!("mpirun -n {ranks} {before}dcgan {shown}"))
     }
@@ -167,23 +173,26 @@ impl Group {
         case.note(&format!("{fault:?} of rank {rank}:"));
         let flag = format!("[ $rank = {rank} ] && set -- \"$@\" --steps none; ");
         let before = if matches!(fault, Fault::Flag) { &flag } else { "" };
-        let running = self.start(case, job, ranks, before)?;
-        let mut since = Instant::now();
-        let mut limit = END + job.time * 3;
+        let mut running = self.start(case, job, ranks, before)?;
         if let Fault::Signal(signal) = fault {
+            // Rank 0 prints once all have joined the group. What becomes of ranks that end before,
+            // in MPI_Init, is up to the launcher; OpenMPI's may hang.
+            running.wait_for(Stream::Out, "\n")?;
             case.sleep(job.time);
-            if let Some(pid) = started(case, rank) {
+            if let Some(pid) = process(case, rank) {
                 kill(pid, signal)?;
             }
-            (since, limit) = (Instant::now(), END);
+        } else {
+            running.wait_for(Stream::Err, ERROR)?;
         }
+        let since = Instant::now();
         let ended = running.wait(case)?;
         let left: Vec<Pid> = (0..ranks).filter_map(|rank| wait_for_end(case, rank)).collect();
         let took = since.elapsed();
         for &pid in &left {
             kill(pid, Signal::SIGKILL)?;
         }
-        if !left.is_empty() || took > limit {
+        if !left.is_empty() || took > END {
             return Err(format!(
                 "{} ranks were left {took:.1?} after {fault:?} of rank {rank} of {ranks}",
                 left.len()
@@ -212,15 +221,6 @@ fn process(case: &Case, rank: usize) -> Option<Pid> {
     (folder == case.work).then_some(Pid::from_raw(number.parse().ok()?))
 }
 
-/// Waits until a rank has started; `None` if it has ended since.
-fn started(case: &Case, rank: usize) -> Option<Pid> {
-    let begin = Instant::now();
-    while !pid_file(&case.dir, rank).exists() && begin.elapsed() < END {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    process(case, rank)
-}
-
 /// Waits until a rank has ended, which may be after the launcher; returns it if it does not.
 fn wait_for_end(case: &Case, rank: usize) -> Option<Pid> {
     let begin = Instant::now();
@@ -235,7 +235,7 @@ fn wait_for_end(case: &Case, rank: usize) -> Option<Pid> {
 
 /// Returns an error if more than one rank has reported an error, or one has panicked.
 fn one_error_at_most(ended: &ProcessExit) -> Result<(), BoxError> {
-    let errors = ended.err.lines().filter(|line| line.starts_with("error: ")).count();
+    let errors = ended.err.lines().filter(|line| line.starts_with(ERROR)).count();
     if errors > 1 || ended.err.contains("panicked at") {
         return Err(format!("not one line of error: {:?}", ended.err).into());
     }
