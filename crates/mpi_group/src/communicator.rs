@@ -135,13 +135,13 @@ pub fn library_version() -> String {
     first.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The length of a message as MPI counts it.
+/// The number of elements of a message as MPI counts them.
 ///
 /// # Panics
-/// Panics if it has 2 GiB or more.
+/// Panics if there are 2³¹ or more.
 #[track_caller]
 pub(crate) fn count(len: usize) -> c_int {
-    c_int::try_from(len).expect("messages are shorter than 2 GiB")
+    c_int::try_from(len).expect("a message of fewer than 2^31 elements")
 }
 
 impl Communicator for MpiCommunicator {
@@ -202,11 +202,11 @@ impl Communicator for MpiCommunicator {
         unsafe { ffi::MPI_Barrier(self.blocking.0) };
     }
 
-    fn start_all_to_all(&self, pieces: Vec<u8>) -> Box<dyn Exchange> {
+    fn start_all_to_all(&self, pieces: Vec<f32>) -> Box<dyn Exchange> {
         Box::new(MpiExchange::all_to_all(self.all_to_all, self.world_size, pieces))
     }
 
-    fn start_all_gather(&self, own: Vec<u8>) -> Box<dyn Exchange> {
+    fn start_all_gather(&self, own: Vec<f32>) -> Box<dyn Exchange> {
         Box::new(MpiExchange::all_gather(self.all_gather, self.world_size, own))
     }
 }

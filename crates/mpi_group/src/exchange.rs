@@ -10,8 +10,8 @@ use tensor::distributed::Exchange;
 pub(crate) struct MpiExchange {
     request: Request,
     /// What MPI sends; only kept.
-    _sent: Vec<u8>,
-    received: Vec<u8>,
+    _sent: Vec<f32>,
+    received: Vec<f32>,
 }
 
 struct Request(ffi::MPI_Request);
@@ -46,22 +46,22 @@ impl Request {
 impl MpiExchange {
     /// Piece i of `pieces` goes to rank i.
     #[track_caller]
-    pub fn all_to_all(communicator: Handle, world_size: usize, pieces: Vec<u8>) -> Self {
+    pub fn all_to_all(communicator: Handle, world_size: usize, pieces: Vec<f32>) -> Self {
         assert_eq!(pieces.len() % world_size, 0, "all_to_all: pieces of one length");
         let count = count(pieces.len() / world_size);
-        let mut received = vec![0; pieces.len()];
+        let mut received = vec![0.0; pieces.len()];
         let mut request = Request::none();
         let guard = call();
-        // SAFETY: both buffers have `count` bytes for each rank. They are neither read, changed nor
+        // SAFETY: both buffers have `count` values for each rank. They are neither read, changed nor
         // freed before the request is finished: the exchange owns them, and its `drop` waits.
         unsafe {
             ffi::MPI_Ialltoall(
                 pieces.as_ptr().cast(),
                 count,
-                ffi::RSMPI_UINT8_T,
+                ffi::RSMPI_FLOAT,
                 received.as_mut_ptr().cast(),
                 count,
-                ffi::RSMPI_UINT8_T,
+                ffi::RSMPI_FLOAT,
                 communicator.0,
                 &mut request.0,
             );
@@ -72,22 +72,22 @@ impl MpiExchange {
 
     /// `own` goes to all ranks.
     #[track_caller]
-    pub fn all_gather(communicator: Handle, world_size: usize, own: Vec<u8>) -> Self {
+    pub fn all_gather(communicator: Handle, world_size: usize, own: Vec<f32>) -> Self {
         let count = count(own.len());
-        let mut received = vec![0; own.len() * world_size];
+        let mut received = vec![0.0; own.len() * world_size];
         let mut request = Request::none();
         let guard = call();
-        // SAFETY: `own` has `count` bytes, and `received` as many for each rank. They are neither
+        // SAFETY: `own` has `count` values, and `received` as many for each rank. They are neither
         // read, changed nor freed before the request is finished: the exchange owns them, and its
         // `drop` waits.
         unsafe {
             ffi::MPI_Iallgather(
                 own.as_ptr().cast(),
                 count,
-                ffi::RSMPI_UINT8_T,
+                ffi::RSMPI_FLOAT,
                 received.as_mut_ptr().cast(),
                 count,
-                ffi::RSMPI_UINT8_T,
+                ffi::RSMPI_FLOAT,
                 communicator.0,
                 &mut request.0,
             );
@@ -102,7 +102,7 @@ impl Exchange for MpiExchange {
         self.request.test()
     }
 
-    fn wait(mut self: Box<Self>) -> Vec<u8> {
+    fn wait(mut self: Box<Self>) -> Vec<f32> {
         self.request.wait();
         std::mem::take(&mut self.received)
     }

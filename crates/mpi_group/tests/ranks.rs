@@ -65,19 +65,19 @@ fn blocking_operations(communicator: &MpiCommunicator) {
 fn background_operations(communicator: &MpiCommunicator) {
     let (rank, size) = (communicator.rank(), communicator.world_size());
     for len in [1, 10_000, 1 << 20] {
-        let pieces = (0..size).flat_map(|to| vec![(10 * rank + to) as u8; len]).collect();
+        let pieces = (0..size).flat_map(|to| vec![(10 * rank + to) as f32; len]).collect();
         let mut scattered = communicator.start_all_to_all(pieces);
-        drop(communicator.start_all_to_all(vec![7; len * size]));
-        let gathered = communicator.start_all_gather(vec![rank as u8; len]);
+        drop(communicator.start_all_to_all(vec![7.0; len * size]));
+        let gathered = communicator.start_all_gather(vec![rank as f32; len]);
         communicator.barrier();
         let gathered = gathered.wait();
-        assert!(gathered.iter().enumerate().all(|(i, &value)| usize::from(value) == i / len));
+        assert!(gathered.iter().enumerate().all(|(i, &value)| value == (i / len) as f32));
         while !scattered.is_done() {
             std::thread::yield_now();
         }
         assert!(scattered.is_done());
         let scattered = scattered.wait();
-        let from = |i: usize| (10 * (i / len) + rank) as u8;
+        let from = |i: usize| (10 * (i / len) + rank) as f32;
         assert!(scattered.iter().enumerate().all(|(i, &value)| value == from(i)));
     }
 }

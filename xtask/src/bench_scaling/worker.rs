@@ -206,15 +206,15 @@ impl Communicator for Meter {
         self.block(|| self.inner.barrier());
     }
 
-    fn start_all_to_all(&self, pieces: Vec<u8>) -> Box<dyn Exchange> {
+    fn start_all_to_all(&self, pieces: Vec<f32>) -> Box<dyn Exchange> {
         let mut tally = lock(&self.tally);
-        tally.traffic.gradients.push(pieces.len());
+        tally.traffic.gradients.push(size_of_val(&pieces[..]));
         tally.start();
         drop(tally);
         self.watch(self.inner.start_all_to_all(pieces))
     }
 
-    fn start_all_gather(&self, own: Vec<u8>) -> Box<dyn Exchange> {
+    fn start_all_gather(&self, own: Vec<f32>) -> Box<dyn Exchange> {
         lock(&self.tally).start();
         self.watch(self.inner.start_all_gather(own))
     }
@@ -230,7 +230,7 @@ impl Exchange for MeterExchange {
         self.inner.is_done()
     }
 
-    fn wait(self: Box<Self>) -> Vec<u8> {
+    fn wait(self: Box<Self>) -> Vec<f32> {
         lock(&self.tally).end();
         self.inner.wait()
     }

@@ -67,11 +67,11 @@ pub trait Communicator: Send + Sync {
     /// Starts to send piece i of `pieces`, which are of one length, to rank i, for each i. What
     /// arrives is the piece for this rank of every rank, one after the other. Calls of this kind
     /// match each other in their order, whatever other operations are between them.
-    fn start_all_to_all(&self, pieces: Vec<u8>) -> Box<dyn Exchange>;
+    fn start_all_to_all(&self, pieces: Vec<f32>) -> Box<dyn Exchange>;
 
-    /// [`all_gather`](Self::all_gather) in the background. Calls of this kind match each other in
-    /// their order.
-    fn start_all_gather(&self, own: Vec<u8>) -> Box<dyn Exchange>;
+    /// Starts to send `own` to every rank. What arrives is the values of every rank, one after the
+    /// other. Calls of this kind match each other in their order.
+    fn start_all_gather(&self, own: Vec<f32>) -> Box<dyn Exchange>;
 }
 
 /// An operation that a [`Communicator`] has started.
@@ -80,8 +80,8 @@ pub trait Exchange: Send {
     /// progress do so here.
     fn is_done(&mut self) -> bool;
 
-    /// Waits for the messages of all ranks, one after the other.
-    fn wait(self: Box<Self>) -> Vec<u8>;
+    /// Waits for the values of all ranks, one after the other.
+    fn wait(self: Box<Self>) -> Vec<f32>;
 }
 
 /// The processes that train together: this one alone by default. Clones are the same group.
@@ -231,10 +231,7 @@ impl ProcessGroup {
 
     /// The values of all ranks, one after the other; they may be of different numbers.
     pub fn all_gather_f32(&self, values: &[f32]) -> Vec<f32> {
-        let bytes = self.all_gather(bytemuck::cast_slice(values)).concat();
-        let mut all = vec![0f32; bytes.len() / size_of::<f32>()];
-        bytemuck::cast_slice_mut(&mut all).copy_from_slice(&bytes);
-        all
+        bytemuck::pod_collect_to_vec(&self.all_gather(bytemuck::cast_slice(values)).concat())
     }
 
     /// The message of rank 0; those of the others are not looked at.

@@ -29,8 +29,7 @@ impl PendingAllReduce {
             Some(others) if len > 0 => {
                 let chunk = len.div_ceil(others.world_size());
                 values.resize(chunk * others.world_size(), 0.0);
-                let pieces = bytemuck::cast_slice(&values).to_vec();
-                State::Scattering(group.timed(|| others.start_all_to_all(pieces)))
+                State::Scattering(group.timed(|| others.start_all_to_all(values)))
             }
             _ => State::Done(values),
         };
@@ -60,18 +59,16 @@ impl PendingAllReduce {
         let state = std::mem::replace(&mut self.state, State::Done(Vec::new()));
         self.state = match state {
             State::Scattering(exchange) => {
-                let bytes = exchange.wait();
-                let mut parts = vec![0f32; bytes.len() / size_of::<f32>()];
-                bytemuck::cast_slice_mut(&mut parts).copy_from_slice(&bytes);
+                let mut parts = exchange.wait();
                 let chunk = parts.len() / self.group.world_size();
                 let (sums, rest) = parts.split_at_mut(chunk);
                 for part in rest.chunks_exact(chunk) {
                     sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
                 }
-                let own = bytemuck::cast_slice(sums).to_vec();
+                parts.truncate(chunk);
                 match self.group.others() {
-                    Some(others) => State::Gathering(others.start_all_gather(own)),
-                    None => State::Done(sums.to_vec()),
+                    Some(others) => State::Gathering(others.start_all_gather(parts)),
+                    None => State::Done(parts),
                 }
             }
             other => other,
@@ -85,9 +82,7 @@ impl PendingAllReduce {
             self.gather();
             match self.state {
                 State::Gathering(exchange) => {
-                    let bytes = exchange.wait();
-                    let mut sums = vec![0f32; bytes.len() / size_of::<f32>()];
-                    bytemuck::cast_slice_mut(&mut sums).copy_from_slice(&bytes);
+                    let mut sums = exchange.wait();
                     sums.truncate(self.len);
                     sums
                 }

@@ -84,14 +84,9 @@ impl ThreadExchange {
     fn has_all(&self, calls: &HashMap<(Kind, u64), Call>) -> bool {
         calls.get(&self.key).is_some_and(|call| call.messages.iter().all(Option::is_some))
     }
-}
 
-impl Exchange for ThreadExchange {
-    fn is_done(&mut self) -> bool {
-        self.has_all(&self.board.calls.lock())
-    }
-
-    fn wait(self: Box<Self>) -> Vec<u8> {
+    /// Waits for the messages of all ranks, one after the other.
+    fn receive(self) -> Vec<u8> {
         let mut calls = self.board.calls.lock();
         while !self.has_all(&calls) {
             self.board.changed.wait(&mut calls);
@@ -113,6 +108,16 @@ impl Exchange for ThreadExchange {
             calls.remove(&self.key);
         }
         received
+    }
+}
+
+impl Exchange for ThreadExchange {
+    fn is_done(&mut self) -> bool {
+        self.has_all(&self.board.calls.lock())
+    }
+
+    fn wait(self: Box<Self>) -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(&self.receive())
     }
 }
 
@@ -138,24 +143,24 @@ impl Communicator for ThreadRank {
     }
 
     fn all_gather(&self, own: &[u8], all: &mut [u8]) {
-        all.copy_from_slice(&Box::new(self.start(Kind::Blocking, own.to_vec())).wait());
+        all.copy_from_slice(&self.start(Kind::Blocking, own.to_vec()).receive());
     }
 
     fn broadcast(&self, root: usize, message: &mut [u8]) {
         let len = message.len();
-        let all = Box::new(self.start(Kind::Blocking, message.to_vec())).wait();
+        let all = self.start(Kind::Blocking, message.to_vec()).receive();
         message.copy_from_slice(&all[root * len..][..len]);
     }
 
     fn barrier(&self) {
-        Box::new(self.start(Kind::Blocking, Vec::new())).wait();
+        self.start(Kind::Blocking, Vec::new()).receive();
     }
 
-    fn start_all_to_all(&self, pieces: Vec<u8>) -> Box<dyn Exchange> {
-        Box::new(self.start(Kind::AllToAll, pieces))
+    fn start_all_to_all(&self, pieces: Vec<f32>) -> Box<dyn Exchange> {
+        Box::new(self.start(Kind::AllToAll, bytemuck::cast_slice(&pieces).to_vec()))
     }
 
-    fn start_all_gather(&self, own: Vec<u8>) -> Box<dyn Exchange> {
-        Box::new(self.start(Kind::AllGather, own))
+    fn start_all_gather(&self, own: Vec<f32>) -> Box<dyn Exchange> {
+        Box::new(self.start(Kind::AllGather, bytemuck::cast_slice(&own).to_vec()))
     }
 }

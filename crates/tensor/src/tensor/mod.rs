@@ -156,6 +156,15 @@ impl Tensor {
         }
     }
 
+    /// Appends the elements in row-major order to `values`, as [`to_vec`](Self::to_vec) returns
+    /// them.
+    pub fn append_to(&self, values: &mut Vec<f32>) {
+        match &self.storage {
+            Storage::Cpu(buffer) => values.extend_from_slice(buffer),
+            Storage::Gpu(buffer) => values.extend(buffer.to_vec()),
+        }
+    }
+
     /// The value of a tensor with a single element.
     ///
     /// # Panics

@@ -59,7 +59,7 @@ impl GradientSum {
 
     fn send(&mut self, id: TensorId, gradient: &Tensor) {
         self.bucket.gradients.push((id, *gradient.shape()));
-        self.bucket.values.extend(gradient.to_vec());
+        gradient.append_to(&mut self.bucket.values);
         if self.bucket.values.len() >= BUCKET {
             self.send_bucket();
         }
