@@ -340,12 +340,14 @@ fn an_interrupt_of_the_launcher_finishes_the_step_and_saves() {
         launched.wait_for_steps(&run);
         signal(&launched.launcher, name);
         let ended = launched.wait(END);
-        let code = if is_open_mpi() && name != "USR1" { 1 } else { 130 };
+        let hurries = is_open_mpi() && name != "USR1";
+        let code = if hurries { 1 } else { 130 };
         assert_eq!(ended.code, Some(code), "{name}: {}", ended.err);
         assert_eq!(ended.err.matches("finishing the step").count(), 1, "{name}: {}", ended.err);
         let done = logged_steps(&dir.path(&run)).len() as u64;
         let saved = runs::checkpoint::load(&newest(&dir, &run)).unwrap();
-        assert_eq!(saved.meta.step, done);
+        // A loaded machine may be too slow for the second that OpenMPI gives.
+        assert!(saved.meta.step == done || hurries && saved.meta.step < done);
         let steps = (done + 4).to_string();
         ok(&dir, then, &["train", "--resume", &run, "--steps", &steps]);
         assert_eq!(logged_steps(&dir.path(&run)), (1..=done + 4).collect::<Vec<_>>());
