@@ -32,11 +32,7 @@ fn fill(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
     let mut limit = String::new();
     match disk {
         Some(disk) => {
-            let (mut used, mut number) = (0, 0);
-            for (_, path) in files(&work)? {
-                used += pages(path.metadata()?.len());
-                number += 1;
-            }
+            let (used, number) = disk.used()?;
             let option = if case.rng.u8(..4) > 0 {
                 format!("size={}", PAGE + used + case.rng.u64(..need + need / 2))
             } else {
@@ -84,6 +80,16 @@ impl Disk {
     /// Makes room for any output again.
     pub fn make_room(&self) -> Result<(), BoxError> {
         self.remount(&format!("size={AMPLE_BYTES},nr_inodes=100000"))
+    }
+
+    /// The bytes that its files take, in whole pages, and their number.
+    pub fn used(&self) -> Result<(u64, u64), BoxError> {
+        let (mut used, mut number) = (0, 0);
+        for (_, path) in files(&self.0)? {
+            used += pages(path.metadata()?.len());
+            number += 1;
+        }
+        Ok((used, number))
     }
 
     pub fn remount(&self, option: &str) -> Result<(), BoxError> {

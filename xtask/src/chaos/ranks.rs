@@ -60,7 +60,9 @@ fn disturb(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
             (0, _) => Fault::Signal(Signal::SIGKILL),
             (_, Some(disk)) => {
                 let need: u64 = job.whole.values().map(|bytes| bytes.len() as u64).sum();
-                disk.remount(&format!("size={}", 4096 + case.rng.u64(..need)))?;
+                // A smaller size than what its files take would be refused.
+                let (used, _) = disk.used()?;
+                disk.remount(&format!("size={}", 4096 + used + case.rng.u64(..need)))?;
                 Fault::FullDisk
             }
             _ => [

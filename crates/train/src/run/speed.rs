@@ -11,6 +11,8 @@ use tensor::distributed::ProcessGroup;
 pub(super) const WAITING: &str = "waiting";
 /// A process is named if it takes this many times as long for a step as the median one.
 const STRAGGLER: f64 = 2.0;
+/// In so many rows of metrics, one after the other.
+const SLOW_ROWS: u32 = 3;
 
 /// Time spent in steps and in waiting for data, not in writing files.
 pub(super) struct Clock {
@@ -24,7 +26,8 @@ pub(super) struct Clock {
     waiting: Duration,
     /// The group's counter before the current step.
     waited: Duration,
-    straggler: Option<usize>,
+    /// The rank that was far slower than the others, and in how many rows without a break.
+    straggler: Option<(usize, u32)>,
 }
 
 impl Clock {
@@ -70,11 +73,16 @@ impl Clock {
         Some(GroupSpeed { computing, waiting: waiting / f64::max(time, 1e-9) })
     }
 
-    /// A sentence about a process that has become a straggler.
+    /// A sentence about a process that has become a straggler: one that was slow for
+    /// [`SLOW_ROWS`] rows, since a single row may be slow by chance.
     pub fn notice_straggler(&mut self, speed: &GroupSpeed) -> Option<String> {
-        let found = speed.straggler();
-        let before = std::mem::replace(&mut self.straggler, found);
-        let rank = found.filter(|_| found != before)?;
+        let before = self.straggler.take();
+        let rank = speed.straggler()?;
+        let rows = before.filter(|(of, _)| *of == rank).map_or(1, |(_, rows)| rows + 1);
+        self.straggler = Some((rank, rows));
+        if rows != SLOW_ROWS {
+            return None;
+        }
         Some(format!(
             "rank {rank} on {} is slow: it computes {:.3} s per step, the median is {:.3} s; the \
              others wait for it",
@@ -156,12 +164,13 @@ mod tests {
                 clock.reset();
                 clock.notice_straggler(&speed)
             };
-            [19, 30, 30, 10, 30].map(|slow| step(own(slow)))
+            [19, 30, 30, 30, 30, 10, 30, 30, 30].map(|slow| step(own(slow)))
         });
         for of_rank in warnings {
             let named = of_rank.each_ref().map(Option::is_some);
-            assert_eq!(named, [false, true, false, false, true]);
-            assert!(of_rank[1].as_ref().is_some_and(|text| text.starts_with("rank 1 on threads")));
+            let rows: Vec<usize> = (0..9).filter(|&row| named[row]).collect();
+            assert_eq!(rows, [3, 8]);
+            assert!(of_rank[3].as_ref().is_some_and(|text| text.starts_with("rank 1 on threads")));
         }
     }
 
