@@ -11,6 +11,7 @@ mod bench_scaling;
 mod bench_step;
 #[cfg(target_os = "linux")]
 mod chaos;
+mod check_exports;
 mod experiments;
 mod figures;
 mod images;
@@ -39,6 +40,7 @@ enum Task {
     #[command(hide = true)]
     BenchScalingWorker(bench_scaling::WorkerOptions),
     Golden(tasks::Golden),
+    CheckExports(check_exports::Options),
     Figures(figures::Options),
     Ablations(ablations::Options),
     Experiments(experiments::Options),
@@ -79,6 +81,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         #[cfg(feature = "mpi")]
         Task::BenchScalingWorker(options) => bench_scaling::run_worker(&options),
         Task::Golden(options) => tasks::golden(&options),
+        Task::CheckExports(options) => check_exports::run(&options),
         Task::Figures(options) => figures::run(&options),
         Task::Ablations(options) => ablations::run(&options),
         Task::Experiments(options) => experiments::run(&options),

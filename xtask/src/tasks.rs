@@ -7,7 +7,8 @@ use std::process::Command;
 /// Regenerate the golden files with PyTorch (see xtask/golden/README.md).
 #[derive(Args)]
 pub struct Golden {
-    /// A Python with torch, numpy, safetensors, scikit-learn and torch-fidelity.
+    /// A Python with torch, numpy, safetensors, scikit-learn, torch-fidelity, onnx and
+    /// onnxruntime.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
 }
@@ -21,7 +22,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+pub fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
     let shown = format!("{} {}", program.display(), arguments.join(" "));
     println!("> {shown}");
     let status = Command::new(program)
@@ -34,7 +35,7 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 
 /// Runs the generators of golden files.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    "ops networks layers losses recipes trajectory objectives metrics interpret svm"
+    "ops networks layers losses recipes trajectory objectives metrics interpret svm onnx_file"
         .split(' ')
         .try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }

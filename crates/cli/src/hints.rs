@@ -8,7 +8,7 @@ use data::{
 };
 use eval::EvalError;
 use nn::{NnError, Recipe};
-use runs::ArtifactError;
+use runs::{ArtifactError, PyTorchProblem};
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -72,6 +72,12 @@ pub fn nn(error: &NnError) -> Option<String> {
             "take weights from before training diverged, or save them as float32 within its range"
                 .to_owned()
         }
+        NnError::NoRecipe { .. } => {
+            "name the recipe (dcgan import --recipe), or describe the networks in a .toml file \
+             (see dcgan recipes NAME)"
+                .to_owned()
+        }
+        NnError::BeyondHalf { .. } => "leave out --half".to_owned(),
         NnError::UnknownRecipe { name } => {
             let known = Recipe::names().collect::<Vec<_>>().join(", ");
             match nearest(name, Recipe::names()) {
@@ -87,12 +93,16 @@ pub fn nn(error: &NnError) -> Option<String> {
             let similar = elsewhere.or_else(|| nearest(key, &mut known))?;
             format!("did you mean \"{similar}\"?")
         }
+        NnError::NoInferenceLayer { .. } => {
+            "only a generator without such layers can be exported for other programs".to_owned()
+        }
         NnError::MissingKey { .. } => {
             "add it, or start from a preset with base = \"small\"".to_owned()
         }
-        NnError::Syntax { .. } | NnError::BadValue { .. } | NnError::ImageSize { .. } => {
-            return None;
-        }
+        NnError::Syntax { .. }
+        | NnError::BadValue { .. }
+        | NnError::ImageSize { .. }
+        | NnError::Untranslatable { .. } => return None,
     })
 }
 
@@ -246,8 +256,7 @@ fn foreign(format: ForeignFormat) -> &'static str {
             "save its images as files first, with the library that wrote it"
         }
         ForeignFormat::Pickle => {
-            "save its images as files first; CIFAR has a binary version too (dcgan data fetch \
-             cifar-10)"
+            "save its images as files first (of CIFAR's Python version name the unpacked folder)"
         }
         ForeignFormat::PyTorch | ForeignFormat::Safetensors => {
             "it holds no images; weights are read by dcgan import"
@@ -296,13 +305,27 @@ pub fn artifact(error: &ArtifactError) -> Option<String> {
         ArtifactError::Read { source, .. } => read_hint(source.kind()),
         ArtifactError::Size { .. } => "use an older checkpoint, or copy it again",
         ArtifactError::NotSafetensors { .. } => {
-            "give a checkpoint that dcgan wrote, a run directory, or to dcgan import a state dict \
-             in safetensors"
+            "give a checkpoint that dcgan wrote, a run directory, or a state dict as .safetensors \
+             or .pth"
         }
-        ArtifactError::PyTorch { .. } => {
-            "save its state dict as safetensors first (Python: safetensors.torch.save_file(\
-             torch.load(FILE, weights_only=True), \"FILE.safetensors\")) and give that to dcgan \
-             import"
+        ArtifactError::PyTorch { .. } => "use dcgan import",
+        ArtifactError::PyTorchFile { problem, .. } => match problem {
+            PyTorchProblem::Object { .. } | PyTorchProblem::TorchScript => {
+                "save its state dict instead (Python: torch.save(model.state_dict(), \"FILE.pth\"))"
+            }
+            PyTorchProblem::Compressed { .. }
+            | PyTorchProblem::NotTorch
+            | PyTorchProblem::Version(_)
+            | PyTorchProblem::Tar
+            | PyTorchProblem::BigEndian => {
+                "load it in Python and save its state dict again with torch.save"
+            }
+            PyTorchProblem::NoTensors { .. } => "dcgan reads state dicts of tensors",
+            _ => "the file is damaged or incomplete: copy it again",
+        },
+        ArtifactError::SeveralDicts { .. } => {
+            "save the one that is meant alone (Python: torch.save(torch.load(FILE)[KEY], \
+             \"FILE.pth\"))"
         }
         ArtifactError::NotCheckpoint { .. } => "use dcgan import",
         ArtifactError::NewerSchema { .. } => "update dcgan",
@@ -376,6 +399,9 @@ pub fn train(error: &TrainError) -> Option<String> {
              another recipe"
         }
         TrainError::NoTrainingState => "use train --init-from, or sample",
+        TrainError::GeneratorAlone => "leave out --discriminator, or name a run",
+        TrainError::NoRunningStatistics => "train it for a step: train --init-from",
+        TrainError::HalfPrecision { .. } => "keep single precision with --full",
         TrainError::FileExists { .. } => "choose another --out, or overwrite it with --force",
         TrainError::Pack { .. } => {
             "take a --batch that is a multiple of --pack, twice as large at least"

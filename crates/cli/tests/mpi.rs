@@ -341,8 +341,14 @@ fn an_interrupt_of_the_launcher_finishes_the_step_and_saves() {
         signal(&launched.launcher, name);
         let ended = launched.wait(END);
         let hurries = is_open_mpi() && name != "USR1";
-        let code = if hurries { 1 } else { 130 };
-        assert_eq!(ended.code, Some(code), "{name}: {}", ended.err);
+        // MPICH's launcher passes SIGUSR1 on, too, but may itself return 0 after it.
+        let codes: &[i32] = match (is_open_mpi(), name) {
+            (true, "USR1") => &[130],
+            (true, _) => &[1],
+            (false, "USR1") => &[0, 130],
+            (false, _) => &[130],
+        };
+        assert!(ended.code.is_some_and(|code| codes.contains(&code)), "{name}: {}", ended.err);
         assert_eq!(ended.err.matches("finishing the step").count(), 1, "{name}: {}", ended.err);
         let done = logged_steps(&dir.path(&run)).len() as u64;
         let saved = runs::checkpoint::load(&newest(&dir, &run)).unwrap();

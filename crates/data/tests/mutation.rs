@@ -222,6 +222,18 @@ fn idx_files() {
 fn cifar_files() {
     mutate("cifar10:", &read("cifar10/data_batch_1.bin"), "x", FIXED, plainly("x"));
     mutate("cifar100:", &read("cifar100/train.bin"), "x", FIXED, plainly("x"));
+    for (kind, name) in [
+        ("cifar10:", "cifar10-python/data_batch_1"),
+        ("cifar10:", "cifar10-numpy/data_batch_1"),
+        ("cifar100:", "cifar100-python/train"),
+    ] {
+        mutate(kind, &read(name), "x", FIXED, plainly("x"));
+    }
+    let batch = read("cifar10-python/data_batch_1");
+    mutate("cifar10:", &read("cifar10-python/batches.meta"), "", FIXED, |folder, bytes| {
+        fs::write(folder.join("data_batch_1"), &batch).unwrap();
+        fs::write(folder.join("batches.meta"), bytes).unwrap();
+    });
 }
 
 #[test]

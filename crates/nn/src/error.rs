@@ -21,9 +21,21 @@ pub enum NnError {
         "tensor \"{name}\" holds {value} (element {index}); weights must be finite float32 values"
     )]
     NonFiniteTensor { name: String, value: f32, index: usize },
+    /// A tensor holds a value that half precision cannot.
+    #[error("tensor \"{name}\" holds {value} (element {index}), beyond half precision (65504)")]
+    BeyondHalf { name: String, value: f32, index: usize },
+    /// A layer of this type cannot be written in another format, ONNX or PyTorch.
+    #[error("layer \"{layer}\" ({kind}) has no translation to {format}")]
+    Untranslatable { layer: String, kind: &'static str, format: &'static str },
+    /// A layer of this name and type is no plain operation on each sample.
+    #[error("layer \"{layer}\" ({kind}) is no operation on each image alone")]
+    NoInferenceLayer { layer: String, kind: &'static str },
     /// No preset has this name.
     #[error("unknown recipe \"{name}\"")]
     UnknownRecipe { name: String },
+    /// No preset has the tensors of a state dict, at any size.
+    #[error("no recipe has these tensors; the nearest is {nearest}: {difference}")]
+    NoRecipe { nearest: String, difference: Box<NnError> },
     /// A recipe is not TOML.
     #[error("the recipe is not valid TOML: line {line}: {message}")]
     Syntax { line: usize, message: String },

@@ -19,6 +19,12 @@ impl Network {
     /// Panics if virtual batch norm has no reference batch.
     #[track_caller]
     pub fn folded(&self) -> Self {
+        self.frozen(true)
+    }
+
+    /// [`folded`](Self::folded), or the same with batch norm as layers of its own.
+    #[track_caller]
+    pub(crate) fn frozen(&self, fold: bool) -> Self {
         let mut layers: Vec<(String, Layer)> = Vec::new();
         let reference = self.reference().filter(|_| self.needs_reference());
         let mut trace = reference.map(|reference| reference.x.get());
@@ -30,7 +36,7 @@ impl Network {
         };
         for (name, layer) in self.layers() {
             let folded = match (layer.downcast_ref::<BatchNorm>(), layers.last()) {
-                (Some(norm), Some((_, before))) => {
+                (Some(norm), Some((_, before))) if fold => {
                     let (scale, offset) = norm.affine();
                     before.module().fold_affine(&scale, &offset)
                 }

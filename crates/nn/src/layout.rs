@@ -92,6 +92,11 @@ impl Layout {
         Self { outer: outer.into(), ..self }
     }
 
+    /// The image of a vector's [`units`](Self::units).
+    pub(crate) fn units_image(&self) -> Option<[usize; 3]> {
+        (self.inner.len() == 1).then(|| self.axes[..].try_into().ok()).flatten()
+    }
+
     /// The shape in this crate.
     pub(crate) fn inner(&self) -> &[usize] {
         &self.inner

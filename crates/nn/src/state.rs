@@ -16,6 +16,16 @@ pub(crate) enum TensorSpec {
     Count,
 }
 
+impl TensorSpec {
+    /// The shape in PyTorch's layout.
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::F32(layout) => layout.outer(),
+            Self::Count => &[],
+        }
+    }
+}
+
 /// The content of a state dict entry.
 pub(crate) enum StateTensor {
     F32(Tensor),
@@ -31,10 +41,7 @@ pub(crate) fn read_state(
     let mut loaded = Vec::with_capacity(expected.len());
     for (name, what) in expected {
         let Some(value) = given.get(name) else {
-            let shape = match what {
-                TensorSpec::F32(layout) => layout.outer().to_vec(),
-                TensorSpec::Count => Vec::new(),
-            };
+            let shape = what.shape().to_vec();
             return Err(NnError::MissingTensor { name: name.clone(), shape });
         };
         loaded.push(read_one(name, what, value)?);
@@ -54,7 +61,7 @@ pub(crate) fn read_state(
 /// `num_batches_tracked` (PyTorch before 0.4.1 has none) is 0, and one that was converted to a
 /// floating-point type with all other tensors is an integer again.
 pub(crate) fn adapt(expected: &[(String, TensorSpec)], given: StateDict) -> StateDict {
-    let prefix = shared_prefix(expected, &given).unwrap_or_default();
+    let prefix = shared_prefix(expected, given.keys()).unwrap_or_default();
     let mut adapted: StateDict =
         given.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
     for (name, what) in expected {
@@ -84,11 +91,47 @@ pub(crate) fn check_variances(state: &StateDict) -> Result<(), NnError> {
     Ok(())
 }
 
+/// Compares shapes with the `expected` tensors, as [`adapt`] and [`read_state`] would: the number
+/// of tensors before the first that differs, and that difference.
+pub(crate) fn first_difference(
+    expected: &[(String, TensorSpec)],
+    given: &BTreeMap<String, Vec<usize>>,
+) -> (usize, Result<(), NnError>) {
+    let prefix = shared_prefix(expected, given.keys()).unwrap_or_default();
+    for (count, (name, what)) in expected.iter().enumerate() {
+        let wanted = what.shape();
+        let name = name.clone();
+        let difference = match given.get(&format!("{prefix}{name}")) {
+            None if matches!(what, TensorSpec::Count) => continue,
+            None => NnError::MissingTensor { name, shape: wanted.to_vec() },
+            Some(found) if found == wanted => continue,
+            Some(found) => {
+                NnError::WrongShape { name, expected: wanted.to_vec(), found: found.clone() }
+            }
+        };
+        return (count, Err(difference));
+    }
+    let own = |name: &str| expected.iter().any(|(known, _)| known == name);
+    let unexpected = given.iter().find(|(name, _)| !own(&name[prefix.len()..]));
+    let result = match unexpected {
+        None => Ok(()),
+        Some((name, shape)) => Err(NnError::UnexpectedTensor {
+            name: name[prefix.len()..].to_owned(),
+            shape: shape.clone(),
+            known: expected.iter().map(|(name, _)| name.clone()).collect(),
+        }),
+    };
+    (expected.len(), result)
+}
+
 /// The prefix, up to a dot, that all given names have before the expected ones; `None` if none.
-fn shared_prefix(expected: &[(String, TensorSpec)], given: &StateDict) -> Option<String> {
-    let first = given.keys().next()?;
+fn shared_prefix<'a>(
+    expected: &[(String, TensorSpec)],
+    mut given: impl Iterator<Item = &'a String>,
+) -> Option<String> {
+    let first = given.next()?;
     let prefix = expected.iter().find_map(|(name, _)| first.strip_suffix(name.as_str()))?;
-    let shared = prefix.ends_with('.') && given.keys().all(|name| name.starts_with(prefix));
+    let shared = prefix.ends_with('.') && given.all(|name| name.starts_with(prefix));
     shared.then(|| prefix.to_owned())
 }
 
@@ -101,10 +144,7 @@ fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTe
             found: value.shape.clone(),
         })
     };
-    let expected = match what {
-        TensorSpec::F32(layout) => layout.outer(),
-        TensorSpec::Count => &[],
-    };
+    let expected = what.shape();
     match (what, &value.data) {
         (TensorSpec::F32(_), TensorData::I64(_)) => {
             bad(TensorProblem::Type { found: "I64", expected: "F32" })

@@ -1,8 +1,8 @@
 //! Plans: sizes, costs, and their text.
 
-use nn::{Network, Recipe};
-use tensor::Device;
+use nn::{Mode, Network, Recipe};
 use tensor::rng::Philox;
+use tensor::{Device, Tensor};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")
@@ -111,4 +111,13 @@ fn an_embedding_is_a_layer_also_of_the_size_of_the_condition() {
     assert_eq!(appended(0), ("Condition, 5 appended".to_string(), 0));
     assert_eq!(appended(3), ("Condition, 5 as 3 appended".to_string(), 15));
     assert_eq!(appended(5), ("Condition, 5 as 5 appended".to_string(), 25));
+}
+
+#[test]
+fn a_linear_layer_takes_flattened_pixels_with_their_deviation() {
+    let keys = "base = \"small\"\n[discriminator]\nlayers = [{ layer = \"flatten\" }, { layer = \
+                \"minibatch-stddev\", group = 2 }, { layer = \"linear\", units = 1 }]\n";
+    let (_, d) =
+        Recipe::from_toml(keys).expect("valid").build(&mut Philox::new(1, 0)).expect("valid");
+    assert_eq!(d.forward(&Tensor::zeros([3, 28, 28, 1]), Mode::SAMPLE).shape()[..], [3]);
 }

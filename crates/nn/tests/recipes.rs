@@ -765,3 +765,77 @@ fn old_keys_keep_their_meaning() {
     let error = Recipe::from_toml(both).expect_err("the same key twice");
     assert!(matches!(error, NnError::UnknownKey { key, .. } if key == "optimizer.rule"));
 }
+
+/// The shapes of a preset's networks in a state dict, with other values for some keys.
+fn shapes_of(preset: &str, changes: &[(&str, &str)]) -> [nn::recipe::TensorShapes; 2] {
+    let changes: Vec<_> = changes.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let recipe = Recipe::preset(preset).unwrap().with(&changes).unwrap();
+    let (g, d) = recipe.build(&mut Philox::new(0, 0)).unwrap();
+    [g, d].map(|net| {
+        net.state_dict().into_iter().map(|(name, tensor)| (name, tensor.shape)).collect()
+    })
+}
+
+#[test]
+fn a_recipe_is_found_by_the_shapes_of_its_tensors() {
+    let sized = |size: &'static str, channels: &'static str| {
+        vec![
+            ("image.size", size),
+            ("image.channels", channels),
+            ("generator.width", "4"),
+            ("discriminator.width", "6"),
+            ("generator.latent", "9"),
+        ]
+    };
+    for (preset, changes, found) in [
+        ("torch", vec![], "torch"),
+        ("small", vec![], "small"),
+        ("torch", sized("[128, 128]", "3"), "torch"),
+        ("torch", sized("[64, 64]", "1"), "torch"),
+        ("torch", sized("[32, 32]", "3"), "torch"),
+        ("torch", sized("[48, 80]", "3"), "torch"),
+        ("small", sized("[28, 28]", "1"), "small"),
+        ("newmu-svhn", vec![], "newmu-svhn"),
+        ("paper", sized("[64, 64]", "3"), "paper"),
+        ("gans-in-action", vec![], "gans-in-action"),
+        ("gan2014", vec![], "gan2014"),
+    ] {
+        let [g, d] = shapes_of(preset, &changes);
+        let recipe = Recipe::of_state_dicts(&g, Some(&d)).unwrap();
+        let wanted: Vec<_> = changes.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let wanted = Recipe::preset(preset).unwrap().with(&wanted).unwrap();
+        assert_eq!(recipe.name, found, "{changes:?}");
+        assert_eq!(recipe.image.size, wanted.image.size);
+        assert_eq!(recipe.image.channels, wanted.image.channels);
+        assert_eq!(recipe.generator.latent, wanted.generator.latent);
+        let [again_g, again_d] = {
+            let (g, d) = recipe.build(&mut Philox::new(0, 0)).unwrap();
+            [g, d].map(|net| {
+                let tensors = net.state_dict().into_iter();
+                tensors.map(|(name, tensor)| (name, tensor.shape)).collect()
+            })
+        };
+        assert_eq!((g, d), (again_g, again_d));
+    }
+    // Without counts and under a prefix, as DataParallel of an old PyTorch writes it.
+    let [g, d] = shapes_of("torch", &sized("[32, 32]", "3"));
+    let prefixed = g.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
+    let prefixed = prefixed.map(|(name, shape)| (format!("module.{name}"), shape.clone()));
+    let recipe = Recipe::of_state_dicts(&prefixed.collect(), None).unwrap();
+    assert_eq!(recipe.sizes_text(), "torch for 32x32x3, latent 9, width 4");
+    // The first tensor that differs from the nearest recipe.
+    let mut other = g.clone();
+    other.insert("main.6.weight".to_owned(), vec![8, 4, 3, 3]);
+    match Recipe::of_state_dicts(&other, None).unwrap_err() {
+        NnError::NoRecipe { nearest, difference } => {
+            assert_eq!(nearest, "torch for 32x32x3, latent 9, width 4");
+            assert!(matches!(*difference, NnError::WrongShape { name, found, .. }
+                if name == "main.6.weight" && found == [8, 4, 3, 3]));
+        }
+        other => panic!("{other}"),
+    }
+    assert!(Recipe::of_state_dicts(&d, None).is_err(), "a discriminator is no generator");
+    assert!(Recipe::of_state_dicts(&Default::default(), None).is_err());
+    let huge = [("main.0.weight".to_owned(), vec![usize::MAX; 4]), ("a".to_owned(), vec![0, 0])];
+    assert!(Recipe::of_state_dicts(&huge.into(), None).is_err());
+}

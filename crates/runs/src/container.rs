@@ -62,8 +62,7 @@ impl Container {
         let mut reader = BufReader::with_capacity(1 << 20, source);
         let mut start = [0; 9];
         reader.read_exact(&mut start).map_err(ArtifactError::read(path))?;
-        // A zip archive that holds a pickle, or a pickle.
-        if matches!(start, [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..]) && start[8] != b'{' {
+        if is_pytorch(&start) {
             return Err(ArtifactError::PyTorch { path: path.to_owned() });
         }
         let [length @ .., brace] = start;
@@ -232,7 +231,12 @@ impl Container {
     }
 }
 
-fn le_chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
+/// Whether a file that begins so is a zip archive, which holds a pickle, or a pickle.
+pub(crate) fn is_pytorch(start: &[u8]) -> bool {
+    matches!(start, [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..]) && start.get(8) != Some(&b'{')
+}
+
+pub(crate) fn le_chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
     bytes.as_chunks::<N>().0.iter().copied()
 }
 

@@ -1,5 +1,6 @@
 //! Errors of reading and writing a run's files.
 
+use crate::PyTorchProblem;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,9 +26,15 @@ pub enum ArtifactError {
     /// The file does not start with a safetensors header.
     #[error("{path:?} is not a safetensors file: {reason}")]
     NotSafetensors { path: PathBuf, reason: String },
-    /// Weights or other objects that PyTorch or Python saved.
-    #[error("{path:?} is a PyTorch or pickle file, not a safetensors file")]
+    /// Weights or other objects that PyTorch or Python saved, where a checkpoint belongs.
+    #[error("{path:?} is a PyTorch or pickle file, not a checkpoint")]
     PyTorch { path: PathBuf },
+    /// A file of PyTorch that is damaged, or that is not read.
+    #[error("cannot read {path:?} as a PyTorch file: {problem}")]
+    PyTorchFile { path: PathBuf, problem: PyTorchProblem },
+    /// A file of PyTorch with several dicts of tensors where one belongs.
+    #[error("{path:?} holds several dicts of tensors: {}", keys_text(.keys))]
+    SeveralDicts { path: PathBuf, keys: Vec<String> },
     /// A well-formed safetensors file without a checkpoint's metadata.
     #[error("{path:?} is a plain safetensors file, not a checkpoint")]
     NotCheckpoint { path: PathBuf },
@@ -146,6 +153,13 @@ impl ArtifactError {
             _ => true,
         }
     }
+}
+
+/// The first ten keys, quoted.
+fn keys_text(keys: &[String]) -> String {
+    let quoted: Vec<_> = keys.iter().take(10).map(|key| format!("{key:?}")).collect();
+    let more = if keys.len() > 10 { ", …" } else { "" };
+    format!("{}{more}", quoted.join(", "))
 }
 
 fn pid_text(pid: &Option<u32>) -> String {

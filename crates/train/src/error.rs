@@ -46,12 +46,21 @@ pub enum TrainError {
     /// A checkpoint without a training state: an imported one.
     #[error("the checkpoint holds no training state: it was imported")]
     NoTrainingState,
+    /// A checkpoint without a discriminator, where one is needed.
+    #[error("the checkpoint holds a generator alone")]
+    GeneratorAlone,
+    /// A discriminator whose batch norm never updated its running statistics.
+    #[error("the discriminator's batch norm has no running statistics: it was not trained")]
+    NoRunningStatistics,
     /// A training state that this version does not understand, or cannot write.
     #[error("the checkpoint's training state is of another version: {0}")]
     StateVersion(serde_json::Error),
     /// Weights that do not fit, from a file.
     #[error("{}: {source}", .path.display())]
     Weights { path: PathBuf, source: Box<NnError> },
+    /// A weight beyond the largest number of half precision.
+    #[error("{tensor} holds {value}, which half precision cannot")]
+    HalfPrecision { tensor: String, value: f32 },
     /// A file that would be overwritten.
     #[error("{path:?} exists already")]
     FileExists { path: PathBuf },

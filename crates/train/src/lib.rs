@@ -35,6 +35,7 @@ mod error;
 mod evaluate;
 mod event;
 mod fixed_latents;
+mod html_page;
 mod import_export;
 mod memory_estimate;
 pub mod monitor;
@@ -49,7 +50,8 @@ mod trainer;
 pub use error::TrainError;
 pub use evaluate::{CheckpointScore, EvalConfig, EvalFn, EvalResult};
 pub use event::Event;
-pub use import_export::{export, export_generator, import, import_newmu_svhn};
+pub use html_page::{WeightPrecision, html_page};
+pub use import_export::{export, export_generator, export_onnx, import, import_newmu_svhn};
 pub use memory_estimate::estimate_memory;
 pub use run::{RunOutcome, run, run_with_eval};
 pub use sampler::{

@@ -20,7 +20,17 @@ const PREPARE: &str = "data prepare INPUT --image 8 --out out";
 pub const IMPORT: &str =
     "import --recipe torch --image 8 --width 4 --channels 3 --out imported --generator";
 /// The fixtures that are several files of one dataset; every other one is a file alone.
-const FOLDERS: [&str; 6] = ["celeba", "cifar10", "cifar100", "lsun", "stl10", "svhn"];
+const FOLDERS: [&str; 9] = [
+    "celeba",
+    "cifar10",
+    "cifar10-numpy",
+    "cifar10-python",
+    "cifar100",
+    "cifar100-python",
+    "lsun",
+    "stl10",
+    "svhn",
+];
 /// Images of the sets that ship with the program.
 const IMAGES: usize = 20;
 

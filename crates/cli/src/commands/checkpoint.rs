@@ -1,7 +1,8 @@
 //! Checkpoints that flags name, and built-in models.
 
+use super::import::warn_unread;
 use crate::error::CliError;
-use crate::output;
+use crate::{output, threads};
 use runs::builtin_models::MODELS;
 use runs::{ArtifactError, Checkpoint, LatestValidCheckpoint, run_dir};
 use std::path::{Path, PathBuf};
@@ -46,12 +47,25 @@ pub fn load<'a>(
 }
 
 /// The checkpoint at `path` (of a run directory, the newest valid one); damaged ones that were
-/// skipped are named in warnings.
+/// skipped are named in warnings. A state dict is imported, with the recipe that its tensors have.
 pub fn open_checkpoint(
     path: &Path,
     warn: impl Fn(String),
 ) -> Result<LatestValidCheckpoint, CliError> {
-    let found = run_dir::resolve_checkpoint(path)?;
+    let found = match run_dir::resolve_checkpoint(path) {
+        Err(ArtifactError::PyTorch { .. } | ArtifactError::NotCheckpoint { .. })
+            if path.is_file() =>
+        {
+            threads::start(None)?;
+            let import = train::import(None, path, None)?;
+            let recipe = import.recipe.sizes_text();
+            warn(format!("{path:?} is a state dict: recipe {recipe}, found by names and shapes"));
+            warn_unread(&import.unread, warn);
+            let (path, checkpoint) = (path.to_owned(), import.checkpoint);
+            return Ok(LatestValidCheckpoint { path, checkpoint, skipped: Vec::new() });
+        }
+        found => found?,
+    };
     if found.checkpoint.meta.recipe.is_empty() {
         let kind = &found.checkpoint.meta.recipe_name;
         return Err(failure!(

@@ -39,8 +39,10 @@ pub struct LoadedGenerator {
 impl GeneratorArgs {
     /// Loads the generator.
     pub fn open(&self) -> Result<LoadedGenerator, CliError> {
+        // First, since it starts the threads, with which a state dict is imported.
+        let device = self.device.open()?;
         let (checkpoint, model) = self.checkpoint.open()?;
-        let sampler = Sampler::new(&checkpoint, self.bn, &self.device.open()?)?;
+        let sampler = Sampler::new(&checkpoint, self.bn, &device)?;
         Ok(LoadedGenerator {
             networks: ModelId::of(&checkpoint, model),
             checkpoint,

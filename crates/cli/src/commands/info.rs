@@ -8,13 +8,17 @@ use eval::latent::{LatentSource, ModelId, Provenance};
 use indicatif::HumanBytes;
 use nn::{ModelSummary, Recipe};
 use runs::checkpoint::CheckpointHeader;
-use runs::{LatestValidCheckpoint, TensorInfo, run_dir};
+use runs::{
+    ArtifactError, LatestValidCheckpoint, StateDictFile, StateDictInfo, TensorInfo, UnreadEntry,
+    run_dir,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint file, run directory (its newest valid checkpoint), or a generated PNG.
+    /// Checkpoint file, run directory (its newest valid checkpoint), state dict (.pth, .pt,
+    /// .safetensors), or a generated PNG.
     #[arg(value_name = "PATH")]
     path: PathBuf,
     #[command(flatten)]
@@ -28,7 +32,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         report::print(&ImageReport::new(&args.path)?, json);
         return Ok(());
     }
-    let found = run_dir::resolve_header(&args.path)?;
+    let found = match run_dir::resolve_header(&args.path) {
+        Err(ArtifactError::PyTorch { .. } | ArtifactError::NotCheckpoint { .. })
+            if args.path.is_file() =>
+        {
+            report::print(&StateDictReport::new(&args.path)?, json);
+            return Ok(());
+        }
+        found => found?,
+    };
     super::warn_skipped(&found.skipped, &found.path, output::warning);
     let recipe = Recipe::from_toml(&found.checkpoint.meta.recipe)
         .map_err(|e| CliError::in_context(found.path.display(), e))?;
@@ -103,6 +115,61 @@ impl Report for ImageReport {
             ("conditions", conditions),
             ("images", images.to_string()),
         ])]
+    }
+}
+
+/// The contents of a state dict of another program.
+#[derive(Serialize)]
+struct StateDictReport {
+    path: ReportPath,
+    bytes: u64,
+    format: &'static str,
+    /// The recipe of its generator, if it is one.
+    recipe: Option<String>,
+    dicts: Vec<StateDictInfo>,
+    unread: Vec<UnreadEntry>,
+}
+
+impl StateDictReport {
+    fn new(path: &Path) -> Result<Self, CliError> {
+        let file = StateDictFile::open(path)?;
+        let dicts = file.dicts();
+        let recipes = dicts.iter().filter_map(|dict| {
+            let shapes = dict.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+            Recipe::of_state_dicts(&shapes, None).ok()
+        });
+        let recipe = recipes.map(|recipe| recipe.sizes_text()).next();
+        let (bytes, format) = (file.bytes(), file.format());
+        let unread = file.into_unread();
+        Ok(Self { path: path.into(), bytes, format, recipe, dicts, unread })
+    }
+}
+
+impl Report for StateDictReport {
+    fn text(&self) -> Vec<String> {
+        let count = |dict: &StateDictInfo| dict.tensors.len();
+        let none = || "none: no built-in recipe has these tensors".to_owned();
+        let mut text = vec![facts([
+            ("state dict", self.path.display().to_string()),
+            ("format", self.format.to_owned()),
+            ("size", HumanBytes(self.bytes).to_string()),
+            ("tensors", self.dicts.iter().map(count).sum::<usize>().to_string()),
+            ("recipe", self.recipe.clone().unwrap_or_else(none)),
+        ])];
+        for dict in &self.dicts {
+            if !dict.key.is_empty() {
+                text.push(format!("\n{}", output::name(&dict.key)));
+            }
+            let rows = dict.tensors.iter().map(|tensor| {
+                [tensor.name.clone(), tensor.dtype.clone(), format!("{:?}", tensor.shape)]
+            });
+            text.push(format!("\n{}", table(&["tensor", "type", "shape"], rows)));
+        }
+        if !self.unread.is_empty() {
+            let rows = self.unread.iter().map(|entry| [entry.key.clone(), entry.what.clone()]);
+            text.push(format!("\n{}", table(&["not read", "what it is"], rows)));
+        }
+        text
     }
 }
 

@@ -6,6 +6,7 @@ mod device;
 mod devices;
 mod eval;
 mod export;
+mod export_html;
 mod files;
 mod flags;
 mod generator;

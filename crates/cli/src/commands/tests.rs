@@ -89,6 +89,10 @@ const KINDS_DIFFER: [&str; 2] = [
     "condition",
 ];
 
+/// The flag that names a file in one command and is a switch in another: `import` reads the weights
+/// of D, `export --onnx` writes D.
+const SWITCH_OR_FILE: &str = "discriminator";
+
 /// Whether value names share an alternative, kinds are equal and both openings start with the same
 /// two words.
 fn agree(
@@ -97,6 +101,9 @@ fn agree(
     (other_values, other_kind, other_help): &Meaning,
 ) -> bool {
     let same_kind = KINDS_DIFFER.contains(&name) || kind == other_kind;
+    if name == SWITCH_OR_FILE {
+        return true;
+    }
     let words = help.split(' ').zip(other_help.split(' ')).take(2);
     (values == other_values || !values.is_disjoint(other_values))
         && (same_kind || [kind, other_kind].iter().any(|kind| *kind == "recipe value"))

@@ -29,7 +29,7 @@ fn pytorch_weights_sample_as_in_pytorch_and_export_unchanged() {
 
     fs::write(dir.path("g.pth"), b"PK\x03\x04\0\0\x08\x08\0\0\0\0").unwrap();
     let import = [&TORCH64[..], &["--generator", "g.pth", "--out", "pth"]].concat();
-    dir.refused(1, &import, &["g.pth", "PyTorch", "safetensors.torch.save_file"]);
+    dir.refused(1, &import, &["g.pth", "PyTorch", "damaged"]);
     assert!(!dir.path("pth").exists());
     let networks = read_state_dict(&golden("networks.safetensors")).unwrap();
     let latents = networks["torch64/z"].clone();
@@ -98,6 +98,107 @@ fn pytorch_weights_sample_as_in_pytorch_and_export_unchanged() {
         "--out",
         "more",
     ]);
+}
+
+/// A file of `torch.save`, written by `crates/runs/tests/pytorch/generate.py`.
+fn pytorch(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runs/tests/pytorch").join(name);
+    text(&path).to_owned()
+}
+
+#[test]
+fn files_of_pytorch_are_imported_with_the_recipe_that_fits() {
+    let dir = TestDir::new();
+    let found = "recipe: small for 8x8x1, latent 3, width 2, found by names and shapes";
+    let import = |name: &str, out: &str| {
+        let generator = pytorch(name);
+        dir.ok(&["import", "--generator", &generator, "--out", out])
+    };
+    let checkpoint = |out: &str| {
+        runs::checkpoint::load(&dir.path(out).join("checkpoints/step-00000000.safetensors"))
+    };
+    for (name, out) in [("generator.pth", "plain"), ("prefix.pth", "prefix"), ("nested.pth", "in")]
+    {
+        let ended = import(name, out);
+        assert!(ended.out.contains(found), "{}", ended.out);
+        assert_eq!(checkpoint(out).unwrap().tensors, checkpoint("plain").unwrap().tensors);
+        let nested = name == "nested.pth";
+        assert_eq!(ended.out.contains("generator: state_dict\n"), nested, "{}", ended.out);
+        assert_eq!(ended.err.contains("not read: \"epoch\" (the int 5)"), nested, "{}", ended.err);
+    }
+    // Both networks of a file.
+    let ended = import("both.pth", "both");
+    assert!(ended.out.contains("generator: netG\ndiscriminator: netD\n"), "{}", ended.out);
+    let both = checkpoint("both").unwrap();
+    let netd = runs::StateDictFile::open(Path::new(&pytorch("both.pth"))).unwrap();
+    assert_eq!(both.section("d."), netd.read("netD").unwrap());
+    assert_eq!(both.section("g."), checkpoint("plain").unwrap().section("g."));
+    dir.refused(
+        1,
+        &["import", "--generator", &pytorch("ema.pth"), "--out", "x"],
+        &["several dicts of tensors", "\"ema\", \"netG\"", "torch.save"],
+    );
+    dir.refused(
+        1,
+        &["import", "--generator", &pytorch("views-zip.pt"), "--out", "x"],
+        &["views-zip.pt", "no recipe", "the nearest is", "main.0.weight", "--recipe"],
+    );
+    dir.refused(
+        1,
+        &["import", "--generator", &pytorch("module-zip.pt"), "--out", "x"],
+        &["__main__.Net", "state_dict()"],
+    );
+    dir.refused(
+        2,
+        &["import", "--generator", &pytorch("generator.pth"), "--width", "2", "--out", "x"],
+        &["--recipe"],
+    );
+    assert!(!dir.path("x").exists());
+
+    // Wherever a checkpoint is taken.
+    let file = pytorch("both.pth");
+    let ended =
+        dir.ok(&["sample", "--checkpoint", &file, "--count", "2", "--out", "a.safetensors"]);
+    assert!(ended.err.contains("small for 8x8x1"), "{}", ended.err);
+    dir.ok(&["sample", "--checkpoint", "both", "--count", "2", "--out", "b.safetensors"]);
+    let [a, b] = ["a", "b"].map(|n| fs::read(dir.path(&format!("{n}.safetensors"))).unwrap());
+    assert_eq!(a, b);
+    dir.ok(&[
+        "train",
+        "--init-from",
+        &file,
+        "--data",
+        "photos",
+        "--batch",
+        "4",
+        "--steps",
+        "1",
+        "--out",
+        "more",
+    ]);
+    dir.refused(1, &["train", "--resume", &file], &["both.pth"]);
+}
+
+#[test]
+fn info_lists_what_a_state_dict_holds() {
+    let dir = TestDir::new();
+    let ended = dir.ok(&["info", &pytorch("nested.pth")]);
+    for part in [
+        "small for 8x8x1, latent 3, width 2",
+        "main.0.weight",
+        "[3, 2, 4, 4]",
+        "main.1.num_batches_tracked",
+        "I64",
+        "a list of 1",
+    ] {
+        assert!(ended.out.contains(part), "{part}: {}", ended.out);
+    }
+    let ended = dir.ok(&["info", &pytorch("malicious.pth"), "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["format"], "zip");
+    assert_eq!(report["dicts"][0]["tensors"][0]["name"], "a");
+    assert_eq!(report["unread"][0]["what"], "an object of posix.system");
+    assert!(report["recipe"].is_null());
 }
 
 #[test]
@@ -292,4 +393,98 @@ fn the_authors_networks_generate_house_numbers() {
     assert!(sums[0] * 10.0 < sums[1], "{sums:?}");
     let saturated = images.iter().filter(|value| value.abs() > 0.99).count();
     assert!(saturated * 10 < images.len(), "{saturated} of {}", images.len());
+}
+
+/// `export --onnx g.onnx` of the run.
+fn of_run<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["export", "--checkpoint", "run", "--onnx", "g.onnx"], more].concat()
+}
+
+#[test]
+fn networks_are_exported_as_onnx_files() {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "1", "--out", "run"]);
+    let holds = |file: &str, text: &str| {
+        let bytes = fs::read(dir.path(file)).unwrap();
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    };
+    let ended = dir.ok(&of_run(&[]));
+    assert!(ended.out.contains("g.onnx"), "{}", ended.out);
+    // The dataset's path is not in the file, its last part is.
+    for text in ["ConvTranspose", "latent_distribution", "N(0, 1)", "photos-torch", "main.0.weight"]
+    {
+        assert!(holds("g.onnx", text), "{text}");
+    }
+    assert!(!holds("g.onnx", "BatchNormalization"));
+    let len = |file: &str| fs::metadata(dir.path(file)).unwrap().len();
+    let plain = len("g.onnx");
+    dir.refused(1, &of_run(&[]), &["g.onnx", "exists already", "--force"]);
+    dir.ok(&of_run(&["--force", "--no-fold"]));
+    assert!(holds("g.onnx", "BatchNormalization"));
+    dir.ok(&of_run(&["--force", "--half", "--uint8"]));
+    assert!(len("g.onnx") < plain && holds("g.onnx", "[0, 255]"));
+    dir.ok(&["export", "--checkpoint", "run", "--onnx", "d.onnx", "--discriminator"]);
+    assert!(holds("d.onnx", "logits") && !holds("d.onnx", "latent"));
+
+    let of_model = ["export", "--model", "fashion", "--onnx", "fashion.onnx"];
+    dir.ok(&of_model);
+    assert!(holds("fashion.onnx", "OneHot") && holds("fashion.onnx", "Ankle boot"));
+    let d_of_model = [&of_model[..], &["--force", "--discriminator"]].concat();
+    dir.refused(1, &d_of_model, &["a generator alone", "leave out --discriminator"]);
+    dir.refused(
+        2,
+        &["export", "--model", "fashion", "--onnx", "x.bin"],
+        &["--onnx x.bin", ".onnx"],
+    );
+    dir.refused(2, &["export", "--model", "fashion", "--out", "x", "--half"], &["--onnx"]);
+}
+
+#[test]
+fn a_module_is_exported_beside_each_state_dict() {
+    let dir = TestDir::new();
+    dir.train(&["--steps", "1", "--out", "run"]);
+    dir.ok(&["export", "--checkpoint", "run", "--out", "weights"]);
+    let source = |name: &str| fs::read_to_string(dir.path("weights").join(name)).unwrap();
+    assert!(source("generator.py").contains("class Generator(nn.Module)"));
+    assert!(source("discriminator.py").contains("nn.BatchNorm2d("));
+    fs::remove_file(dir.path("weights/generator.safetensors")).unwrap();
+    let again = ["export", "--checkpoint", "run", "--out", "weights"];
+    dir.refused(1, &again, &["generator.py", "exists already", "--force"]);
+    assert!(!dir.path("weights/generator.safetensors").exists());
+
+    dir.ok(&["export", "--model", "fashion", "--out", "fashion"]);
+    let mut files: Vec<_> = fs::read_dir(dir.path("fashion"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["generator.py", "generator.safetensors"]);
+}
+
+#[test]
+fn a_generator_becomes_a_page() {
+    let dir = TestDir::new();
+    let page = ["export", "--model", "fashion", "--html", "page.html"];
+    dir.ok(&page);
+    let text = fs::read_to_string(dir.path("page.html")).unwrap();
+    assert!(text.starts_with("<!doctype html>") && text.len() <= 1_500_000, "{}", text.len());
+    assert!(!text.contains("://"), "the page names no address");
+    dir.refused(1, &page, &["page.html", "exists already", "--force"]);
+    dir.ok(&[&page[..], &["--force", "--full"]].concat());
+    assert!(fs::metadata(dir.path("page.html")).unwrap().len() > text.len() as u64 * 3 / 2);
+    dir.refused(2, &["export", "--model", "fashion", "--html", "page.txt"], &["page.txt", ".html"]);
+    dir.refused(2, &["export", "--model", "fashion", "--full", "--out", "x"], &["--html"]);
+
+    let recipe = "base = \"small\"\n[image]\nsize = [16, 16]\n[generator]\nlayers = [\n\
+                  { layer = \"linear\", units = 256 },\n\
+                  { layer = \"reshape\", shape = [16, 16, 1] },\n\
+                  { layer = \"minibatch-stddev\", group = 4 },\n\
+                  { layer = \"conv\", channels = 0, kernel = 3, pad = 1 },\n\
+                  { layer = \"tanh\" },\n]\n";
+    fs::write(dir.path("mixed.toml"), recipe).unwrap();
+    let train = ["train", "--data", "photos", "--recipe", "mixed.toml", "--channels", "1"];
+    dir.ok(&[&train[..], &["--batch", "4", "--steps", "1", "--out", "run"]].concat());
+    let export = ["export", "--checkpoint", "run", "--html", "mixed.html"];
+    dir.refused(1, &export, &["main.2", "MinibatchStdDev", "each image alone"]);
+    assert!(!dir.path("mixed.html").exists());
 }

@@ -1,15 +1,19 @@
-//! CIFAR-10 and CIFAR-100 in their binary versions: records of 1 or 2 labels and 32×32 pixels in
-//! three planes.
+//! CIFAR-10 and CIFAR-100 in their binary versions, records of 1 or 2 labels and 32×32 pixels in
+//! three planes, and in their Python versions (`cifar_python.rs`).
 //!
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>. A folder holds `data_batch_1.bin` to
-//! `data_batch_5.bin` and `test_batch.bin` (10), or `train.bin` and `test.bin` (100); a single file
-//! is a dataset of its own. CIFAR-100's coarse labels are an attribute.
+//! `data_batch_5.bin` and `test_batch.bin` (10), or `train.bin` and `test.bin` (100), in the Python
+//! version without `.bin`; a single file is a dataset of its own. CIFAR-100's coarse labels are an
+//! attribute.
 
 use std::path::{Path, PathBuf};
 
+use super::cifar_python;
 use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
 use super::split_name::split_of;
-use super::{Confidence, DetectionInput, Format, first_file, has_extension, io, no_split};
+use super::{
+    Confidence, DetectionInput, Format, first_file, has_extension, io, no_split, read_start,
+};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::error::DataError;
 use crate::source::Split;
@@ -23,6 +27,10 @@ struct Cifar {
     labels: &'static [u8],
     /// The files with the names of each label's values, one per line.
     names: &'static [&'static str],
+    /// The keys of the labels, and of their values' names, in the Python version.
+    keys: &'static [[&'static str; 2]],
+    /// The file of those names in the Python version.
+    meta: &'static str,
     /// The names to use if that file is missing.
     known: &'static [&'static str],
     test: &'static str,
@@ -32,6 +40,8 @@ static CIFAR10: Cifar = Cifar {
     name: "CIFAR-10 file",
     labels: &[9],
     names: &["batches.meta.txt"],
+    keys: &[["labels", "label_names"]],
+    meta: "batches.meta",
     known: &[
         "airplane",
         "automobile",
@@ -51,17 +61,19 @@ static CIFAR100: Cifar = Cifar {
     name: "CIFAR-100 file",
     labels: &[19, 99],
     names: &["coarse_label_names.txt", "fine_label_names.txt"],
+    keys: &[["coarse_labels", "coarse_label_names"], ["fine_labels", "fine_label_names"]],
+    meta: "meta",
     known: &[],
     test: "test.bin",
 };
 
 pub(crate) static FORMAT10: Format = Format {
     name: "cifar10",
-    about: "CIFAR-10's binary version: its folder, or one of its files",
+    about: "CIFAR-10's binary or Python version: its folder, or one of its files",
     detect: |candidate| match candidate.folder() {
         Some(folder) => {
             let file = first_file(folder, &["data_batch_1.bin", CIFAR10.test]);
-            Ok(Confidence::Certain.when(file.is_some()))
+            Ok(Confidence::Certain.when(file.is_some() || has_pickle(folder, "data_batch_1")?))
         }
         // The first pixels of such a file may look like the signature of another format.
         None if file_name_matches(candidate.path) => Ok(Some(Confidence::Certain)),
@@ -73,8 +85,11 @@ pub(crate) static FORMAT10: Format = Format {
 
 pub(crate) static FORMAT100: Format = Format {
     name: "cifar100",
-    about: "CIFAR-100's binary version: its folder, or one of its files",
+    about: "CIFAR-100's binary or Python version: its folder, or one of its files",
     detect: |candidate| match candidate.folder() {
+        Some(folder) if has_pickle(folder, "meta")? && has_pickle(folder, "train")? => {
+            Ok(Some(Confidence::Certain))
+        }
         Some(folder) => {
             let Some(file) = first_file(folder, &["train.bin", CIFAR100.test]) else {
                 return Ok(None);
@@ -95,12 +110,29 @@ fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<PlanarSource, 
     let paths =
         if path.is_dir() { in_folder(set, path, split)? } else { vec![of_file(set, path, split)?] };
     let width = set.labels.len();
-    let (mut files, mut columns) = (Vec::new(), vec![Vec::new(); width]);
+    let is_python = match paths.first() {
+        Some(path) => cifar_python::is_pickle(&read_start(path)?) && !has_extension(path, &["bin"]),
+        None => false,
+    };
+    let (mut files, mut memory) = (Vec::new(), Vec::new());
+    let mut columns = vec![Vec::new(); width];
+    let check = |path: &Path, k: usize, values: &mut dyn Iterator<Item = i64>| {
+        planar::labels_within(set.name, path, values, 0..=set.labels[k])
+    };
     for path in &paths {
+        if is_python {
+            let keys: Vec<&str> = set.keys.iter().map(|[labels, _]| *labels).collect();
+            let batch = cifar_python::read_batch(set.name, path, &keys, SIDE)?;
+            memory.extend_from_slice(&batch.pixels);
+            for (k, labels) in batch.labels.into_iter().enumerate() {
+                columns[k].extend(check(path, k, &mut labels.into_iter())?);
+            }
+            continue;
+        }
         let (file, labels) = RecordFile::open(set.name, path, width, SIDE)?;
         for (k, column) in columns.iter_mut().enumerate() {
             let values = labels.iter().skip(k).step_by(width).copied();
-            column.extend(planar::labels_within(set.name, path, values, 0..=set.labels[k])?);
+            column.extend(check(path, k, &mut values.map(i64::from))?);
         }
         files.push(file);
     }
@@ -108,7 +140,12 @@ fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<PlanarSource, 
     let mut names = Vec::new();
     for (k, file) in set.names.iter().enumerate() {
         let count = usize::from(set.labels[k]) + 1;
-        let found = planar::names_file(set.name, &folder.join(file), count)?;
+        let found = match is_python {
+            true => {
+                cifar_python::read_names(set.name, &folder.join(set.meta), set.keys[k][1], count)?
+            }
+            false => planar::names_file(set.name, &folder.join(file), count)?,
+        };
         names.push(found.unwrap_or_else(|| match set.known {
             [] => (0..count).map(|label| label.to_string()).collect(),
             known => known.iter().map(|&name| name.to_owned()).collect(),
@@ -125,8 +162,10 @@ fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<PlanarSource, 
         },
         _ => Attributes::default(),
     };
-    let count = files.iter().map(RecordFile::count).sum();
-    let pixels = PlanarPixels::Files(files);
+    let (count, pixels) = match is_python {
+        true => (memory.len() / planar::image_len(SIDE), PlanarPixels::Memory(memory)),
+        false => (files.iter().map(RecordFile::count).sum(), PlanarPixels::Files(files)),
+    };
     Ok(PlanarSource {
         path: path.to_owned(),
         count,
@@ -157,8 +196,14 @@ fn detect_file(
 /// Whether a file has the name of one of CIFAR-10's.
 fn file_name_matches(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with(".bin")
+    (name.ends_with(".bin") || !name.contains('.'))
         && ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known))
+}
+
+/// Whether a folder has a file of this name that begins as a pickle.
+fn has_pickle(folder: &Path, name: &str) -> Result<bool, DataError> {
+    let path = folder.join(name);
+    Ok(path.is_file() && cifar_python::is_pickle(&read_start(&path)?))
 }
 
 fn is_whole(set: &Cifar, length: u64) -> bool {
@@ -166,16 +211,23 @@ fn is_whole(set: &Cifar, length: u64) -> bool {
 }
 
 fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, DataError> {
-    let test = folder.join(set.test);
+    // The Python version's names lack the extension.
+    let is_python = !folder.join(set.test).is_file()
+        && [folder.join("data_batch_1"), folder.join("train")].iter().any(|path| path.is_file())
+        && first_file(folder, &["data_batch_1.bin", "train.bin"]).is_none();
+    let named = |name: &str| {
+        folder.join(if is_python { name.strip_suffix(".bin").unwrap_or(name) } else { name })
+    };
+    let test = named(set.test);
     let none = |wanted: &str| no_split(folder, split, format!("looked for {wanted}"));
     if split == Split::Test {
         return if test.is_file() { Ok(vec![test]) } else { Err(none(set.test)) };
     }
     if set.test == CIFAR100.test {
-        let train = folder.join("train.bin");
+        let train = named("train.bin");
         return if train.is_file() { Ok(vec![train]) } else { Err(none("train.bin")) };
     }
-    let batch = |k: usize| folder.join(format!("data_batch_{k}.bin"));
+    let batch = |k: usize| named(&format!("data_batch_{k}.bin"));
     let present: Vec<usize> = (1..=5).filter(|&k| batch(k).is_file()).collect();
     match present.last() {
         None => Err(none("data_batch_1.bin to data_batch_5.bin")),
@@ -193,7 +245,11 @@ fn of_file(set: &Cifar, file: &Path, split: Split) -> Result<PathBuf, DataError>
     if split == Split::Train || split_of(file) == Some(Split::Test) {
         return Ok(file.to_owned());
     }
-    let test = file.with_file_name(set.test);
-    let missing = || no_split(file, split, format!("looked for {} next to it", set.test));
+    let name = match has_extension(file, &["bin"]) {
+        true => set.test,
+        false => set.test.strip_suffix(".bin").unwrap_or(set.test),
+    };
+    let test = file.with_file_name(name);
+    let missing = || no_split(file, split, format!("looked for {name} next to it"));
     if test.is_file() { Ok(test) } else { Err(missing()) }
 }

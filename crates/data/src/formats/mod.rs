@@ -6,6 +6,7 @@
 
 pub(crate) mod celeba;
 pub(crate) mod cifar;
+mod cifar_python;
 mod compression;
 mod file_kind;
 pub(crate) mod file_store;
@@ -141,8 +142,13 @@ pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataErro
         Some(format) => Err(DataError::Foreign { path: path.to_owned(), format }),
         None => Ok(()),
     };
-    candidate.start.as_ref().map_or(Ok(()), |start| refuse_foreign(start, path))?;
-    match (best_format(&candidate)?, candidate.start) {
+    let best = best_format(&candidate)?;
+    // CIFAR's Python version is a pickle, and a file's first pixels may look like any signature.
+    let is_certain = best.as_ref().is_some_and(|(found, _)| *found == Confidence::Certain);
+    if let Some(start) = candidate.start.as_ref().filter(|_| !is_certain) {
+        refuse_foreign(start, path)?;
+    }
+    match (best, candidate.start) {
         (Some((_, format)), _) if *format != FOLDER => Ok((format, path.to_owned())),
         (Some((_, format)), _) => match datasets_inside(path, MAX_DEPTH).as_slice() {
             [] => Ok((format, path.to_owned())),

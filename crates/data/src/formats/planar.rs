@@ -210,11 +210,11 @@ impl RecordFile {
 pub(super) fn labels_within(
     format: &'static str,
     path: &Path,
-    labels: impl Iterator<Item = u8>,
+    labels: impl Iterator<Item = i64>,
     range: std::ops::RangeInclusive<u8>,
 ) -> Result<Vec<u32>, DataError> {
-    let check = |(index, label)| {
-        if range.contains(&label) {
+    let check = |(index, label): (usize, i64)| {
+        if let Some(label) = u8::try_from(label).ok().filter(|label| range.contains(label)) {
             return Ok(u32::from(label));
         }
         let (label, [low, high]) = (label.to_string(), [*range.start(), *range.end()]);

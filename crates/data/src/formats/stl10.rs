@@ -86,6 +86,11 @@ fn labels(images: &Path, count: usize) -> Result<Option<Vec<u32>>, DataError> {
         });
     }
     let bytes = file_io::read(&path).map_err(|error| io(&path, error))?;
-    let labels = planar::labels_within(FORMAT_NAME, &path, bytes.into_iter(), 1..=CLASSES as u8)?;
+    let labels = planar::labels_within(
+        FORMAT_NAME,
+        &path,
+        bytes.into_iter().map(i64::from),
+        1..=CLASSES as u8,
+    )?;
     Ok(Some(labels.into_iter().map(|label| label - 1).collect()))
 }

@@ -34,7 +34,7 @@ fn files_are_named() {
         ("celeba.h5", b"\x89HDF\r\n\x1a\n\0\0\0\0", ForeignFormat::Hdf5),
         ("faces.7z", b"7z\xbc\xaf\x27\x1c\0\x04", ForeignFormat::SevenZip),
         ("clip.mp4", b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2", ForeignFormat::Video),
-        ("data_batch_1", PICKLE, ForeignFormat::Pickle),
+        ("pairs", PICKLE, ForeignFormat::Pickle),
         ("protocol0.pkl", b"(lp0\nI1\na.", ForeignFormat::Pickle),
         ("list.csv", b"file,label\n0.png,1\n", ForeignFormat::Text),
         ("list.xz", b"\xFD7zXZ\0\0\x04\xE6\xD6\xB4\x46", ForeignFormat::CompressedFile),
@@ -57,7 +57,7 @@ fn files_are_named() {
 fn folders_and_archives_of_them_are_named() {
     for (name, content, format) in [
         ("data/train-00000-of-00002.parquet", &b"PAR1\x15\x04"[..], ForeignFormat::Parquet),
-        ("cifar-10-batches-py/data_batch_1", PICKLE, ForeignFormat::Pickle),
+        ("pairs/pairs_1", PICKLE, ForeignFormat::Pickle),
         ("a/b/weights.h5", b"\x89HDF\r\n\x1a\n\0", ForeignFormat::Hdf5),
     ] {
         let folder = tempdir().unwrap();

@@ -68,6 +68,51 @@ fn cifar100() {
 }
 
 #[test]
+fn python_cifar() {
+    let folder = fixture("cifar10-python");
+    let train = open(&folder, &rgb(32)).unwrap();
+    assert_pixels(&train, &[0, 1, 2]);
+    assert_eq!((labels(&train), train.class_names()[9].as_str()), (vec![3, 9, 0], "truck"));
+    let test = open_as("cifar10:", &folder, Split::Test, &rgb(32)).unwrap();
+    assert_pixels(&test, &[3]);
+    // It is the binary version's dataset.
+    assert_eq!(train.fingerprint(), open(&fixture("cifar10"), &rgb(32)).unwrap().fingerprint());
+    for name in ["cifar10-python/data_batch_1", "cifar10-numpy/data_batch_1"] {
+        let file = open(&fixture(name), &rgb(32)).unwrap();
+        assert_eq!((bytes(&file, 0), labels(&file)[0]), (pixels(0, 32), 3), "{name}");
+    }
+    let set = open(&fixture("cifar100-python"), &rgb(32)).unwrap();
+    assert_pixels(&set, &[0, 1]);
+    assert_eq!((labels(&set), set.class_names()[99].as_str()), (vec![99, 0], "fine_99"));
+    assert_eq!(set.attributes(1), vec![4.0]);
+    let test = open_as("", &fixture("cifar100-python"), Split::Test, &rgb(32)).unwrap();
+    assert_eq!(labels(&test), [42]);
+
+    let folder = copied("cifar10-python");
+    let batch = folder.path().join("data_batch_1");
+    let good = fs::read(&batch).unwrap();
+    let changed = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|window| window == from).unwrap();
+        let bytes = [&good[..at], to, &good[at + from.len()..]].concat();
+        fs::write(&batch, bytes).unwrap();
+        let (path, problem) = problem(open(folder.path(), &rgb(32)));
+        assert_eq!(path, batch);
+        problem
+    };
+    assert_eq!(changed(b"K\x03K\x09e", b"K\x03K\x0Ae"), out_of_range("10", 1, 0, 9));
+    for (from, to) in [
+        (&b"K\x03K\x09e"[..], &b"K\x03e"[..]),
+        (b"_reconstruct", b"_reconstrict"),
+        (b"U\x02u1", b"U\x02f4"),
+        (b"M\x02\0M", b"M\x03\0M"),
+        (b"labels", b"labelz"),
+    ] {
+        let problem = changed(from, to);
+        assert!(matches!(problem, FileProblem::Damaged(_)), "{problem}");
+    }
+}
+
+#[test]
 fn bad_cifar() {
     let folder = copied("cifar10");
     let batch = folder.path().join("data_batch_1.bin");

@@ -2,8 +2,14 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::module::{Layer, Module};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 impl Module for Activation {
@@ -11,8 +17,43 @@ impl Module for Activation {
         activation.apply(&if ctx.guided { self.guided(x) } else { self.apply(x) })
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let settings = match self {
+            Self::None => return Some(InferenceLayer::new("identity", json!({}))),
+            Self::Relu => json!({ "name": "relu" }),
+            Self::LeakyRelu(slope) => json!({ "name": "leaky-relu", "slope": slope }),
+            Self::Tanh => json!({ "name": "tanh" }),
+            Self::Sigmoid => json!({ "name": "sigmoid" }),
+        };
+        Some(InferenceLayer::new("activation", settings))
+    }
+
     fn deep_clone(&self) -> Layer {
         (*self).into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let name = match *self {
+            Self::None => x.name,
+            Self::Relu => graph.unary("Relu", &x.name),
+            Self::LeakyRelu(slope) => {
+                graph.node("LeakyRelu", &[&x.name], &[("alpha", Attribute::Float(slope))])
+            }
+            Self::Tanh => graph.unary("Tanh", &x.name),
+            Self::Sigmoid => graph.unary("Sigmoid", &x.name),
+        };
+        Ok(Value::new(name, x.form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        match *self {
+            Self::None => {}
+            Self::Relu => code.line("x = F.relu(x)"),
+            Self::LeakyRelu(slope) => code.line(format!("x = F.leaky_relu(x, {slope})")),
+            Self::Tanh => code.line("x = torch.tanh(x)"),
+            Self::Sigmoid => code.line("x = torch.sigmoid(x)"),
+        }
+        Ok(form)
     }
 
     fn as_activation(&self) -> Option<Activation> {

@@ -4,10 +4,16 @@ use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::conv::{Conv2d, Window};
 use super::module::{Layer, Module, NamedTensor, with_prefix};
 use super::weight::{Parametrization, Weight};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 /// Self-attention: x + γ · o, `[N, H, W, C]` to the same, with o_j = Σ_i β_ji h(x_i), where β_j is
@@ -60,9 +66,46 @@ impl Module for SelfAttention {
         activation.apply(&attention.matmul(&h, false, false).reshape(s).mul(&gamma).add(x))
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let convs = ["f", "g", "h"].into_iter().zip(&*self.convs);
+        let operation =
+            convs.fold(InferenceLayer::new("attention", json!({})), |all, (name, conv)| {
+                let weight = conv.inner_weight().value();
+                let [_, _, inputs, outputs] = weight.shape()[..] else { return all };
+                all.with(name, weight.reshape([inputs, outputs]))
+            });
+        Some(operation.with("gamma", self.gamma.value()))
+    }
+
     fn deep_clone(&self) -> Layer {
         let convs = Box::new(self.convs.each_ref().map(Conv2d::copy));
         Self { convs, gamma: self.gamma.deep_clone() }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let Some([h, w, c]) = x.form.image() else { return Err(graph.refuse("SelfAttention")) };
+        let mut maps = Vec::new();
+        for (name, conv) in ["f.", "g.", "h."].into_iter().zip(&*self.convs) {
+            let (y, form) = conv.add_to_graph(name, &x, graph)?;
+            maps.push(graph.reshape(&y, &[form.channels(), h * w]));
+        }
+        let swapped = [("perm", Attribute::Ints(&[0, 2, 1]))];
+        let g = graph.node("Transpose", &[&maps[1]], &swapped);
+        let products = graph.node("MatMul", &[&g, &maps[0]], &[]);
+        let attention = graph.node("Softmax", &[&products], &[("axis", Attribute::Int(2))]);
+        let attention = graph.node("Transpose", &[&attention], &swapped);
+        let attended = graph.node("MatMul", &[&maps[2], &attention], &[]);
+        let attended = graph.reshape(&attended, &[c, h, w]);
+        let gamma = graph.vector("gamma", &[1], &self.gamma.value().to_vec());
+        let scaled = graph.node("Mul", &[&attended, &gamma], &[]);
+        Ok(Value::new(graph.node("Add", &[&scaled, &x.name], &[]), x.form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.helper(ATTENTION);
+        let convs = self.convs.each_ref().map(|conv| conv.constructor(code).0);
+        code.call(format!("SelfAttention({})", convs.join(", ")));
+        Ok(form)
     }
 
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
@@ -77,6 +120,18 @@ impl Module for SelfAttention {
         self.convs.iter().map(Conv2d::inner_weight).collect()
     }
 }
+
+const ATTENTION: &str = "\
+class SelfAttention(nn.Module):
+    def __init__(self, f, g, h):
+        super().__init__()
+        self.f, self.g, self.h, self.gamma = f, g, h, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        f, g, h = (conv(x).flatten(2) for conv in (self.f, self.g, self.h))
+        attention = (g.transpose(1, 2) @ f).softmax(2)
+        return self.gamma * (h @ attention.transpose(1, 2)).reshape(x.shape) + x
+";
 
 /// Self-attention in a recipe.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

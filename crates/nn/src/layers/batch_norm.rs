@@ -2,10 +2,16 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, default, num_elements};
 use super::module::{Layer, Module, NamedTensor, TensorRole, affine_tensors};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::{BatchNormStats, ForwardCtx};
 use crate::param::{Param, SharedTensor};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tensor::{Activation, EmaUpdate, Tensor};
 
@@ -134,6 +140,12 @@ impl Module for BatchNorm {
         }
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let (scale, shift) = self.affine();
+        let operation = InferenceLayer::new("scale-shift", json!({}));
+        Some(operation.with("scale", scale).with("shift", shift))
+    }
+
     fn deep_clone(&self) -> Layer {
         Self {
             gamma: self.gamma.deep_clone(),
@@ -145,6 +157,34 @@ impl Module for BatchNorm {
             ..*self
         }
         .into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let x = graph.order_units(x, self.layout.units_image());
+        let values = [
+            ("weight", self.gamma.value()),
+            ("bias", self.beta.value()),
+            ("running_mean", self.running_mean.get()),
+            ("running_var", self.running_var.get()),
+        ];
+        let [scale, bias, mean, variance] = values.map(|(name, value)| {
+            graph.vector(name, self.layout.outer(), &self.layout.export(&value))
+        });
+        let inputs = [&*x.name, &*scale, &*bias, &*mean, &*variance];
+        let eps = [("epsilon", Attribute::Float(self.eps))];
+        Ok(Value::new(graph.node("BatchNormalization", &inputs, &eps), x.form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let form = code.order_units(form, self.layout.units_image());
+        let axes = if form.image().is_some() { 2 } else { 1 };
+        let Self { eps, momentum, .. } = self;
+        let affine = if self.affine { "" } else { ", affine=False" };
+        let features = form.channels();
+        code.call(format!(
+            "nn.BatchNorm{axes}d({features}, eps={eps:e}, momentum={momentum}{affine})"
+        ));
+        Ok(form)
     }
 
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {

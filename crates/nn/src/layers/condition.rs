@@ -4,8 +4,14 @@ use super::config::{LayerInput, LayerPlan, LayerSpec, product};
 use super::linear::Linear;
 use super::module::{Layer, Module, NamedTensor};
 use super::weight::{Parametrization, Weight};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor, concat};
 
 /// The condition of the forward pass, `[N, K]`.
@@ -43,8 +49,22 @@ impl Module for ConcatCondition {
         activation.apply(&append("ConcatCondition", x, condition("ConcatCondition", ctx)))
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        Some(InferenceLayer::new("condition", json!({})))
+    }
+
     fn deep_clone(&self) -> Layer {
         (*self).into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let (y, width) = graph.condition("ConcatCondition")?;
+        Ok(graph.append(x, &y, width))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let width = code.condition("ConcatCondition")?;
+        Ok(code.append(form, "y", width))
     }
 }
 
@@ -78,8 +98,26 @@ impl Module for Embed {
         activation.apply(&append("Embed", x, &embedded))
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let weight = self.map.inner_weight().value();
+        Some(InferenceLayer::new("condition", json!({})).with("weight", weight))
+    }
+
     fn deep_clone(&self) -> Layer {
         Self { map: self.map.copy() }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let (y, _) = graph.condition("Embed")?;
+        let embedded = self.map.add_to_graph("", &y, graph)?;
+        Ok(graph.append(x, &embedded, self.map.outputs()))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.condition("Embed")?;
+        let map = self.map.constructor(code);
+        let map = code.module(map);
+        Ok(code.append(form, &format!("{map}(y)"), self.map.outputs()))
     }
 
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {

@@ -4,13 +4,20 @@ use super::config::{
     LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, MAX_UNITS, check_count, default, product,
 };
 use super::module::{
-    Layer, Module, NamedTensor, add_bias_and_activate, affine_module, fold_bias, weight_and_bias,
+    Layer, Module, NamedTensor, add_bias_and_activate, affine_module, bias_to_onnx, fold_bias,
+    weight_and_bias,
 };
 use super::weight::{Parametrization, Weight, weight_methods};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::{Code, pair};
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, ConvGeom, Tensor, WeightCache};
 
 /// Kernel, stride and padding of a convolution or transposed convolution.
@@ -36,6 +43,35 @@ impl Window {
         let [a, b] = if transposed { [outputs, inputs] } else { [inputs, outputs] };
         let summed = Layout::units([kh, kw, inputs]);
         Weight::new(Layout::kernel([kh, kw, a, b]), summed, Layout::plain(&[outputs]), transposed)
+    }
+
+    /// Kernel, stride and padding as attributes of an ONNX node.
+    fn attributes<R>(&self, use_them: impl FnOnce([(&str, Attribute<'_>); 3]) -> R) -> R {
+        let [[top, bottom], [left, right]] = self.pad;
+        let ints = |values: [usize; 2]| values.map(|value| value as i64);
+        use_them([
+            ("kernel_shape", Attribute::Ints(&ints(self.kernel))),
+            ("strides", Attribute::Ints(&ints(self.stride))),
+            ("pads", Attribute::Ints(&[top, left, bottom, right].map(|pad| pad as i64))),
+        ])
+    }
+
+    /// The padding, if PyTorch's layers have it: the same before and after.
+    fn symmetric_pad(&self) -> Option<[usize; 2]> {
+        let [[top, bottom], [left, right]] = self.pad;
+        (top == bottom && left == right).then_some([top, left])
+    }
+
+    /// Kernel, stride and padding as arguments of PyTorch's layers.
+    fn arguments(&self) -> String {
+        let mut arguments = pair(self.kernel);
+        if self.stride != [1; 2] {
+            arguments += &format!(", stride={}", pair(self.stride));
+        }
+        match self.symmetric_pad() {
+            Some(pad) if pad != [0; 2] => arguments + &format!(", padding={}", pair(pad)),
+            _ => arguments,
+        }
     }
 
     /// Kernel, stride and padding in words.
@@ -72,6 +108,34 @@ impl Conv2d {
         &self.weight
     }
 
+    /// Adds the layer, with its tensors under `prefix`, to an ONNX graph; its output and the form
+    /// of that.
+    pub(super) fn add_to_graph(
+        &self,
+        prefix: &str,
+        x: &Value,
+        graph: &mut Graph,
+    ) -> Result<(String, Form), NnError> {
+        let Some([h, w, _]) = x.form.image() else { return Err(graph.refuse("Conv2d")) };
+        let weight = self.weight.to_host();
+        let name = graph.weight(&format!("{prefix}weight"), &weight)?;
+        let bias = bias_to_onnx(prefix, self.bias.as_ref(), self.weight.outputs(), graph);
+        let inputs: Vec<&str> = [&x.name, &name].into_iter().chain(&bias).map(|s| &**s).collect();
+        let y = self.window.attributes(|attributes| graph.node("Conv", &inputs, &attributes));
+        let [oh, ow] = self.window.geometry([h, w]).output();
+        Ok((y, Form::new(&[oh, ow, weight.shape[0]])))
+    }
+
+    /// The PyTorch constructor, and the output channels.
+    pub(super) fn constructor(&self, code: &mut Code) -> (String, usize) {
+        let shape = self.weight.layout().outer();
+        let (inputs, outputs) = (shape[1], shape[0]);
+        let bias = if self.bias.is_some() { "" } else { ", bias=False" };
+        let arguments = self.window.arguments();
+        let layer = format!("nn.Conv2d({inputs}, {outputs}, {arguments}{bias})");
+        (self.weight.reparametrized(layer, code), outputs)
+    }
+
     /// A copy of the values, for sampling only.
     pub(super) fn copy(&self) -> Self {
         let bias = self.bias.as_ref().map(Param::deep_clone);
@@ -88,8 +152,32 @@ impl Module for Conv2d {
         add_bias_and_activate(out, self.bias.as_ref(), ctx, activation)
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let Window { stride, pad, .. } = self.window;
+        let operation = InferenceLayer::new("conv", json!({ "stride": stride, "pad": pad }));
+        let bias = self.bias.as_ref().map(Param::value);
+        Some(operation.with("weight", self.weight.value()).with("bias", bias))
+    }
+
     fn deep_clone(&self) -> Layer {
         self.copy().into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let (name, form) = self.add_to_graph("", &x, graph)?;
+        Ok(Value::new(name, form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let Some([h, w, _]) = form.image() else { return Err(code.refuse("Conv2d")) };
+        if self.window.symmetric_pad().is_none() {
+            let [[top, bottom], [left, right]] = self.window.pad;
+            code.line(format!("x = F.pad(x, ({left}, {right}, {top}, {bottom}))"));
+        }
+        let (layer, outputs) = self.constructor(code);
+        code.call(layer);
+        let [oh, ow] = self.window.geometry([h, w]).output();
+        Ok(Form::new(&[oh, ow, outputs]))
     }
 
     affine_module!();
@@ -131,6 +219,15 @@ impl ConvTranspose2d {
     }
 
     weight_methods!("[kh, kw, out, in]");
+
+    /// The form of images after the layer.
+    fn output_form(&self, form: &Form) -> Option<Form> {
+        let [h, w, _] = form.image()?;
+        let Window { kernel, stride, pad } = self.window;
+        let geometry = ConvGeom::transposed([h, w], kernel, stride, pad, self.output_padding);
+        let [oh, ow] = geometry.ok()?.input;
+        Some(Form::new(&[oh, ow, self.weight.layout().outer()[1]]))
+    }
 }
 
 impl Module for ConvTranspose2d {
@@ -146,9 +243,48 @@ impl Module for ConvTranspose2d {
         add_bias_and_activate(out, self.bias.as_ref(), ctx, activation)
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let (Window { stride, pad, .. }, output_padding) = (self.window, self.output_padding);
+        let settings = json!({ "stride": stride, "pad": pad, "output_padding": output_padding });
+        let operation = InferenceLayer::new("conv-transpose", settings);
+        let bias = self.bias.as_ref().map(Param::value);
+        Some(operation.with("weight", self.weight.value()).with("bias", bias))
+    }
+
     fn deep_clone(&self) -> Layer {
         let (weight, bias) = (self.weight.deep_clone(), self.bias.as_ref().map(Param::deep_clone));
         Self { weight, bias, cache: Some(WeightCache::default()), ..*self }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let form = self.output_form(&x.form).ok_or_else(|| graph.refuse("ConvTranspose2d"))?;
+        let weight = graph.weight("weight", &self.weight.to_host())?;
+        let bias = bias_to_onnx("", self.bias.as_ref(), self.weight.outputs(), graph);
+        let inputs: Vec<&str> = [&x.name, &weight].into_iter().chain(&bias).map(|s| &**s).collect();
+        let added = self.output_padding.map(|side| side as i64);
+        let name = self.window.attributes(|[kernel, stride, pad]| {
+            let added = ("output_padding", Attribute::Ints(&added));
+            graph.node("ConvTranspose", &inputs, &[kernel, stride, pad, added])
+        });
+        Ok(Value::new(name, form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let form = self.output_form(&form).ok_or_else(|| code.refuse("ConvTranspose2d"))?;
+        let shape = self.weight.layout().outer();
+        let (inputs, outputs, mut arguments) = (shape[0], shape[1], self.window.arguments());
+        if self.output_padding != [0; 2] {
+            arguments += &format!(", output_padding={}", pair(self.output_padding));
+        }
+        let bias = if self.bias.is_some() { "" } else { ", bias=False" };
+        let layer = format!("nn.ConvTranspose2d({inputs}, {outputs}, {arguments}{bias})");
+        let layer = self.weight.reparametrized(layer, code);
+        code.call(layer);
+        if self.window.symmetric_pad().is_none() {
+            let [[top, bottom], [left, right]] = self.window.pad;
+            code.line(format!("x = F.pad(x, (-{left}, -{right}, -{top}, -{bottom}))"));
+        }
+        Ok(form)
     }
 
     affine_module!();

@@ -2,8 +2,14 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, check_probability};
 use super::module::{Layer, Module};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::rng::Distribution;
 use tensor::{Activation, Tensor};
 
@@ -37,8 +43,21 @@ impl Module for Dropout {
         })
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        Some(InferenceLayer::new("identity", json!({})))
+    }
+
     fn deep_clone(&self) -> Layer {
         (*self).into()
+    }
+
+    fn to_onnx(&self, x: Value, _: &mut Graph) -> Result<Value, NnError> {
+        Ok(x)
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.line(format!("x = F.dropout(x, {}, self.training)", self.p));
+        Ok(form)
     }
 }
 

@@ -2,10 +2,16 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec};
 use super::module::{Layer, Module, NamedTensor, affine_tensors};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 /// Instance norm: γ · (x − mean) / √(variance + eps) + β with the statistics of each channel of
@@ -44,9 +50,29 @@ impl Module for InstanceNorm {
         centered.mul(&scale).bias_activation(&beta, activation)
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let operation = InferenceLayer::new("instance-norm", json!({ "eps": self.eps }));
+        Some(operation.with("scale", self.gamma.value()).with("shift", self.beta.value()))
+    }
+
     fn deep_clone(&self) -> Layer {
         let (gamma, beta) = (self.gamma.deep_clone(), self.beta.deep_clone());
         Self { gamma, beta, eps: self.eps }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let channels = [x.form.channels()];
+        let scale = graph.vector("weight", &channels, &self.gamma.value().to_vec());
+        let bias = graph.vector("bias", &channels, &self.beta.value().to_vec());
+        let eps = [("epsilon", Attribute::Float(self.eps))];
+        let name = graph.node("InstanceNormalization", &[&x.name, &scale, &bias], &eps);
+        Ok(Value::new(name, x.form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let (channels, eps) = (form.channels(), self.eps);
+        code.call(format!("nn.InstanceNorm2d({channels}, eps={eps:e}, affine=True)"));
+        Ok(form)
     }
 
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {

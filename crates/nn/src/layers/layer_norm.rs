@@ -2,10 +2,16 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, product};
 use super::module::{Layer, Module, NamedTensor, affine_tensors};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 /// Layer norm: γ · (x − mean) / √(variance + eps) + β with the statistics of each whole sample, and
@@ -50,9 +56,30 @@ impl Module for LayerNorm {
         activation.apply(&scaled.mul(&gamma).add(&beta))
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let operation = InferenceLayer::new("layer-norm", json!({ "eps": self.eps }));
+        Some(operation.with("scale", self.gamma.value()).with("shift", self.beta.value()))
+    }
+
     fn deep_clone(&self) -> Layer {
         let (gamma, beta) = (self.gamma.deep_clone(), self.beta.deep_clone());
         Self { gamma, beta, eps: self.eps, layout: self.layout.clone() }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let x = graph.order_units(x, None);
+        let [scale, bias] = [("weight", &self.gamma), ("bias", &self.beta)].map(|(name, param)| {
+            graph.vector(name, self.layout.outer(), &self.layout.export(&param.value()))
+        });
+        let attributes = [("axis", Attribute::Int(1)), ("epsilon", Attribute::Float(self.eps))];
+        let name = graph.node("LayerNormalization", &[&x.name, &scale, &bias], &attributes);
+        Ok(Value::new(name, x.form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let form = code.order_units(form, None);
+        code.call(format!("nn.LayerNorm({:?}, eps={:e})", self.layout.outer(), self.eps));
+        Ok(form)
     }
 
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {

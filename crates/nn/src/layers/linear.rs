@@ -4,13 +4,20 @@ use super::config::{
     LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count, default, num_elements, product,
 };
 use super::module::{
-    Layer, Module, NamedTensor, add_bias_and_activate, affine_module, fold_bias, weight_and_bias,
+    Layer, Module, NamedTensor, add_bias_and_activate, affine_module, bias_to_onnx, fold_bias,
+    weight_and_bias,
 };
 use super::weight::{Parametrization, Weight, weight_methods};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 /// Fully connected layer: y = x · W + b, `[N, in]` to `[N, out]`. In a state dict the weight is
@@ -62,6 +69,32 @@ impl Linear {
         &self.weight
     }
 
+    /// The number of outputs.
+    pub(super) fn outputs(&self) -> usize {
+        num_elements(self.weight.outputs().inner())
+    }
+
+    /// Adds the layer, with its tensors under `prefix`, to an ONNX graph; its output.
+    pub(super) fn add_to_graph(
+        &self,
+        prefix: &str,
+        x: &str,
+        graph: &mut Graph,
+    ) -> Result<String, NnError> {
+        let weight = graph.weight(&format!("{prefix}weight"), &self.weight.to_host())?;
+        let bias = bias_to_onnx(prefix, self.bias.as_ref(), self.weight.outputs(), graph);
+        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
+        Ok(graph.node("Gemm", &inputs, &[("transB", Attribute::Int(1))]))
+    }
+
+    /// The PyTorch constructor.
+    pub(super) fn constructor(&self, code: &mut Code) -> String {
+        let shape = self.weight.layout().outer();
+        let bias = if self.bias.is_some() { "" } else { ", bias=False" };
+        let layer = format!("nn.Linear({}, {}{bias})", shape[1], shape[0]);
+        self.weight.reparametrized(layer, code)
+    }
+
     /// A copy of the values, for sampling only.
     pub(super) fn copy(&self) -> Self {
         Self { weight: self.weight.deep_clone(), bias: self.bias.as_ref().map(Param::deep_clone) }
@@ -75,8 +108,28 @@ impl Module for Linear {
         add_bias_and_activate(product, self.bias.as_ref(), ctx, activation)
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let operation = InferenceLayer::new("linear", json!({}));
+        let bias = self.bias.as_ref().map(Param::value);
+        Some(operation.with("weight", self.weight.value()).with("bias", bias))
+    }
+
     fn deep_clone(&self) -> Layer {
         self.copy().into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let x = graph.order_units(x, self.weight.inputs().units_image());
+        let name = self.add_to_graph("", &x.name, graph)?;
+        let units = self.weight.outputs().units_image();
+        Ok(Value::new(name, Form::vector(self.outputs(), units)))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.order_units(form, self.weight.inputs().units_image());
+        let layer = self.constructor(code);
+        code.call(layer);
+        Ok(Form::vector(self.outputs(), self.weight.outputs().units_image()))
     }
 
     affine_module!();

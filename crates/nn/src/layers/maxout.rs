@@ -2,8 +2,14 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count};
 use super::module::{Layer, Module};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 /// Maxout: the largest of each group of consecutive units, `[N, F · pieces]` to `[N, F]`, or
@@ -40,8 +46,28 @@ impl Module for Maxout {
         activation.apply(&x.reshape(&axes[..]).max(axes.len() - 1, false))
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        Some(InferenceLayer::new("maxout", json!({ "pieces": self.pieces })))
+    }
+
     fn deep_clone(&self) -> Layer {
         (*self).into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let x = graph.order_units(x, None);
+        let form = x.form.with_channels(x.form.channels() / self.pieces);
+        let pixels = x.form.image().map(|[h, w, _]| [h, w]);
+        let axes = [form.channels(), self.pieces].into_iter().chain(pixels.into_iter().flatten());
+        let pieces = graph.reshape(&x.name, &axes.collect::<Vec<_>>());
+        let axis = [("axes", Attribute::Ints(&[2])), ("keepdims", Attribute::Int(0))];
+        Ok(Value::new(graph.node("ReduceMax", &[&pieces], &axis), form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let form = code.order_units(form, None);
+        code.line(format!("x = x.unflatten(1, (-1, {})).amax(2)", self.pieces));
+        Ok(form.with_channels(form.channels() / self.pieces))
     }
 }
 

@@ -3,11 +3,15 @@
 use super::config::{LayerInput, LayerPlan, LayerSpec, check_count, default, product};
 use super::module::{Layer, Module, NamedTensor};
 use super::weight::Weight;
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Graph, Value};
+use crate::export::pytorch::Code;
 use crate::layout::Layout;
-use crate::mode::ForwardCtx;
+use crate::mode::{ForwardCtx, Mode};
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
-use tensor::{Activation, Tensor, concat};
+use tensor::{Activation, Device, HostTensor, Tensor, concat};
 
 /// The largest B and C.
 const MAX_KERNELS: usize = 65_536;
@@ -52,6 +56,18 @@ impl MinibatchDiscrimination {
         Self { kernels, dims, form, weight, code: (form == MinibatchForm::Code).then(code) }
     }
 
+    /// T as one matrix `[A, B · C]`, with the lengths of the code's form.
+    fn effective_weight(&self, ctx: ForwardCtx<'_>) -> Tensor {
+        let theta = self.weight.leaf(ctx);
+        match &self.code {
+            Some((scale, _)) => {
+                let lengths = theta.square().sum(&[0], true).sqrt();
+                theta.mul(&scale.leaf(ctx.mode.track).exp().div(&lengths))
+            }
+            None => theta,
+        }
+    }
+
     /// ‖M_ib − M_jb‖₁, `[N, N, B]`.
     #[track_caller]
     fn distances(&self, x: &Tensor, ctx: ForwardCtx<'_>) -> Tensor {
@@ -61,15 +77,9 @@ impl MinibatchDiscrimination {
             "MinibatchDiscrimination: shape {:?} is not [N, A]",
             x.shape()
         );
-        let theta = self.weight.leaf(ctx);
-        let t = match &self.code {
-            Some((scale, _)) => {
-                let lengths = theta.square().sum(&[0], true).sqrt();
-                theta.mul(&scale.leaf(ctx.mode.track).exp().div(&lengths))
-            }
-            None => theta,
-        };
-        x.matmul(&t, false, false).reshape([x.shape()[0], self.kernels, self.dims]).pairwise_l1()
+        x.matmul(&self.effective_weight(ctx), false, false)
+            .reshape([x.shape()[0], self.kernels, self.dims])
+            .pairwise_l1()
     }
 
     /// The features that are appended, `[N, B]`, where `x` is the whole batch.
@@ -100,6 +110,65 @@ impl Module for MinibatchDiscrimination {
     fn deep_clone(&self) -> Layer {
         let code = self.code.as_ref().map(|(scale, bias)| (scale.deep_clone(), bias.deep_clone()));
         Self { weight: self.weight.deep_clone(), code, ..*self }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let x = graph.order_units(x, None);
+        let t = self.effective_weight(Mode::SAMPLE.into());
+        let t = HostTensor::f32(t.shape().to_vec(), t.to_device(&Device::Cpu).to_vec());
+        let t = graph.weight("T", &t)?;
+        let m = graph.node("MatMul", &[&x.name, &t], &[]);
+        // [N, 1, B, C] less [N, B, C], which is [1, N, B, C].
+        let [rows, columns] = [&[1, self.kernels, self.dims][..], &[self.kernels, self.dims]]
+            .map(|axes| graph.reshape(&m, axes));
+        let difference = graph.node("Sub", &[&rows, &columns], &[]);
+        let absolute = graph.unary("Abs", &difference);
+        let distances = graph.sum(&absolute, &[3], false);
+        let negative = graph.unary("Neg", &distances);
+        let near = graph.unary("Exp", &negative);
+        // All samples but each one itself.
+        let count = graph.batch_len(&x.name);
+        let indices = graph.indices(&count);
+        let [down, across] = [1, 0].map(|axis| {
+            let axis = graph.ints(&[axis]);
+            graph.node("Unsqueeze", &[&indices, &axis], &[])
+        });
+        let own = graph.node("Equal", &[&down, &across], &[]);
+        let other = graph.unary("Not", &own);
+        let other = graph.cast_to_float(&other);
+        let last = graph.ints(&[2]);
+        let other = graph.node("Unsqueeze", &[&other, &last], &[]);
+        let others = graph.node("Mul", &[&near, &other], &[]);
+        let mut sums = graph.sum(&others, &[1], false);
+        if let Some((_, bias)) = &self.code {
+            let bias = graph.vector("b", &[self.kernels], &bias.value().to_vec());
+            sums = graph.node("Add", &[&sums, &bias], &[]);
+        } else if self.form == MinibatchForm::Mean {
+            let count = graph.cast_to_float(&count);
+            let count = graph.with_number("Max", &count, 2.0);
+            let count = graph.with_number("Sub", &count, 1.0);
+            sums = graph.node("Div", &[&sums, &count], &[]);
+        }
+        Ok(graph.append(x, &sums, self.kernels))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let form = code.order_units(form, None);
+        let (features, Self { kernels, dims, .. }) = (form.channels(), self);
+        code.helper(NEARNESS);
+        let mean = match self.form {
+            MinibatchForm::Code => {
+                code.helper(CODE);
+                ""
+            }
+            MinibatchForm::Paper => ", mean=False",
+            MinibatchForm::Mean => ", mean=True",
+        };
+        if self.form != MinibatchForm::Code {
+            code.helper(PAPER);
+        }
+        code.call(format!("MinibatchDiscrimination({features}, {kernels}, {dims}{mean})"));
+        Ok(form.with_channels(features + kernels))
     }
 
     /// `T`, or `theta`, `log_weight_scale` and `b` as in the code.
@@ -149,6 +218,38 @@ impl Module for MinibatchDiscrimination {
         Some("MinibatchDiscrimination")
     }
 }
+
+const PAPER: &str = "\
+class MinibatchDiscrimination(nn.Module):
+    def __init__(self, features, kernels, dims, mean):
+        super().__init__()
+        self.T, self.mean = nn.Parameter(torch.zeros(features, kernels, dims)), mean
+
+    def forward(self, x):
+        near = nearness(x, self.T)
+        return torch.cat([x, near / max(len(x) - 1, 1) if self.mean else near], 1)
+";
+
+const CODE: &str = "\
+class MinibatchDiscrimination(nn.Module):
+    def __init__(self, features, kernels, dims):
+        super().__init__()
+        self.theta = nn.Parameter(torch.zeros(features, kernels, dims))
+        self.log_weight_scale = nn.Parameter(torch.zeros(kernels, dims))
+        self.b = nn.Parameter(torch.full([kernels], -1.0))
+
+    def forward(self, x):
+        t = self.theta * (self.log_weight_scale.exp() / self.theta.square().sum(0).sqrt())
+        return torch.cat([x, nearness(x, t) + self.b], 1)
+";
+
+const NEARNESS: &str = "\
+def nearness(x, t):
+    \"\"\"Sums of exp(-L1) over the other samples of the batch: Salimans et al. 2016, section 3.2.\"\"\"
+    m = (x @ t.flatten(1)).unflatten(1, t.shape[1:])
+    near = torch.exp(-(m[:, None] - m[None]).abs().sum(3))
+    return (near * (1 - torch.eye(len(x), device=x.device))[:, :, None]).sum(1)
+";
 
 /// Minibatch discrimination in a recipe: it lets D distinguish a batch of equal images from a batch
 /// of different ones.

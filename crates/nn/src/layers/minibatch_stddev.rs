@@ -2,6 +2,10 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count};
 use super::module::{Layer, Module};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::Code;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor, concat};
@@ -63,10 +67,48 @@ impl Module for MinibatchStdDev {
         (*self).into()
     }
 
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let count = graph.batch_len(&x.name);
+        let wanted = graph.ints(&[self.group as i64]);
+        let rest = graph.node("Mod", &[&count, &wanted], &[]);
+        let zero = graph.ints(&[0]);
+        let divides = graph.node("Equal", &[&rest, &zero], &[]);
+        let group = graph.node("Where", &[&divides, &wanted, &count], &[]);
+        let groups = graph.node("Div", &[&count, &group], &[]);
+        let along = [("axis", Attribute::Int(0))];
+        let rest = graph.ints(&[-1]);
+        let shape = graph.node("Concat", &[&group, &groups, &rest], &along);
+        let members = graph.node("Reshape", &[&x.name, &shape], &[]);
+        let mean = graph.mean(&members, &[0], true);
+        let centered = graph.node("Sub", &[&members, &mean], &[]);
+        let squares = graph.node("Mul", &[&centered, &centered], &[]);
+        let variance = graph.mean(&squares, &[0], false);
+        let variance = graph.with_number("Add", &variance, 1e-8);
+        let deviation = graph.unary("Sqrt", &variance);
+        let spread = graph.mean(&deviation, &[1], false);
+        let shape = graph.node("Concat", &[&group, &groups], &along);
+        let spread = graph.node("Expand", &[&spread, &shape], &[]);
+        let spread = graph.reshape(&spread, &[1]);
+        Ok(graph.append(x, &spread, 1))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.helper(SPREAD);
+        Ok(code.append(form, &format!("spread(x, {})", self.group), 1))
+    }
+
     fn batch_dependence(&self) -> Option<&'static str> {
         Some("MinibatchStdDev")
     }
 }
+
+const SPREAD: &str = "\
+def spread(x, size):
+    \"\"\"Minibatch standard deviation [N, 1] over groups of samples: Karras et al. 2018.\"\"\"
+    size = size if len(x) % size == 0 else len(x)
+    groups = x.reshape(size, len(x) // size, -1)
+    return (groups.var(0, correction=0) + 1e-8).sqrt().mean(1).repeat(size)[:, None]
+";
 
 /// Minibatch standard deviation in a recipe.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -82,6 +124,7 @@ impl LayerSpec for MinibatchStddevConfig {
         check_count("group", group, MAX_UNITS)?;
         let output = input.with_channels(input.channels() + 1);
         let summary = format!("MinibatchStdDev of {group}");
-        Ok(input.plan(output, summary, move || MinibatchStdDev::new(group).into()))
+        let plan = input.plan(output, summary, move || MinibatchStdDev::new(group).into());
+        Ok(LayerPlan { flattened: None, ..plan })
     }
 }

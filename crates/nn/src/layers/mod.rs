@@ -53,6 +53,8 @@ pub use maxout::*;
 pub use minibatch_discrimination::*;
 pub use minibatch_stddev::*;
 pub use module::Layer;
+#[cfg(test)]
+pub(crate) use module::Module;
 pub use pool::*;
 pub use projection::*;
 pub use reshape::*;

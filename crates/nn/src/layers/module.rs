@@ -1,6 +1,11 @@
 //! The interface of a layer to a network: forward pass, named tensors, initialization.
 
 use super::weight::Weight;
+use crate::error::NnError;
+use crate::export::onnx::{Graph, Value};
+use crate::export::pytorch::Code;
+use crate::export::{Form, type_name};
+use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::{Param, SharedTensor};
@@ -17,6 +22,23 @@ pub trait Module: Any + Send + Sync {
 
     /// Another layer with the same values, for sampling only: no tensor is shared.
     fn deep_clone(&self) -> Layer;
+
+    /// Adds the layer to an ONNX graph. It computes what [`forward`](Self::forward) does under
+    /// [`Mode::SAMPLE`](crate::Mode::SAMPLE), with images as `[N, C, H, W]`.
+    ///
+    /// # Errors
+    /// Returns [`NnError::Untranslatable`] for a layer without a translation.
+    fn to_onnx(&self, _x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        Err(graph.refuse(type_name::<Self>()))
+    }
+
+    /// Adds the layer to a PyTorch module, with its tensors under the names of the state dict.
+    ///
+    /// # Errors
+    /// Returns [`NnError::Untranslatable`] for a layer without a counterpart.
+    fn to_pytorch(&self, _form: Form, code: &mut Code) -> Result<Form, NnError> {
+        Err(code.refuse(type_name::<Self>()))
+    }
 
     /// The tensors of the layer, in PyTorch's order.
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
@@ -46,6 +68,18 @@ pub trait Module: Any + Send + Sync {
     /// each; `None` for a layer without weights to fold them into.
     fn fold_affine(&self, _scale: &Tensor, _offset: &Tensor) -> Option<Layer> {
         None
+    }
+
+    /// The layer as a plain operation on each sample, for engines outside this program; `None` if
+    /// it is none, so that a network with it is refused there.
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        None
+    }
+
+    /// The name of the layer's type.
+    fn type_name(&self) -> &'static str {
+        let path = std::any::type_name::<Self>();
+        path.rsplit("::").next().unwrap_or(path)
     }
 
     /// The layer's name if the samples of a batch depend on each other in it.
@@ -186,6 +220,19 @@ pub(super) fn add_bias_and_activate(
         Some(bias) => x.bias_activation(&bias.leaf(ctx.mode.track), activation),
         None => activation.apply(&x),
     }
+}
+
+/// The bias as an input of a node, in its order in a state dict.
+pub(super) fn bias_to_onnx(
+    prefix: &str,
+    bias: Option<&Param>,
+    layout: &Layout,
+    graph: &mut Graph,
+) -> Option<String> {
+    bias.map(|bias| {
+        let values = layout.export(&bias.value());
+        graph.vector(&format!("{prefix}bias"), &[values.len()], &values)
+    })
 }
 
 /// The bias of a layer whose results are multiplied by `scale` and have `offset` added.

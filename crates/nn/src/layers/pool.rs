@@ -2,9 +2,15 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, check_count};
 use super::module::{Layer, Module};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Attribute, Graph, Value};
+use crate::export::pytorch::{Code, pair};
+use crate::inference_layer::InferenceLayer;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
-use tensor::{Activation, Tensor};
+use serde_json::json;
+use tensor::{Activation, ConvGeom, Tensor};
 
 /// Which value stands for a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +32,17 @@ pub struct Pool2d {
     pub stride: [usize; 2],
 }
 
+impl Pool2d {
+    /// The form of images after the layer.
+    fn output_form(&self, form: &Form) -> Option<Form> {
+        let [h, w, c] = form.image()?;
+        let Self { kernel, stride, .. } = *self;
+        let geometry = ConvGeom { input: [h, w], kernel, stride, pad: [[0; 2]; 2] };
+        let [oh, ow] = geometry.try_output()?;
+        Some(Form::new(&[oh, ow, c]))
+    }
+}
+
 impl Module for Pool2d {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: ForwardCtx<'_>, activation: Activation) -> Tensor {
@@ -35,8 +52,40 @@ impl Module for Pool2d {
         })
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let op = match self.kind {
+            PoolKind::Max => "max-pool",
+            PoolKind::Average => "average-pool",
+        };
+        let settings = json!({ "size": self.kernel, "stride": self.stride });
+        Some(InferenceLayer::new(op, settings))
+    }
+
     fn deep_clone(&self) -> Layer {
         (*self).into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let form = self.output_form(&x.form).ok_or_else(|| graph.refuse("Pool2d"))?;
+        let operator = match self.kind {
+            PoolKind::Max => "MaxPool",
+            PoolKind::Average => "AveragePool",
+        };
+        let [kernel, stride] = [self.kernel, self.stride].map(|sides| sides.map(|n| n as i64));
+        let attributes =
+            [("kernel_shape", Attribute::Ints(&kernel)), ("strides", Attribute::Ints(&stride))];
+        Ok(Value::new(graph.node(operator, &[&x.name], &attributes), form))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let form = self.output_form(&form).ok_or_else(|| code.refuse("Pool2d"))?;
+        let kind = match self.kind {
+            PoolKind::Max => "max",
+            PoolKind::Average => "avg",
+        };
+        let (kernel, stride) = (pair(self.kernel), pair(self.stride));
+        code.line(format!("x = F.{kind}_pool2d(x, {kernel}, {stride})"));
+        Ok(form)
     }
 }
 
@@ -59,8 +108,32 @@ impl Module for GlobalPool {
         })
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        let op = match self {
+            Self::Sum => "global-sum",
+            Self::Average => "global-average",
+        };
+        Some(InferenceLayer::new(op, json!({})))
+    }
+
     fn deep_clone(&self) -> Layer {
         (*self).into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let name = match self {
+            Self::Sum => graph.sum(&x.name, &[2, 3], false),
+            Self::Average => graph.mean(&x.name, &[2, 3], false),
+        };
+        Ok(Value::new(name, Form::new(&[x.form.channels()])))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.line(match self {
+            Self::Sum => "x = x.sum((2, 3))",
+            Self::Average => "x = x.mean((2, 3))",
+        });
+        Ok(Form::new(&[form.channels()]))
     }
 }
 

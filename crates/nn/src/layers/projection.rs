@@ -5,6 +5,10 @@ use super::config::{LayerInput, LayerPlan, LayerSpec, product};
 use super::linear::Linear;
 use super::module::{Layer, Module, NamedTensor, with_prefix};
 use super::weight::{Parametrization, Weight};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Graph, Value};
+use crate::export::pytorch::Code;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor};
@@ -51,6 +55,29 @@ impl Module for ProjectionHead {
 
     fn deep_clone(&self) -> Layer {
         Self { maps: Box::new(self.maps.each_ref().map(Linear::copy)) }.into()
+    }
+
+    fn to_onnx(&self, x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let [linear, embed] = &*self.maps;
+        let (y, _) = graph.condition("ProjectionHead")?;
+        let x = graph.order_units(x, None);
+        let logit = linear.add_to_graph("linear.", &x.name, graph)?;
+        let embedded = embed.add_to_graph("embed.", &y, graph)?;
+        let products = graph.node("Mul", &[&embedded, &x.name], &[]);
+        let product = graph.sum(&products, &[1], true);
+        Ok(Value::new(graph.node("Add", &[&logit, &product], &[]), Form::new(&[1])))
+    }
+
+    fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
+        code.condition("ProjectionHead")?;
+        code.order_units(form, None);
+        let [linear, embed] = self.maps.each_ref().map(|map| map.constructor(code));
+        let head =
+            code.module(format!("nn.ModuleDict({{\"linear\": {linear}, \"embed\": {embed}}})"));
+        code.line(format!(
+            "x = {head}[\"linear\"](x) + ({head}[\"embed\"](y) * x).sum(1, keepdim=True)"
+        ));
+        Ok(Form::new(&[1]))
     }
 
     fn named_tensors(&self) -> Vec<NamedTensor<'_>> {

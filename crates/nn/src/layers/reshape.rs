@@ -2,8 +2,14 @@
 
 use super::config::{LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count, num_elements};
 use super::module::{Layer, Module};
+use crate::error::NnError;
+use crate::export::Form;
+use crate::export::onnx::{Graph, Value};
+use crate::export::pytorch::Code;
+use crate::inference_layer::InferenceLayer;
 use crate::mode::ForwardCtx;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tensor::{Activation, Tensor};
 
 /// Another shape for each sample, row-major: `[N, …]` to `[N, these axes]`. No axes make `[N]`.
@@ -18,8 +24,23 @@ impl Module for Reshape {
         activation.apply(&x.reshape(&shape[..]))
     }
 
+    fn inference_layer(&self) -> Option<InferenceLayer> {
+        Some(InferenceLayer::new("reshape", json!({ "shape": self.0 })))
+    }
+
     fn deep_clone(&self) -> Layer {
         self.clone().into()
+    }
+
+    fn to_onnx(&self, mut x: Value, graph: &mut Graph) -> Result<Value, NnError> {
+        let steps = x.form.reshape(&self.0).ok_or_else(|| graph.refuse("Reshape"))?;
+        Ok(Value { name: graph.apply_steps(&x.name, steps), ..x })
+    }
+
+    fn to_pytorch(&self, mut form: Form, code: &mut Code) -> Result<Form, NnError> {
+        let steps = form.reshape(&self.0).ok_or_else(|| code.refuse("Reshape"))?;
+        code.apply_steps(steps);
+        Ok(form)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::module::{NamedTensor, TensorRole};
 use super::orthogonal::orthogonal;
+use crate::export::pytorch::Code;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::{Param, SharedTensor};
 use serde::{Deserialize, Serialize};
-use tensor::Tensor;
 use tensor::rng::Philox;
+use tensor::{HostTensor, Tensor};
 
 /// A weight whose outputs are its last axis or, in a transposed convolution, the axis before the
 /// last.
@@ -114,6 +115,34 @@ impl Weight {
     /// The layout of one value per output.
     pub(crate) fn outputs(&self) -> &Layout {
         &self.outputs
+    }
+
+    /// The layout of what one output sums over.
+    pub(crate) fn inputs(&self) -> &Layout {
+        &self.inputs
+    }
+
+    /// The weight's own layout.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The effective weight in PyTorch's layout.
+    pub(crate) fn to_host(&self) -> HostTensor {
+        self.layout.to_host(&self.value())
+    }
+
+    /// The PyTorch constructor of a layer with this weight, reparametrized in the same way.
+    pub(crate) fn reparametrized(&self, layer: String, code: &mut Code) -> String {
+        match self.parametrization {
+            ParametrizationState::Plain => layer,
+            ParametrizationState::Spectral { .. } => code.wrap("spectral_norm", &layer, ""),
+            ParametrizationState::Norm { .. } => {
+                // PyTorch's default is the axis of the outputs, but not of a transposed kernel.
+                let axis = if self.transposed { ", dim=1" } else { "" };
+                code.wrap("weight_norm", &layer, axis)
+            }
+        }
     }
 
     /// The weight for one forward pass. In a training step this also runs one power iteration.

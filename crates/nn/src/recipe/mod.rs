@@ -13,6 +13,7 @@
 
 mod architecture;
 mod derive_layers;
+mod detect;
 mod field_names;
 mod image;
 mod migrate;
@@ -26,6 +27,7 @@ mod validate;
 mod validate_combinations;
 
 pub use crate::layers::Parametrization;
+pub use detect::TensorShapes;
 pub use field_names::variant_names;
 pub use image::{ImageConfig, Range, parse_color};
 pub use imaging::{Fit, ResizeFilter};

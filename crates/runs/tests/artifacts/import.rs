@@ -44,12 +44,14 @@ fn float_types_become_f32() {
 }
 
 #[test]
-fn files_of_pytorch_are_named() {
+fn foreign_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("g.pth");
     for start in [&b"PK\x03\x04\0\0\x08\x08\0\0\0\0"[..], b"\x80\x02\x8A\nl\xFC\x9CF\xF9 j."] {
         fs::write(&path, start).unwrap();
         let error = read_state_dict(&path).unwrap_err();
+        assert_error!(error, &path, ArtifactError::PyTorchFile { .. });
+        let error = runs::checkpoint::load(&path).unwrap_err();
         assert_error!(error, &path, ArtifactError::PyTorch { .. });
     }
     for (text, what) in

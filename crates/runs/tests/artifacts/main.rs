@@ -8,6 +8,7 @@ mod images;
 mod import;
 mod metrics;
 mod old_run;
+mod pytorch;
 mod run_dir;
 mod tensorboard;
 

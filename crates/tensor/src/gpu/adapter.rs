@@ -61,7 +61,7 @@ pub(super) fn enumerate_until(
     all
 }
 
-fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
+pub(super) fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let compute =
         adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);

@@ -5,6 +5,7 @@ use super::error::GpuError;
 use super::memory::BufferPool;
 use super::recorder::CommandRecorder;
 use super::shader::Pipelines;
+use super::tape::TapeRecorder;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -48,6 +49,8 @@ pub(super) struct Inner {
     pub pipelines: Mutex<Pipelines>,
     pub recorder: Mutex<CommandRecorder>,
     pub pool: Mutex<BufferPool>,
+    /// Set while a [`Tape`](super::Tape) is recorded.
+    pub tape: Mutex<Option<TapeRecorder>>,
 }
 
 impl PartialEq for Gpu {
@@ -131,6 +134,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             recorder,
             pool: Mutex::default(),
+            tape: Mutex::default(),
         })))
     }
 

@@ -162,11 +162,14 @@ impl Gpu {
                 groups,
             });
         }
-        let Some((pipeline, layout)) =
-            self.pipeline(&dispatch.spec, [dispatch.inputs.len(), dispatch.outputs.len()])
-        else {
+        let bindings = [dispatch.inputs.len(), dispatch.outputs.len()];
+        let Some((pipeline, layout)) = self.pipeline(&dispatch.spec, bindings) else {
             return;
         };
+        let grid = [columns as u32, rows as u32, dispatch.depth as u32];
+        if let Some(tape) = &mut *self.0.tape.lock() {
+            tape.run(&dispatch.spec, bindings, &buffers, &dispatch.params.0, grid);
+        }
         let mut recorder = self.0.recorder.lock();
         // The parameters are written once per submit, into one slot per dispatch; and the desktop's
         // watchdog would stop a submit that runs too long.
@@ -209,7 +212,7 @@ impl Gpu {
         if let Some(pass) = &mut recorder.pass {
             pass.set_pipeline(&pipeline);
             pass.set_bind_group(0, &group, &[offset as u32]);
-            pass.dispatch_workgroups(columns as u32, rows as u32, dispatch.depth as u32);
+            pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
         }
         recorder.work += dispatch.work;
         recorder.dispatches += 1;
@@ -289,6 +292,9 @@ impl Gpu {
         if bytes.is_empty() {
             return;
         }
+        if let Some(tape) = &mut *self.0.tape.lock() {
+            tape.upload(buffer, bytes);
+        }
         let mut recorder = self.0.recorder.lock();
         // The queue executes the write before the whole open command buffer, which may still use
         // this memory for its last owner.
@@ -321,6 +327,10 @@ impl Gpu {
         };
         let buffers = sources.iter().map(|source| source.buffer()).collect::<Option<Vec<_>>>();
         let Some(buffers) = buffers.filter(|_| !self.failed() && len > 0) else { return pending };
+        if let Some(tape) = &mut *self.0.tape.lock() {
+            let pairs = sources.iter().zip(&buffers);
+            pairs.for_each(|(source, buffer)| tape.read(buffer, source.len()));
+        }
         let mut recorder = self.0.recorder.lock();
         let idle = recorder.staging.get_mut(&bytes).and_then(Vec::pop);
         let staging = idle.unwrap_or_else(|| {

@@ -3,6 +3,7 @@
 //!
 //! `adapter` lists adapters and `open` opens one; `memory` recycles its buffers; `shader` expands
 //! the WGSL templates and `pipeline` compiles them; `dispatch` records kernels into few submits;
+//! `tape` records them for replay elsewhere;
 //! `kernels` has one module per kernel family, as `cpu/` has.
 //!
 //! Operations do not return errors: the first failure of a device (out of memory, device lost, a
@@ -32,6 +33,7 @@ mod open;
 mod pipeline;
 mod recorder;
 mod shader;
+mod tape;
 mod timing;
 
 pub use adapter::{Adapter, adapters, has_gpu_device_files};
@@ -40,6 +42,7 @@ pub use dispatch::Counters;
 pub use error::GpuError;
 pub use kernels::{all_specializations, peak::Peak};
 pub use open::open;
+pub use tape::{Tape, TapeCommand, TapeShader, open_noop};
 
 pub(crate) use buffer::GpuBuffer;
 pub(crate) use dispatch::StagedRead;
