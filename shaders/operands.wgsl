@@ -1,5 +1,8 @@
 // The operands of a product and the address of its results, for `gemm.wgsl` and `coop.wgsl`:
 // elements are gathered from images and weights in place.
+//
+// Conditions are joined by `|` and `&`. `||` and `&&` are branches, which a kernel has for each
+// element that it fetches; SwiftShader took minutes and gigabytes to compile them.
 struct Params {
     m: u32, n: u32, k: u32,
     tiles: u32,       // tiles of C in one matrix
@@ -95,7 +98,7 @@ fn index_a(row: Row, k: u32, end: u32) -> u32 {
 //#else
     let at = (row.y * params.m + row.base) * params.k + k;
 //#end
-    return select(at, NONE, row.base == NONE || k >= end);
+    return select(at, NONE, (row.base == NONE) | (k >= end));
 }
 
 fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
@@ -104,7 +107,7 @@ fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
 //#else
     let at = (z / params.parts * params.k + k) * params.n + n;
 //#end
-    return select(at, NONE, n >= params.n || k >= end);
+    return select(at, NONE, (n >= params.n) | (k >= end));
 }
 //#end
 
@@ -124,12 +127,12 @@ fn index_a(row: Row, k: u32, end: u32) -> u32 {
     let y = row.y + tap.y - params.pad_top;
     let x = row.x + tap.x - params.pad_left;
     // Left of and above the image the subtraction wraps to a large number.
-    let outside = row.base == NONE || k >= end || y >= params.height || x >= params.width;
+    let outside = (row.base == NONE) | (k >= end) | (y >= params.height) | (x >= params.width);
     return select((row.base + y * params.width + x) * params.cin + tap.channel, NONE, outside);
 }
 
 fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
-    return select(k * params.n + n, NONE, n >= params.n || k >= end);
+    return select(k * params.n + n, NONE, (n >= params.n) | (k >= end));
 }
 //#end
 
@@ -171,7 +174,7 @@ fn row_of(m: u32, z: u32) -> Row {
     let r = phase(z);
     let iy = pixel / max(size.y, 1u) * params.stride_h + r.x;
     let ix = pixel % max(size.y, 1u) * params.stride_w + r.y;
-    let inside = image < params.images && size.x * size.y > 0u;
+    let inside = (image < params.images) & (size.x * size.y > 0u);
     let base = image * params.oh * params.ow;
     return Row(select(NONE, base, inside), (iy + params.pad_top) / params.stride_h,
         (ix + params.pad_left) / params.stride_w);
@@ -181,7 +184,7 @@ fn index_a(row: Row, k: u32, end: u32) -> u32 {
     let tap = tap_of(k);
     let y = row.y - tap.y;
     let x = row.x - tap.x;
-    let outside = row.base == NONE || k >= end || y >= params.oh || x >= params.ow;
+    let outside = (row.base == NONE) | (k >= end) | (y >= params.oh) | (x >= params.ow);
     return select((row.base + y * params.ow + x) * params.cout + tap.channel, NONE, outside);
 }
 
@@ -191,7 +194,7 @@ fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
     let ky = first.x + tap.y * params.stride_h;
     let kx = first.y + tap.x * params.stride_w;
     let at = ((ky * params.kernel_w + kx) * params.cin + n) * params.cout + tap.channel;
-    return select(at, NONE, n >= params.n || k >= end);
+    return select(at, NONE, (n >= params.n) | (k >= end));
 }
 //#end
 
@@ -208,13 +211,13 @@ fn index_a(row: Row, k: u32, end: u32) -> u32 {
     let pixel = k % per_image;
     let y = pixel / params.ow * params.stride_h + row.y - params.pad_top;
     let x = pixel % params.ow * params.stride_w + row.x - params.pad_left;
-    let outside = row.base == NONE || k >= end || y >= params.height || x >= params.width;
+    let outside = (row.base == NONE) | (k >= end) | (y >= params.height) | (x >= params.width);
     return select(((k / per_image * params.height + y) * params.width + x) * params.cin + row.base,
         NONE, outside);
 }
 
 fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
-    return select(k * params.n + n, NONE, n >= params.n || k >= end);
+    return select(k * params.n + n, NONE, (n >= params.n) | (k >= end));
 }
 //#end
 
@@ -259,7 +262,7 @@ fn one_b(k: u32, n: u32, end: u32, z: u32) -> f32 {
 fn row_of_c(m: u32, z: u32) -> u32 {
     let size = pixels(z);
     let per_image = size.x * size.y;
-    if (per_image == 0u || m >= params.images * per_image) {
+    if ((per_image == 0u) | (m >= params.images * per_image)) {
         return NONE;
     }
     let r = phase(z);
