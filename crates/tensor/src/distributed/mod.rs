@@ -25,6 +25,7 @@ pub use batch_shard::BatchShard;
 pub use pending::PendingAllReduce;
 pub use threads::run_on_threads;
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -70,7 +71,8 @@ pub trait Communicator: Send + Sync {
     fn start_all_to_all(&self, pieces: Vec<f32>) -> Box<dyn Exchange>;
 
     /// Starts to send `own` to every rank. What arrives is the values of every rank, one after the
-    /// other. Calls of this kind match each other in their order.
+    /// other. Calls of this kind match each other in their order, whatever other operations are
+    /// between them.
     fn start_all_gather(&self, own: Vec<f32>) -> Box<dyn Exchange>;
 }
 
@@ -92,20 +94,28 @@ struct Members {
     communicator: Box<dyn Communicator>,
     /// Nanoseconds spent in collective operations.
     waiting: AtomicU64,
+    pending: pending::Counts,
 }
 
 impl ProcessGroup {
     /// The group of the processes that `communicator` connects. With a single rank, operations
     /// return without a call of it.
     pub fn new(communicator: impl Communicator + 'static) -> Self {
-        let communicator = Box::new(communicator);
-        Self(Some(Arc::new(Members { communicator, waiting: AtomicU64::new(0) })))
+        Self(Some(Arc::new(Members {
+            communicator: Box::new(communicator),
+            waiting: AtomicU64::new(0),
+            pending: pending::Counts::default(),
+        })))
+    }
+
+    /// The transport with its counts, if there are other processes to reach.
+    fn members(&self) -> Option<&Members> {
+        self.0.as_deref().filter(|members| members.communicator.world_size() > 1)
     }
 
     /// The transport, if there are other processes to reach.
     fn others(&self) -> Option<&dyn Communicator> {
-        let members = self.0.as_ref()?;
-        (members.communicator.world_size() > 1).then_some(&*members.communicator)
+        self.members().map(|members| &*members.communicator)
     }
 
     /// The number of this process in the group, from 0.
@@ -160,42 +170,47 @@ impl ProcessGroup {
     /// # Panics
     /// May panic or hang if the ranks call this with different numbers of values.
     pub fn all_reduce(&self, values: &mut [f32]) {
-        if self.is_single() {
-            return;
-        }
+        let Some(others) = self.others() else { return };
         if size_of_val(values) <= SMALL {
-            return self.sum_gathered(values, |sum, value| *sum += value);
+            return self.sum_gathered(values);
         }
-        values.copy_from_slice(&self.start_all_reduce(values.to_vec()).wait());
+        let chunks = self.timed(|| start_scatter(others, values.to_vec()).wait());
+        // Not by `start_all_gather`: where other all-reduces are pending, some ranks have called it
+        // for them by now and others have not.
+        let sums = self.gather(&sum_parts(chunks, self.world_size()));
+        values.copy_from_slice(&sums[..values.len()]);
     }
 
     /// [`all_reduce`](Self::all_reduce) of a few f64 values.
     pub fn all_reduce_f64(&self, values: &mut [f64]) {
-        self.sum_gathered(values, |sum, value| *sum += value);
+        self.sum_gathered(values);
     }
 
     /// The values of all ranks, one after the other; every rank has as many.
     pub fn all_gather_f64(&self, values: &[f64]) -> Vec<f64> {
+        self.gather(values)
+    }
+
+    /// Replaces `values` by their sums, which every rank computes from the values of all.
+    fn sum_gathered<T: bytemuck::Pod + AddAssign>(&self, values: &mut [T]) {
+        if self.is_single() || values.is_empty() {
+            return;
+        }
+        let sums = sum_parts(self.gather(values), self.world_size());
+        values.copy_from_slice(&sums);
+    }
+
+    /// The values of all ranks, one after the other; every rank has as many.
+    fn gather<T: bytemuck::Pod>(&self, values: &[T]) -> Vec<T> {
         let Some(others) = self.others() else { return values.to_vec() };
-        let mut all = vec![0f64; values.len() * self.world_size()];
+        let mut all = vec![T::zeroed(); values.len() * self.world_size()];
         let own = bytemuck::cast_slice(values);
         self.timed(|| others.all_gather(own, bytemuck::cast_slice_mut(&mut all)));
         all
     }
 
-    fn sum_gathered<T: bytemuck::Pod>(&self, values: &mut [T], add: impl Fn(&mut T, T)) {
-        let Some(others) = self.others().filter(|_| !values.is_empty()) else { return };
-        let mut all = vec![T::zeroed(); values.len() * self.world_size()];
-        let own = bytemuck::cast_slice(values);
-        self.timed(|| others.all_gather(own, bytemuck::cast_slice_mut(&mut all)));
-        let (first, rest) = all.split_at(values.len());
-        values.copy_from_slice(first);
-        for part in rest.chunks_exact(values.len()) {
-            values.iter_mut().zip(part).for_each(|(sum, value)| add(sum, *value));
-        }
-    }
-
-    /// Starts an [`all_reduce`](Self::all_reduce) that goes on while this process computes.
+    /// Starts an [`all_reduce`](Self::all_reduce) that goes on while this process computes or calls
+    /// other operations.
     pub fn start_all_reduce(&self, values: Vec<f32>) -> PendingAllReduce {
         PendingAllReduce::start(self.clone(), values)
     }
@@ -269,6 +284,23 @@ impl ProcessGroup {
     }
 }
 
+/// Starts to send each rank its chunk of `values`, which are padded to chunks of one length.
+fn start_scatter(others: &dyn Communicator, mut values: Vec<f32>) -> Box<dyn Exchange> {
+    values.resize(values.len().next_multiple_of(others.world_size()), 0.0);
+    others.start_all_to_all(values)
+}
+
+/// The sums of this number of parts of one length, which is not 0, added in their order.
+fn sum_parts<T: Copy + AddAssign>(mut all: Vec<T>, parts: usize) -> Vec<T> {
+    let len = all.len() / parts;
+    let (sums, rest) = all.split_at_mut(len);
+    for part in rest.chunks_exact(len) {
+        sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += *value);
+    }
+    all.truncate(len);
+    all
+}
+
 impl std::fmt::Debug for ProcessGroup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ProcessGroup(rank {} of {})", self.rank(), self.world_size())
@@ -325,21 +357,36 @@ mod tests {
     #[test]
     fn pending_sums_may_overlap() {
         let sums = run_on_threads(3, |group| {
-            let start = |factor: f32| {
-                let own = (0..9000).map(|i| factor * (i + group.rank()) as f32).collect();
-                group.start_all_reduce(own)
+            let own = |factor: f32| -> Vec<f32> {
+                (0..9000).map(|i| factor * (i + group.rank()) as f32).collect()
             };
-            let (mut first, second) = (start(1.0), start(2.0));
-            let mut between = [1.0];
-            group.all_reduce(&mut between);
-            first.make_progress();
-            (first.wait(), second.wait(), between)
+            let mut first = group.start_all_reduce(own(1.0));
+            let mut second = group.start_all_reduce(own(2.0));
+            assert!(!second.make_progress(), "the sums of the first are sent before");
+            // One rank is ahead: it sends sums of the first before the others do.
+            while group.is_root() && !first.make_progress() {
+                std::thread::yield_now();
+            }
+            let (mut short, mut long) = ([1.0], own(3.0));
+            group.all_reduce(&mut short);
+            group.all_reduce(&mut long);
+            assert_eq!(short, [3.0]);
+            [first.wait(), second.wait(), long]
         });
-        for (first, second, between) in sums {
-            assert_eq!(between, [3.0]);
-            for (i, (a, b)) in first.iter().zip(&second).enumerate() {
-                assert_eq!([*a, *b], [3.0 * i as f32 + 3.0, 6.0 * i as f32 + 6.0]);
+        for sums in sums {
+            for (factor, sums) in [1.0, 2.0, 3.0].into_iter().zip(sums) {
+                let expected = (0..9000).map(|i| factor * (3 * i + 3) as f32);
+                assert!(sums.into_iter().eq(expected), "factor {factor}");
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "an all-reduce that was started earlier is not finished")]
+    fn pending_sums_are_finished_in_order() {
+        run_on_threads(2, |group| {
+            let [first, second] = [1.0, 2.0].map(|value| group.start_all_reduce(vec![value]));
+            (second.wait(), first.wait())
+        });
     }
 }
