@@ -155,19 +155,14 @@ impl Module for MinibatchDiscrimination {
     fn to_pytorch(&self, form: Form, code: &mut Code) -> Result<Form, NnError> {
         let form = code.order_units(form, None);
         let (features, Self { kernels, dims, .. }) = (form.channels(), self);
-        code.helper(NEARNESS);
-        let mean = match self.form {
-            MinibatchForm::Code => {
-                code.helper(CODE);
-                ""
-            }
-            MinibatchForm::Paper => ", mean=False",
-            MinibatchForm::Mean => ", mean=True",
+        let (class, name, mean) = match self.form {
+            MinibatchForm::Paper => (PAPER, "MinibatchDiscrimination", ", mean=False"),
+            MinibatchForm::Mean => (PAPER, "MinibatchDiscrimination", ", mean=True"),
+            MinibatchForm::Code => (CODE, "MinibatchDiscriminationCode", ""),
         };
-        if self.form != MinibatchForm::Code {
-            code.helper(PAPER);
-        }
-        code.call(format!("MinibatchDiscrimination({features}, {kernels}, {dims}{mean})"));
+        code.helper(NEARNESS);
+        code.helper(class);
+        code.call(format!("{name}({features}, {kernels}, {dims}{mean})"));
         Ok(form.with_channels(features + kernels))
     }
 
@@ -231,7 +226,7 @@ class MinibatchDiscrimination(nn.Module):
 ";
 
 const CODE: &str = "\
-class MinibatchDiscrimination(nn.Module):
+class MinibatchDiscriminationCode(nn.Module):
     def __init__(self, features, kernels, dims):
         super().__init__()
         self.theta = nn.Parameter(torch.zeros(features, kernels, dims))

@@ -105,6 +105,7 @@ fn condition(code: &mut Code, recipe: &Recipe, conditional: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::{Layer, MinibatchDiscrimination, MinibatchForm, Reshape};
     use tensor::rng::Philox;
 
     #[test]
@@ -115,6 +116,33 @@ mod tests {
         for source in [generator(&recipe, &g).unwrap(), discriminator(&recipe, &d).unwrap()] {
             let first = source.lines().next().unwrap();
             assert!(first.ends_with("of recipe \"small----import os--\" in PyTorch."), "{first}");
+        }
+    }
+
+    #[test]
+    fn each_class_is_defined_once() {
+        let discrimination =
+            |inputs, form| Layer::from(MinibatchDiscrimination::new(inputs, 2, 3, form));
+        let layers = [
+            Layer::from(Reshape(vec![784])),
+            discrimination(784, MinibatchForm::Code),
+            discrimination(786, MinibatchForm::Paper),
+            discrimination(788, MinibatchForm::Code),
+            discrimination(790, MinibatchForm::Mean),
+        ];
+        let names = (0..layers.len()).map(|i| format!("main.{i}"));
+        let network = Network::new(names.zip(layers).collect());
+        let source = discriminator(&Recipe::preset("small").unwrap(), &network).unwrap();
+        let classes = source.lines().filter_map(|line| line.strip_prefix("class "));
+        let expected = ["MinibatchDiscriminationCode", "MinibatchDiscrimination", "Discriminator"];
+        assert!(classes.eq(expected.map(|name| format!("{name}(nn.Module):"))), "{source}");
+        for line in [
+            "\"1\": MinibatchDiscriminationCode(784, 2, 3),",
+            "\"2\": MinibatchDiscrimination(786, 2, 3, mean=False),",
+            "\"3\": MinibatchDiscriminationCode(788, 2, 3),",
+            "\"4\": MinibatchDiscrimination(790, 2, 3, mean=True),",
+        ] {
+            assert!(source.contains(line), "{line}\n{source}");
         }
     }
 }
