@@ -6,8 +6,3 @@ pub mod onnx;
 pub mod pytorch;
 
 pub(crate) use form::{AxesStep, Form};
-
-/// The name of a type without its path.
-pub(crate) fn type_name<T: ?Sized>() -> &'static str {
-    std::any::type_name::<T>().rsplit("::").next().unwrap_or_default()
-}

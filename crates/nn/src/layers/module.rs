@@ -2,9 +2,9 @@
 
 use super::weight::Weight;
 use crate::error::NnError;
+use crate::export::Form;
 use crate::export::onnx::{Graph, Value};
 use crate::export::pytorch::Code;
-use crate::export::{Form, type_name};
 use crate::inference_layer::InferenceLayer;
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
@@ -29,7 +29,7 @@ pub trait Module: Any + Send + Sync {
     /// # Errors
     /// Returns [`NnError::Untranslatable`] for a layer without a translation.
     fn to_onnx(&self, _x: Value, graph: &mut Graph) -> Result<Value, NnError> {
-        Err(graph.refuse(type_name::<Self>()))
+        Err(graph.refuse(self.type_name()))
     }
 
     /// Adds the layer to a PyTorch module, with its tensors under the names of the state dict.
@@ -37,7 +37,7 @@ pub trait Module: Any + Send + Sync {
     /// # Errors
     /// Returns [`NnError::Untranslatable`] for a layer without a counterpart.
     fn to_pytorch(&self, _form: Form, code: &mut Code) -> Result<Form, NnError> {
-        Err(code.refuse(type_name::<Self>()))
+        Err(code.refuse(self.type_name()))
     }
 
     /// The tensors of the layer, in PyTorch's order.

@@ -286,13 +286,25 @@ impl<'a> BatchMean<'a> {
         x.sum(&self.axes, true).all_reduce(self.group).scale(1.0 / self.rows)
     }
 
-    /// x minus its mean, and that mean.
-    fn centered(&self, x: &Tensor) -> (Tensor, Tensor) {
+    /// (x − mean) / √(variance + eps) with the statistics of all rows.
+    fn normalize(&self, x: &Tensor, eps: f32) -> Normalized {
         let mean = self.of(x);
         let centered = x.sub(&mean);
         // The mean of these is the rounding error of the mean, which matters where |mean| ≫ std.
-        (centered.sub(&self.of(&centered)), mean)
+        let centered = centered.sub(&self.of(&centered));
+        let variance = self.of(&centered.square());
+        let rstd = variance.add_scalar(eps).sqrt().recip();
+        Normalized { values: centered.mul(&rstd), mean, variance, rstd }
     }
+}
+
+/// Normalized values, and by what they were normalized, `[1, …, 1, C]`.
+struct Normalized {
+    values: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    /// 1 / √(variance + eps)
+    rstd: Tensor,
 }
 
 /// Batch norm over the ranks of a group in differentiable operations.
@@ -304,12 +316,10 @@ fn composite(
     activation: Activation,
     group: &ProcessGroup,
 ) -> BatchNorm {
-    let mean_over = BatchMean::new(x, group);
-    let (centered, mean) = mean_over.centered(x);
-    let variance = mean_over.of(&centered.square());
-    let normal = centered.mul(&variance.add_scalar(eps).sqrt().recip());
-    let output = activation.apply(&normal.mul(gamma).add(beta));
-    let [mean, variance] = [mean, variance].map(|t| t.detach().reshape([gamma.len()]));
+    let normal = BatchMean::new(x, group).normalize(x, eps);
+    let output = activation.apply(&normal.values.mul(gamma).add(beta));
+    let [mean, variance] =
+        [normal.mean, normal.variance].map(|t| t.detach().reshape([gamma.len()]));
     BatchNorm { output, mean, variance }
 }
 
@@ -325,9 +335,7 @@ fn composite_grads(
 ) -> ParentGrads {
     let mean = BatchMean::new(x, group);
     let axes = &mean.axes;
-    let (centered, _) = mean.centered(x);
-    let rstd = mean.of(&centered.square()).add_scalar(eps).sqrt().recip();
-    let normal = centered.mul(&rstd);
+    let Normalized { values: normal, rstd, .. } = mean.normalize(x, eps);
     let before = normal.mul(gamma).add(beta);
     let g = activation_grad(&before, activation, dy);
     let gn = g.mul(&normal);
