@@ -17,8 +17,9 @@
 //! assert_eq!(gradients.of(&weight).unwrap().to_vec(), [4.0; 9]);
 //! ```
 //!
-//! The modules form floors; each imports only modules to its right: `rng`, `ops` and `distributed` → `tensor`
-//! → `storage` → `device` → `cpu` and `gpu` → `descriptors` → `shape`.
+//! The modules form floors; but for tests, each imports only modules to its right: `rng` and `ops`
+//! → `distributed` → `tensor` → `storage` → `device` → `cpu` and `gpu` → `descriptors` → `shape`.
+//! `host_tensor` imports none.
 
 #![deny(unsafe_code)]
 
