@@ -100,7 +100,7 @@ impl Network {
         };
         let head = reference.x.get();
         let condition = match (&reference.condition, pass.condition) {
-            (Some(own), Some(given)) => Some(concat(&[&own.get(), given], 0)),
+            (Some(own), Some(condition)) => Some(concat(&[&own.get(), condition], 0)),
             (None, None) => None,
             (Some(_), None) => {
                 panic!("Network: the reference batch has a condition, the pass has none")

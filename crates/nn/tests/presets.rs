@@ -163,8 +163,8 @@ fn every_preset_matches_its_source() {
             [n_d, h, w, channels],
         );
         let x = recipe.image.range.to_network_range(&x);
-        let given = recipe.condition.as_ref().filter(|_| !recipe.objective.semi_supervised);
-        let condition = |n| given.map(|_| recipe.example_conditions(n));
+        let conditional = recipe.condition.is_some() && !recipe.objective.semi_supervised;
+        let condition = |n| conditional.then(|| recipe.example_conditions(n));
         compare(case, &all, "g", &g, &z, condition(n_g).as_ref());
         compare(case, &all, "d", &d, &x, condition(n_d).as_ref());
     }

@@ -329,10 +329,10 @@ impl Weight {
 
     /// The tensors of the weight, under PyTorch's names for a tensor `name`.
     pub(crate) fn named_tensors(&self, name: &str) -> Vec<NamedTensor<'_>> {
-        let entry = |suffix: &str, layout: &Layout, place| NamedTensor {
+        let entry = |suffix: &str, layout: &Layout, role| NamedTensor {
             name: format!("{name}{suffix}"),
             layout: layout.clone(),
-            role: place,
+            role,
         };
         let own = |suffix| entry(suffix, &self.layout, TensorRole::Param(&self.param));
         match &self.parametrization {

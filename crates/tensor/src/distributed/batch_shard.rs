@@ -131,7 +131,7 @@ impl BatchShard {
             return x.clone();
         }
         self.require(x);
-        x.all_gather(&self.group, self.place(), self.part.len())
+        x.all_gather(&self.group, self.offset(), self.part.len())
     }
 
     /// The rows of this rank among those that [`all_gather`](Self::all_gather) returns.
@@ -143,11 +143,11 @@ impl BatchShard {
         if self.group.is_single() {
             return x.clone();
         }
-        x.narrow(0, self.place(), self.rows.len())
+        x.narrow(0, self.offset(), self.rows.len())
     }
 
     /// The number of this rank's first row among those of the part.
-    fn place(&self) -> usize {
+    fn offset(&self) -> usize {
         self.rows.start - self.part.start
     }
 

@@ -21,14 +21,14 @@ impl Tensor {
         record_unary(out, "all_reduce", self, move |g| g.all_reduce(&group))
     }
 
-    /// The rows of all ranks, `total` together; this rank's are from `place` on.
-    pub(crate) fn all_gather(&self, group: &ProcessGroup, place: usize, total: usize) -> Tensor {
+    /// The rows of all ranks, `total` together; this rank's are from `offset` on.
+    pub(crate) fn all_gather(&self, group: &ProcessGroup, offset: usize, total: usize) -> Tensor {
         let mut shape = self.shape().to_vec();
         let own = std::mem::replace(&mut shape[0], total);
         let values = group.all_gather_f32(&self.to_vec());
         let out = Tensor::from_slice(&values, &shape[..]).to_device(&self.device());
         let group = group.clone();
-        record_unary(out, "all_gather", self, move |g| g.all_reduce(&group).narrow(0, place, own))
+        record_unary(out, "all_gather", self, move |g| g.all_reduce(&group).narrow(0, offset, own))
     }
 }
 

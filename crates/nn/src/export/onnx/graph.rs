@@ -32,7 +32,7 @@ pub struct Graph {
     /// The layer that is being added: the prefix of its nodes' and tensors' names.
     pub layer: String,
     /// The condition `[N, K]` and K.
-    pub given: Option<(String, usize)>,
+    pub condition: Option<(String, usize)>,
     /// Whether weights are stored in half precision.
     half: bool,
     proto: GraphProto,
@@ -68,7 +68,7 @@ impl Graph {
 
     /// The condition `[N, K]` and K, for the layer of this type.
     pub fn condition(&self, kind: &'static str) -> Result<(String, usize), NnError> {
-        self.given.clone().ok_or_else(|| self.refuse(kind))
+        self.condition.clone().ok_or_else(|| self.refuse(kind))
     }
 
     /// A node with one output, whose name it returns: `LAYER/Operator`, with a number where the

@@ -178,7 +178,7 @@ fn condition(graph: &mut Graph, recipe: &Recipe, conditional: bool) {
         graph.input("condition", FLOAT, &[condition.size]);
         "condition".into()
     };
-    graph.given = Some((name, condition.size));
+    graph.condition = Some((name, condition.size));
 }
 
 fn encode(graph: GraphProto, options: &OnnxOptions) -> Vec<u8> {

@@ -14,7 +14,7 @@ pub struct Code {
     /// The number of samples of a reference batch that precede the others.
     pub reference: usize,
     /// K, if `forward` has a condition `y` `[N, K]`.
-    pub given: Option<usize>,
+    pub condition: Option<usize>,
     modules: Vec<(String, String)>,
     lines: Vec<String>,
     helpers: Vec<&'static str>,
@@ -94,7 +94,7 @@ impl Code {
 
     /// K of the condition `y` `[N, K]`, for the layer of this type.
     pub fn condition(&self, kind: &'static str) -> Result<usize, NnError> {
-        self.given.ok_or_else(|| self.refuse(kind))
+        self.condition.ok_or_else(|| self.refuse(kind))
     }
 
     /// Adds all layers of a network.
@@ -150,7 +150,7 @@ impl Code {
                 buffer("reference_condition", condition.read().shape());
             }
         }
-        let arguments = if self.given.is_some() { "x, y" } else { "x" };
+        let arguments = if self.condition.is_some() { "x, y" } else { "x" };
         file += "        self.main = nn.ModuleDict({\n";
         for (number, constructor) in &self.modules {
             let _ = writeln!(file, "            \"{number}\": {constructor},");

@@ -93,7 +93,7 @@ fn condition(code: &mut Code, recipe: &Recipe, conditional: bool) -> String {
         return String::new();
     };
     let size = condition.size;
-    code.given = Some(size);
+    code.condition = Some(size);
     if condition.kind == ConditionKind::Class {
         code.line(format!("y = F.one_hot(y, {size}).float()"));
         format!("y: classes [N], integers from 0 to {}.\n", size.saturating_sub(1))
