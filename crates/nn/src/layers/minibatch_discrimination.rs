@@ -240,7 +240,7 @@ class MinibatchDiscriminationCode(nn.Module):
 
 const NEARNESS: &str = "\
 def nearness(x, t):
-    \"\"\"Sums of exp(-L1) over the other samples of the batch: Salimans et al. 2016, section 3.2.\"\"\"
+    \"\"\"Sums of exp(-L1) over the batch's other samples: Salimans et al. 2016, section 3.2.\"\"\"
     m = (x @ t.flatten(1)).unflatten(1, t.shape[1:])
     near = torch.exp(-(m[:, None] - m[None]).abs().sum(3))
     return (near * (1 - torch.eye(len(x), device=x.device))[:, :, None]).sum(1)

@@ -16,8 +16,8 @@ pub enum FeatureNorm {
 
 /// The feature matching loss of the generator (Salimans et al. 2016, section 3.1): ‖E f(x) − E
 /// f(G(z))‖², where f is a discriminator layer's output and E the mean over the batch, of which
-/// `shard` has these rows, summed over the given layers. Each pair of features is `[N, …]`, with equal shapes except for N. Real
-/// features are constants.
+/// `shard` has these rows, summed over these layers. Each pair of features is `[N, …]`, with equal
+/// shapes except for N. Real features are constants.
 ///
 /// # Panics
 /// Panics without layers, or if real and generated features differ in count or shape.

@@ -342,7 +342,7 @@ pub(crate) fn backward(
     let channels = center.len();
     let rows = x.len() / channels;
     let (scale, offset) = constants.affine();
-    let totals = column_totals(rows, channels, |range, width, totals, lanes| {
+    let mut totals = column_totals(rows, channels, |range, width, totals, lanes| {
         let wide = [center, &scale, &offset].map(|v| repeat(v, width));
         let wide = [&wide[0][..], &wide[1], &wide[2]];
         let (x, dy) = (&x[range.clone()], &dy[range]);
@@ -350,7 +350,6 @@ pub(crate) fn backward(
     });
     let residual = |c: usize| f64::from(mean_residual[c]);
     // Σ g · (x − mean), from the sum about the rounded mean.
-    let mut totals = totals;
     for c in 0..channels {
         totals[channels + c] -= residual(c) * totals[c];
     }
