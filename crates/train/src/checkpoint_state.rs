@@ -121,10 +121,7 @@ pub(crate) fn check_finite(
         array.as_f32().is_none_or(|values| values.iter().all(|value| value.is_finite()))
     };
     match tensors.iter().find(|(_, array)| !is_finite(array)) {
-        Some((name, _)) if step == 0 => {
-            Err(TrainError::NonFiniteStart { what: format!("{name:?}") })
-        }
-        Some((name, _)) => Err(TrainError::NonFinite { step, what: format!("{name:?}") }),
+        Some((name, _)) => Err(TrainError::non_finite_state(step, format!("{name:?}"))),
         None => Ok(()),
     }
 }

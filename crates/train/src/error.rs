@@ -99,6 +99,16 @@ pub enum TrainError {
     Saddle { setting: &'static str, range: &'static str },
 }
 
+impl TrainError {
+    /// NaN or infinity in `what`, a part of the state after `step` steps.
+    pub(crate) fn non_finite_state(step: u64, what: String) -> Self {
+        match step {
+            0 => Self::NonFiniteStart { what },
+            _ => Self::NonFinite { step, what },
+        }
+    }
+}
+
 /// Numbers, separated by commas.
 fn join(numbers: &[usize]) -> String {
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tensor::distributed::{ProcessGroup, run_on_threads};
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor};
+use train::monitor::{Alert, AlertAction, AlertKind, MonitorConfig, SampleStats};
 use train::{Event, RealBatch, RunOutcome, Settings, StepMetrics, TrainError, Trainer};
 
 /// Sums over ranks are rounded in another order than those of one process, whose tolerance is 3.
@@ -271,13 +272,13 @@ fn ranks_with_other_weights_are_named() {
 }
 
 /// Runs `recipe` on ranks that share the directory, from its newest checkpoint if it has one; rank
-/// 1 is interrupted after step `stop`.
+/// 1 is interrupted after an event for which `stops` is true.
 fn run(
     recipe: &Recipe,
     steps: u64,
     places: &(PathBuf, PathBuf),
     (dir, ranks): (&Path, usize),
-    stop: Option<u64>,
+    stops: impl Fn(&Event) -> bool + Sync,
 ) -> Vec<Result<RunOutcome, TrainError>> {
     let resumes = dir.exists();
     let dir = if resumes { RunDir::open(dir) } else { RunDir::create_at(dir) }.unwrap();
@@ -295,7 +296,7 @@ fn run(
         let mut trainer = trainer.unwrap().with_process_group(group).unwrap();
         let flag = AtomicBool::new(false);
         let mut emit = |event: Event| {
-            if matches!(event, Event::Stepped { step } if Some(step) == stop) && rank == 1 {
+            if rank == 1 && stops(&event) {
                 flag.store(true, Ordering::Relaxed);
             }
         };
@@ -315,7 +316,7 @@ fn a_run_resumes_on_another_number_of_ranks() {
     recipe.train.batch = 6;
     let finished = |ranks: usize, name: &str| {
         let at = dir.path().join(name);
-        let outcomes = run(&recipe, 6, &places, (&at, ranks), None);
+        let outcomes = run(&recipe, 6, &places, (&at, ranks), |_| false);
         for outcome in &outcomes {
             let outcome = outcome.as_ref().unwrap();
             assert!(outcome.finished && outcome.step == 6 && outcome.checkpoint.exists());
@@ -332,11 +333,12 @@ fn a_run_resumes_on_another_number_of_ranks() {
     assert!(distance(&two, &one) < 1e-3, "{:.1e}", distance(&two, &one));
     for (ranks, name) in [(1, "to one"), (2, "to two"), (3, "to three")] {
         let at = dir.path().join(name);
-        for outcome in run(&recipe, 6, &places, (&at, 2), Some(3)) {
+        let third = |event: &Event| matches!(event, Event::Stepped { step: 3 });
+        for outcome in run(&recipe, 6, &places, (&at, 2), third) {
             let outcome = outcome.unwrap();
             assert!(!outcome.finished && outcome.step == 3, "all ranks stop after the same step");
         }
-        for outcome in run(&recipe, 6, &places, (&at, ranks), None) {
+        for outcome in run(&recipe, 6, &places, (&at, ranks), |_| false) {
             assert!(outcome.unwrap().finished, "{name}");
         }
         let newest = checkpoint_retention::latest_valid(&RunDir::open(&at).unwrap().checkpoints());
@@ -352,7 +354,7 @@ fn all_ranks_roll_back_and_give_up_together() {
     let places = fixtures::labeled(dir.path());
     let mut recipe = fixtures::small("torch");
     (recipe.train.batch, recipe.optimizer.lr) = (4, 1e30);
-    let outcomes = run(&recipe, 20, &places, (&dir.path().join("run"), 2), None);
+    let outcomes = run(&recipe, 20, &places, (&dir.path().join("run"), 2), |_| false);
     let steps: Vec<u64> = outcomes
         .into_iter()
         .map(|outcome| match outcome {
@@ -361,4 +363,93 @@ fn all_ranks_roll_back_and_give_up_together() {
         })
         .collect();
     assert_eq!(steps[0], steps[1]);
+
+    // An interrupt of one rank after a roll-back ends all of them.
+    let rolled_back =
+        |event: &Event| matches!(event, Event::Alert(Alert { kind: AlertKind::RolledBack, .. }));
+    let outcomes = run(&recipe, 20, &places, (&dir.path().join("interrupted"), 2), rolled_back);
+    let steps: Vec<u64> = outcomes
+        .into_iter()
+        .map(|outcome| {
+            let outcome = outcome.unwrap();
+            assert!(!outcome.finished && outcome.checkpoint.is_file());
+            outcome.step
+        })
+        .collect();
+    assert_eq!(steps[0], steps[1]);
+}
+
+/// Rank 0 alone saves, and finds them.
+#[test]
+fn all_ranks_see_that_the_first_checkpoint_is_not_finite() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = fixtures::labeled(dir.path());
+    let mut recipe = fixtures::small("torch");
+    recipe.train.batch = 4;
+    let mut infinite = recipe.clone();
+    // Some values are beyond float32.
+    infinite.init.std = 3e38;
+    for outcome in run(&infinite, 4, &places, (&dir.path().join("start"), 2), |_| false) {
+        match outcome {
+            Err(TrainError::NonFiniteStart { what }) => assert!(what.contains("main."), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // A run that is resumed with another learning rate saves at once, too.
+    let at = dir.path().join("resumed");
+    let second = |event: &Event| matches!(event, Event::Stepped { step: 2 });
+    for outcome in run(&recipe, 4, &places, (&at, 2), second) {
+        assert_eq!(outcome.unwrap().step, 2);
+    }
+    let run_dir = RunDir::open(&at).unwrap();
+    let newest = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
+    let mut poisoned = newest.clone();
+    let weight = poisoned.tensors.get_mut("g.main.0.weight").unwrap();
+    *weight = HostTensor::f32(weight.shape.clone(), vec![f32::NAN; weight.len()]);
+    let outcomes = run_on_threads(2, |group| {
+        let mut trainer = Trainer::resume(&newest, &Device::Cpu).unwrap();
+        trainer.load_weights(&poisoned).unwrap();
+        trainer.set_learning_rate(1e-4).unwrap();
+        let dataset = fixtures::open(trainer.settings());
+        let mut trainer = trainer.with_process_group(group).unwrap();
+        let stop = AtomicBool::new(false);
+        train::run(&mut trainer, &dataset, &run_dir, &stop, &mut |_| ()).unwrap()
+    });
+    for outcome in outcomes {
+        assert!(outcome.finished && outcome.step == 4);
+        let [alert] = &outcome.alerts[..] else { panic!("{:?}", outcome.alerts) };
+        assert_eq!((alert.kind, alert.step), (AlertKind::RolledBack, 2));
+    }
+}
+
+/// Rank 0 alone draws grids.
+#[test]
+fn all_ranks_know_the_alert_that_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = fixtures::labeled(dir.path());
+    let mut recipe = fixtures::small("torch");
+    recipe.train.batch = 4;
+    let monitor = MonitorConfig { on_collapse: AlertAction::Stop, ..MonitorConfig::default() };
+    let settings = Settings { monitor, sample_every: 1, ..fixtures::settings(recipe, &places, 9) };
+    let dataset = fixtures::open(&settings);
+    let trainer = Trainer::new(settings, &Device::Cpu).unwrap();
+    let mut checkpoint = trainer.checkpoint(&DatasetId::default()).unwrap();
+    // Grids and real images that differ as much as images can: the next two grids are a collapse.
+    let most = SampleStats { diversity: 2.0, ..SampleStats::default() };
+    let state = &mut checkpoint.meta.state["monitor"];
+    state["best_diversity"] = most.diversity.into();
+    state["reference"] = serde_json::to_value(most).unwrap();
+    let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
+    let outcomes = run_on_threads(2, |group| {
+        let trainer = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
+        let mut trainer = trainer.with_process_group(group).unwrap();
+        let stop = AtomicBool::new(false);
+        train::run(&mut trainer, &dataset, &run_dir, &stop, &mut |_| ()).unwrap()
+    });
+    for outcome in outcomes {
+        assert_eq!((outcome.step, outcome.finished), (2, false));
+        let stopped_by = outcome.stopped_by.map(|alert| alert.kind);
+        assert_eq!(stopped_by, Some(AlertKind::ModeCollapse));
+    }
 }

@@ -60,8 +60,9 @@ pub struct RunOutcome {
 /// rate, at most [`MAX_ROLLBACKS`] times in a call, unless the settings say otherwise.
 ///
 /// All processes of the trainer's [group](Trainer::process_group) must call this; those of other
-/// ranks than 0 only read from `dir`. An error of one process leaves the others waiting: the caller
-/// must end them.
+/// ranks than 0 only read from `dir`, and their outcome has no images, scores and alerts of sample
+/// grids. NaN and infinity end or roll back all of them. Any other error of one process leaves the
+/// others waiting: the caller must end them.
 ///
 /// # Errors
 /// Returns an error if images cannot be read, files cannot be written, the device fails or training
@@ -106,7 +107,8 @@ pub fn run_with_eval(
                 }
                 rollbacks += 1;
                 let checkpoint = context.roll_back(step, what)?;
-                if stop.load(Ordering::Relaxed) {
+                let is_stopped = stop.load(Ordering::Relaxed);
+                if context.trainer.process_group().any(is_stopped) {
                     return Ok(context.stopped_at(checkpoint));
                 }
             }
@@ -147,19 +149,21 @@ impl RunContext<'_> {
         training.finish()
     }
 
-    /// The result of rank 0, which saves and evaluates: its NaN and infinity are found by all ranks,
+    /// The result of rank 0, which saves and evaluates: its NaN and infinity are errors of all ranks,
     /// as those of a step are. Other errors are this process's own.
     fn share_failure<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         let group = self.trainer.process_group();
         let message = match &result {
-            Err(TrainError::NonFinite { what, .. }) => what.clone().into_bytes(),
+            Err(TrainError::NonFinite { what, .. } | TrainError::NonFiniteStart { what }) => {
+                what.clone().into_bytes()
+            }
             Err(_) => return result,
             Ok(_) => Vec::new(),
         };
         let what = String::from_utf8_lossy(&group.broadcast(message)).into_owned();
         match result {
             Ok(_) if !what.is_empty() => {
-                Err(TrainError::NonFinite { step: self.trainer.steps_done(), what })
+                Err(TrainError::non_finite_state(self.trainer.steps_done(), what))
             }
             own => own,
         }
@@ -210,6 +214,17 @@ fn share_path(group: &ProcessGroup, path: PathBuf) -> PathBuf {
     }
     let bytes = group.broadcast(path.into_os_string().into_encoded_bytes());
     PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The alert of rank 0, which alone has those of sample grids.
+fn share_alert(group: &ProcessGroup, alert: Option<Alert>) -> Option<Alert> {
+    if group.is_single() {
+        return alert;
+    }
+    let message = serde_json::to_vec(&alert);
+    let message = message.unwrap_or_else(|error| panic!("an alert that JSON cannot hold: {error}"));
+    serde_json::from_slice(&group.broadcast(message))
+        .unwrap_or_else(|error| panic!("rank 0 sent no alert that this rank can read: {error}"))
 }
 
 /// The outputs that are due after a step.
@@ -268,10 +283,12 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         // Makes a run that is killed before its next checkpoint resumable as it is now: one that
         // has just begun, and one whose steps or learning rate were just changed. It also notices a
         // full disk at once.
-        if (step == 0 || settings.overrides.iter().any(|change| change.step == step))
-            && let Some(writer) = &mut writer
-        {
-            writer.save(context.trainer, context.emit)?;
+        if step == 0 || settings.overrides.iter().any(|change| change.step == step) {
+            let saved = match &mut writer {
+                Some(writer) => writer.save(context.trainer, context.emit),
+                None => Ok(()),
+            };
+            context.share_failure(saved)?;
         }
         let seconds = writer.as_ref().map_or(Ok(0.0), RunWriter::seconds_so_far)?;
         let clock = Clock::new(seconds, &group);
@@ -506,13 +523,14 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             Some(writer) if finished => writer.final_images(&mut *self.context.emit)?,
             _ => Vec::new(),
         };
+        let stopped_by = share_alert(&group, self.stopped_by);
         let trainer = &self.context.trainer;
         Ok(RunOutcome {
             step,
             finished,
             checkpoint,
             alerts: trainer.monitor().alerts().to_vec(),
-            stopped_by: self.stopped_by,
+            stopped_by,
             images,
             best: trainer.best().cloned(),
             last: self.last_score.filter(|score| score.step == step),
