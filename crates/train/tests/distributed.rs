@@ -11,7 +11,7 @@ mod trajectory;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
-use objectives::{Place, select};
+use objectives::{Setup, select};
 use runs::{DatasetId, RunDir, checkpoint, checkpoint_retention, metrics};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,9 @@ const TOLERANCE: f64 = 6.0;
 fn ranks_follow_pytorch() {
     for ranks in 2..=4 {
         run_on_threads(ranks, |group| {
-            let place = Place { device: Device::Cpu, group, tolerance: TOLERANCE };
-            trajectory::ten_steps_follow_pytorch(&place);
-            objectives::losses_follow_pytorch(&place);
+            let setup = Setup { device: Device::Cpu, group, tolerance: TOLERANCE };
+            trajectory::ten_steps_follow_pytorch(&setup);
+            objectives::losses_follow_pytorch(&setup);
         });
     }
 }
@@ -225,18 +225,33 @@ fn ranks_share_the_parts_of_a_batch() {
     }
 }
 
+/// The results without what batch norm counts of batches: a process that accumulates counts each of
+/// its parts, one after the other; ranks average the running statistics of theirs.
+fn without_running_statistics((metrics, mut tensors): Results) -> Results {
+    let counted = ["running_mean", "running_var", "num_batches_tracked"];
+    tensors.retain(|name, _| !counted.iter().any(|end| name.ends_with(end)));
+    (metrics, tensors)
+}
+
 /// With statistics of their own images alone, ranks are the parts of a process that accumulates.
 #[test]
 fn ranks_without_common_statistics_are_parts() {
-    let mut recipe = recipes().into_iter().find(|recipe| recipe.name == "torch").unwrap();
-    (recipe.generator.dropout, recipe.discriminator.noise) = (0.0, 0.0);
-    recipe.train.sync_batch_norm = false;
-    let ranks = run_on_threads(2, |group| train(&recipe, group));
-    let mut synced = recipe.clone();
-    synced.train.sync_batch_norm = true;
-    let one = train(&synced, ProcessGroup::default());
-    assert!(distance(&ranks[0].1, &one.1) > 1e-3, "the statistics are those of all ranks");
-    assert!(ranks[0].1 == ranks[1].1, "the ranks differ");
+    let mut synced = recipes().into_iter().find(|recipe| recipe.name == "torch").unwrap();
+    (synced.generator.dropout, synced.discriminator.noise) = (0.0, 0.0);
+    let whole = without_running_statistics(train(&synced, ProcessGroup::default()));
+    for count in [2, 3] {
+        let (mut own, mut parts) = (synced.clone(), synced.clone());
+        own.train.sync_batch_norm = false;
+        parts.train.accumulate = count;
+        let parts = without_running_statistics(train(&parts, ProcessGroup::default()));
+        let ranks = run_on_threads(count, |group| train(&own, group));
+        assert!(ranks.iter().all(|rank| rank.1 == ranks[0].1), "the {count} ranks differ");
+        for rank in ranks {
+            let rank = without_running_statistics(rank);
+            assert_same_run(&rank, &parts, &format!("{count} ranks as parts"));
+            assert!(distance(&rank.1, &whole.1) > 5e-4, "the statistics are those of all ranks");
+        }
+    }
 }
 
 #[test]
@@ -253,21 +268,34 @@ fn a_rank_without_images_is_refused() {
 }
 
 #[test]
-fn ranks_with_other_weights_are_named() {
-    let results = run_on_threads(3, |group| {
-        let mut settings = settings::base(fixtures::small("torch"), 1);
-        settings.recipe.train.batch = 6;
-        if group.rank() == 2 {
-            settings.seed += 1;
+fn ranks_with_other_settings_or_weights_are_named() {
+    let mut settings = settings::base(fixtures::small("torch"), 1);
+    settings.recipe.train.batch = 6;
+    let other_settings = Settings { seed: settings.seed + 1, ..settings.clone() };
+    let new = |settings: &Settings| Trainer::new(settings.clone(), &Device::Cpu).unwrap();
+    let other_weights = new(&other_settings).checkpoint(&DatasetId::default()).unwrap();
+    for different in ["settings", "weights"] {
+        let results = run_on_threads(3, |group| {
+            let trainer = match (group.rank(), different) {
+                (2, "settings") => new(&other_settings),
+                (2, _) => {
+                    let mut trainer = new(&settings);
+                    trainer.load_weights(&other_weights).unwrap();
+                    trainer
+                }
+                _ => new(&settings),
+            };
+            trainer.with_process_group(group).map(|_| ())
+        });
+        for result in results {
+            let error = result.unwrap_err();
+            let message = error.to_string();
+            let TrainError::RanksDiffer { what, ranks, step: 0 } = error else {
+                panic!("{message}")
+            };
+            assert_eq!((what, ranks), (different, vec![2]));
+            assert!(message.contains(&format!("{different} of rank 2 ")), "{message}");
         }
-        let trainer = Trainer::new(settings, &Device::Cpu).unwrap();
-        trainer.with_process_group(group).map(|_| ())
-    });
-    for result in results {
-        let Err(TrainError::RanksDiffer { what, ranks, step: 0 }) = result else {
-            panic!("{result:?}")
-        };
-        assert_eq!((what, ranks), ("settings", vec![2]));
     }
 }
 

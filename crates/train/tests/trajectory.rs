@@ -9,15 +9,15 @@ mod settings;
 #[path = "common/trajectory.rs"]
 mod trajectory;
 
-use objectives::Place;
+use objectives::Setup;
 use tensor::{set_conv_algorithm, set_isa};
 
 #[test]
 fn ten_steps_follow_pytorch() {
-    trajectory::ten_steps_follow_pytorch(&Place::single(&tensor::Device::Cpu));
+    trajectory::ten_steps_follow_pytorch(&Setup::single(&tensor::Device::Cpu));
 }
 
 #[test]
 fn losses_follow_pytorch() {
-    objectives::losses_follow_pytorch(&Place::single(&tensor::Device::Cpu));
+    objectives::losses_follow_pytorch(&Setup::single(&tensor::Device::Cpu));
 }

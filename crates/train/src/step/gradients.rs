@@ -97,8 +97,9 @@ impl GradientSum {
             }
             last = values[at..].to_vec();
         }
-        let mut losses = last.into_iter().map(|loss| Tensor::full_on(&device, [], loss));
-        let losses = std::array::from_fn(|_| losses.next().unwrap_or_else(|| Tensor::scalar(0.0)));
-        (summed.into_iter().collect(), losses)
+        let losses = <[f32; N]>::try_from(last).unwrap_or_else(|last| {
+            panic!("GradientSum: the last message has {} losses, not {N}", last.len())
+        });
+        (summed.into_iter().collect(), losses.map(|loss| Tensor::full_on(&device, [], loss)))
     }
 }

@@ -2,7 +2,7 @@
 //! (generator: `xtask/golden/trajectory.py`). The tolerance is three times PyTorch's own float32
 //! drift from its float64 run.
 
-use crate::objectives::{Place, select};
+use crate::objectives::{Setup, select};
 use nn::{Recipe, StateDict};
 use runs::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
@@ -32,14 +32,10 @@ fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Vec<f64> {
     }
 }
 
-fn list(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
 /// # Panics
 /// Panics if a loss or a weight exceeds the tolerance.
-pub fn ten_steps_follow_pytorch(place: &Place) {
-    let device = &place.device;
+pub fn ten_steps_follow_pytorch(setup: &Setup) {
+    let device = &setup.device;
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("trajectory.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -67,11 +63,14 @@ pub fn ten_steps_follow_pytorch(place: &Place) {
             .insert(name.replacen('/', ".", 1), HostTensor { shape: view.shape().to_vec(), data });
     }
     trainer.load_weights(&start).unwrap();
-    let mut trainer = trainer.with_process_group(place.group.clone()).unwrap();
+    let mut trainer = trainer.with_process_group(setup.group.clone()).unwrap();
     let rows = trainer.rows();
 
     let drift = &expected["drift_of_three"];
-    let bound = |what: &str| place.tolerance * drift["loss_drift"][what].as_f64().unwrap();
+    let bound = |what: &str| {
+        let drift = drift["loss_drift"][what].as_f64();
+        setup.tolerance * drift.unwrap_or_else(|| panic!("PyTorch has no drift of {what}"))
+    };
     for step in 0..10 {
         let view = file.tensor(&format!("real/{step}")).unwrap();
         let mut shape: [usize; 4] = view.shape().try_into().unwrap();
@@ -91,7 +90,9 @@ pub fn ten_steps_follow_pytorch(place: &Place) {
             ("d_real", losses.d_real),
             ("d_fake", losses.d_fake),
         ] {
-            let reference = list(&expected["f64"][what])[step];
+            let reference = expected["f64"][what][step]
+                .as_f64()
+                .unwrap_or_else(|| panic!("step {step}: PyTorch has no {what}"));
             let error = (f64::from(ours) - reference).abs();
             assert!(
                 error <= bound(what),
@@ -104,7 +105,7 @@ pub fn ten_steps_follow_pytorch(place: &Place) {
     let mut compared = 0;
     for (prefix, state) in [("g", g.state_dict()), ("d", d.state_dict())] {
         compared +=
-            compare((prefix, &state), &file, drift, place.tolerance, &expected["f64"]["norms"]);
+            compare((prefix, &state), &file, drift, setup.tolerance, &expected["f64"]["norms"]);
     }
     assert!(compared > 30, "{compared} tensors compared");
 }

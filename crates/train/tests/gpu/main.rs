@@ -13,7 +13,7 @@ mod trajectory;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
-use objectives::Place;
+use objectives::Setup;
 use runs::{Checkpoint, DatasetId};
 use tensor::distributed::run_on_threads;
 use tensor::rng::Philox;
@@ -24,10 +24,10 @@ fn main() {
     adapter::run(
         &[
             ("ten_steps_follow_pytorch", |device| {
-                trajectory::ten_steps_follow_pytorch(&Place::single(device))
+                trajectory::ten_steps_follow_pytorch(&Setup::single(device))
             }),
             ("losses_follow_pytorch", |device| {
-                objectives::losses_follow_pytorch(&Place::single(device))
+                objectives::losses_follow_pytorch(&Setup::single(device))
             }),
             ("recipes_train_as_on_the_cpu", recipes_train_as_on_the_cpu),
             ("a_checkpoint_resumes_on_another_device", a_checkpoint_resumes_on_another_device),
@@ -52,8 +52,8 @@ fn own() -> Device {
 /// Each rank has a device of its own; what they sum goes through the host.
 fn two_ranks_follow_pytorch() {
     run_on_threads(2, |group| {
-        let place = Place { device: own(), group, tolerance: 6.0 };
-        trajectory::ten_steps_follow_pytorch(&place);
+        let setup = Setup { device: own(), group, tolerance: 6.0 };
+        trajectory::ten_steps_follow_pytorch(&setup);
     });
 }
 
