@@ -93,7 +93,7 @@ impl Container {
         let parsed: Metadata = serde_json::from_slice(&header)
             .map_err(|error| foreign(format!("its header is malformed: {error}")))?;
         drop(header);
-        let expected = data_start + parsed.data_len() as u64;
+        let expected = data_start.saturating_add(parsed.data_len() as u64);
         if expected != bytes {
             return Err(ArtifactError::Size { path: path.to_owned(), expected, actual: bytes });
         }

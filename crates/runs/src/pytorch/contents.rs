@@ -139,13 +139,14 @@ impl Contents {
     ) -> Result<(), PyTorchProblem> {
         visited.insert(dict);
         for &(key, value) in pickle.dict(dict).unwrap_or_default() {
-            let name = pickle.text(key);
-            let joined = match name {
+            let text = pickle.text(key);
+            let name = text.filter(|text| text.len() <= MAX_NAME);
+            let mut joined = match name {
                 Some(name) if path.is_empty() => name.to_owned(),
-                Some(name) if name.len() <= MAX_NAME => format!("{path}.{name}"),
-                _ => format!("{path}[{}]", pickle.describe(key)),
+                Some(name) => format!("{path}.{name}"),
+                None => format!("{path}[{}]", pickle.describe(key)),
             };
-            let what = if joined.len() > MAX_NAME {
+            let what = if joined.len() > MAX_NAME || name != text {
                 "under a name that is too long".to_owned()
             } else if let Some(name) = name
                 && let Some(tensor) = tensor(pickle, value, &joined)?
@@ -163,10 +164,8 @@ impl Contents {
                 continue;
             };
             let end = (0..=MAX_NAME).rev().find(|&end| joined.is_char_boundary(end));
-            let key = joined
-                .get(..end.unwrap_or(0))
-                .map_or(&*joined, |start| if joined.len() > MAX_NAME { start } else { &joined });
-            self.unread.push(UnreadEntry { key: key.to_owned(), what });
+            joined.truncate(end.unwrap_or(0));
+            self.unread.push(UnreadEntry { key: joined, what });
         }
         Ok(())
     }

@@ -114,7 +114,14 @@ impl PyTorchFile {
                 .storages
                 .bytes(&tensor.storage)
                 .ok_or_else(|| refused(format!("its storage {:?} is missing", tensor.storage)))?;
-            let stored = bytes / tensor.element.bytes();
+            let size = tensor.element.bytes();
+            if !bytes.is_multiple_of(size) {
+                return Err(refused(format!(
+                    "its storage has {bytes} bytes, which is not a whole number of elements of \
+                     {size} bytes"
+                )));
+            }
+            let stored = bytes / size;
             let (count, end) = tensor
                 .extent()
                 .ok_or_else(|| refused("its shape, strides and offset are too large".into()))?;
@@ -136,10 +143,10 @@ impl PyTorchFile {
         tensor: &StoredTensor,
         stored: &[u8],
     ) -> Result<HostTensor, ArtifactError> {
-        let bytes = tensor.row_major(stored);
-        let count = bytes.len() / tensor.element.bytes() as usize;
         let element = tensor.element;
-        let memory = || self.memory(name, count * 8);
+        let (count, _) = tensor.extent().unwrap_or_default();
+        let memory = || self.memory(name, (count as usize).saturating_mul(8));
+        let bytes = tensor.row_major(stored).ok_or_else(memory)?;
         let data = match element {
             ElementType::F64 => floats(&bytes, |b| f64::from_le_bytes(b) as f32),
             ElementType::F32 => floats(&bytes, f32::from_le_bytes),
@@ -171,13 +178,13 @@ impl PyTorchFile {
 }
 
 impl StoredTensor {
-    /// The number of elements, and one past the largest index into the storage. `None` if they
-    /// overflow.
+    /// The number of elements, and the number of elements that the storage must have: one past the
+    /// largest index into it, or without elements the offset. `None` if they overflow.
     fn extent(&self) -> Option<(u64, u64)> {
         let count =
             self.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n as u64))?;
         if count == 0 {
-            return Some((0, 0));
+            return Some((0, self.offset));
         }
         let last =
             self.shape.iter().zip(&self.strides).try_fold(self.offset, |at, (&n, &stride)| {
@@ -186,8 +193,9 @@ impl StoredTensor {
         Some((count, last.checked_add(1)?))
     }
 
-    /// The elements in row-major order, from a storage that was checked to hold them.
-    fn row_major<'a>(&self, stored: &'a [u8]) -> Cow<'a, [u8]> {
+    /// The elements in row-major order, from a storage that was checked to hold them; `None` without
+    /// memory for a copy.
+    fn row_major<'a>(&self, stored: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let size = self.element.bytes() as usize;
         let (count, _) = self.extent().unwrap_or_default();
         let mut stride = 1u64;
@@ -199,9 +207,10 @@ impl StoredTensor {
         let start = self.offset as usize * size;
         if contiguous || count == 0 {
             let end = start + count as usize * size;
-            return Cow::Borrowed(stored.get(start..end).unwrap_or_default());
+            return Some(Cow::Borrowed(stored.get(start..end).unwrap_or_default()));
         }
-        let mut bytes = Vec::with_capacity(count as usize * size);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(count as usize * size).ok()?;
         let mut index = vec![0; self.shape.len()];
         for _ in 0..count {
             let at = index.iter().zip(&self.strides).fold(self.offset, |at, (&i, &s)| at + i * s);
@@ -215,7 +224,7 @@ impl StoredTensor {
                 *i = 0;
             }
         }
-        Cow::Owned(bytes)
+        Some(Cow::Owned(bytes))
     }
 }
 

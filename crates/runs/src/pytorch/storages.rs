@@ -197,8 +197,11 @@ fn open_legacy(file: FileReader, bytes: u64) -> Result<(Storages, Contents), Fai
         file.read_exact_at(&mut head, 0)?;
         match read_head(&file, &head, bytes) {
             Err(Failure::Problem(PyTorchProblem::Pickle(PickleError::Truncated { .. })))
-                if length < bytes && length < MAX_PICKLE =>
+                if length < bytes =>
             {
+                if length >= MAX_PICKLE {
+                    return Err(PyTorchProblem::PickleSize { limit: MAX_PICKLE }.into());
+                }
                 length *= 8;
             }
             Ok((contents, places)) => return Ok((Storages::Legacy { file, places }, contents)),

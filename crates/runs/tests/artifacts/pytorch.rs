@@ -128,26 +128,70 @@ fn what_is_no_state_dict_is_named() {
     assert_eq!(problem("nothing.pt"), PyTorchProblem::NoTensors { first });
 }
 
-/// A copy of a fixture with the first occurrence of some bytes replaced by as many others.
-fn replaced(name: &str, from: &[u8], to: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = fs::read(fixture(name)).unwrap();
-    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
-    bytes[at..at + to.len()].copy_from_slice(to);
+/// A file of these bytes in a folder of its own.
+fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.pt");
     fs::write(&path, bytes).unwrap();
     (dir, path)
 }
 
+/// A copy of a fixture with the first occurrence of some bytes replaced by others.
+fn replaced(name: &str, from: &[u8], to: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let mut bytes = fs::read(fixture(name)).unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    bytes.splice(at..at + from.len(), to.iter().copied());
+    written(&bytes)
+}
+
+/// A legacy file of an object whose tensors share storage 0, of `count` elements.
+fn legacy_file(object: &[u8], count: u64, storage: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let head = b"\x80\x02\x8A\nl\xFC\x9CF\xF9 j\xA8P\x19.\x80\x02M\xE9\x03.\x80\x02}.\x80\x02";
+    let keys = b".\x80\x02](X\x01\x00\x00\x000e.";
+    written(&[&head[..], object, keys, &count.to_le_bytes(), storage].concat())
+}
+
+/// The entry of a dict: a tensor of one element in storage 0, which has `count`.
+fn entry(name: &str, class: &str, count: u8) -> Vec<u8> {
+    [
+        &b"X"[..],
+        &(name.len() as u32).to_le_bytes(),
+        name.as_bytes(),
+        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n",
+        class.as_bytes(),
+        b"\nX\x01\x00\x00\x000X\x03\0\0\0cpuK",
+        &[count],
+        b"tQK\0K\x01\x85K\x01\x85\x89NtR",
+    ]
+    .concat()
+}
+
+#[test]
+fn names_that_are_too_long_are_not_read() {
+    let long = "n".repeat(300);
+    let tensor = |name: &str| entry(name, "FloatStorage", 1);
+    let nested = [&b"X\x01\0\0\0d}("[..], &tensor(&long), b"u"].concat();
+    let object = [&b"}("[..], &tensor("a"), &tensor(&long), &nested, b"u"].concat();
+    let (_dir, path) = legacy_file(&object, 1, &2.5f32.to_le_bytes());
+    let state = read_state_dict(&path).unwrap();
+    assert_eq!(state, BTreeMap::from([("a".to_owned(), HostTensor::f32([1], vec![2.5]))]));
+    let unread = StateDictFile::open(&path).unwrap().into_unread();
+    assert_eq!(unread.len(), 2);
+    for (entry, path) in unread.iter().zip(["[", "d["]) {
+        assert!(entry.key.starts_with(&format!("{path}the str \"nnn")), "{}", entry.key);
+        assert!(entry.key.len() <= 256 && entry.what == "under a name that is too long");
+    }
+}
+
 #[test]
 fn unsupported_and_damaged_files_are_refused() {
+    let problem = |path: &Path| match read_state_dict(path).unwrap_err() {
+        ArtifactError::PyTorchFile { problem, .. } => problem,
+        other => panic!("{other}"),
+    };
     let legacy = |from: &[u8], to: &[u8]| {
         let (_dir, path) = replaced("views-legacy.pt", from, to);
-        match read_state_dict(&path).unwrap_err() {
-            ArtifactError::PyTorchFile { problem, .. } => problem,
-            other => panic!("{other}"),
-        }
+        problem(&path)
     };
     // "little_endian": True becomes False; the memo's number is between.
     assert_eq!(legacy(b"endianq\x02\x88", b"endianq\x02\x89"), PyTorchProblem::BigEndian);
@@ -158,16 +202,19 @@ fn unsupported_and_damaged_files_are_refused() {
         if name == "permuted"));
     assert!(matches!(legacy(shape, b"K\x06K\x04\x85"), PyTorchProblem::Tensor { .. }));
     // expand(3, 2), of strides (0, 1), with 2^31 - 1 rows would be 32 GiB.
-    let mut bytes = fs::read(fixture("views-legacy.pt")).unwrap();
-    let rows = b"K\x03K\x02\x86q!";
-    let at = bytes.windows(rows.len()).position(|window| window == rows).unwrap();
-    bytes.splice(at..at + 2, *b"J\xFF\xFF\xFF\x7F");
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.pth");
-    fs::write(&path, bytes).unwrap();
+    let rows = legacy(b"K\x03K\x02\x86q!", b"J\xFF\xFF\xFF\x7FK\x02\x86q!");
+    assert!(matches!(rows, PyTorchProblem::Expansion { .. }), "{rows}");
+    // An empty tensor of shape (0, 4) at the largest offset, whose position in bytes overflows.
+    let largest = b"Q\x8A\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7FK\0K\x04\x86";
+    let (_dir, path) = replaced("types-legacy.pt", b"QK\0K\0K\x04\x86", largest);
+    assert!(matches!(problem(&path), PyTorchProblem::Tensor { name, .. } if name == "empty"));
+    // Two tensors that share a storage of three bytes, one of them of floats.
+    let entries = [entry("a", "FloatStorage", 3), entry("b", "ByteStorage", 3)].concat();
+    let (_dir, path) = legacy_file(&[&b"}("[..], &entries, b"u"].concat(), 3, &[0; 3]);
     let error = read_state_dict(&path).unwrap_err();
-    assert_error!(error, &path, ArtifactError::PyTorchFile { problem, .. }
-        if matches!(problem, PyTorchProblem::Expansion { .. }));
+    assert_error!(error, &path, ArtifactError::PyTorchFile {
+        problem: PyTorchProblem::Tensor { name, problem }, ..
+    } if name == "a" && problem.contains("not a whole number of elements"));
 
     // A bit of a storage in a zip archive, which has checksums; the length of one in a legacy file.
     let (_dir, path) = replaced("types-zip.pt", &(-2f32).to_le_bytes(), &2f32.to_le_bytes());
@@ -178,6 +225,7 @@ fn unsupported_and_damaged_files_are_refused() {
     // The checksum of that entry is wrong, too.
     assert!(read_state_dict(&path).is_err());
 
+    let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("old.pth");
     let mut tar = vec![0; 1024];
     tar[..8].copy_from_slice(b"sys_info");
