@@ -235,10 +235,11 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// What a value is, in a few words: `a list`, `an object of posix.system`.
+    /// What a value is, in a few words on one line: `a list of 3`, `an object of posix.system`.
     pub fn describe(&self, id: ValueId) -> String {
+        let escaped = |text| text::start(text).escape_debug();
         let name = |id| match self.class(id) {
-            Some((module, name)) => format!("{}.{}", text::start(module), text::start(name)),
+            Some((module, name)) => format!("{}.{}", escaped(module), escaped(name)),
             None => "an unnamed class".to_owned(),
         };
         match self.get(id) {
@@ -363,6 +364,17 @@ mod tests {
         );
         assert_eq!(text_of(b"(K\x01K\x02K\x03\x87Q2\x86."), "(@(1, 2, 3), @(1, 2, 3))");
         assert_eq!(text_of(b"]q\0h\0a."), "[[[[[[…]]]]]]");
+    }
+
+    #[test]
+    fn a_description_is_one_line() {
+        let described = |bytes: &[u8]| {
+            let pickle = Pickle::parse(bytes).unwrap();
+            pickle.describe(pickle.root())
+        };
+        assert_eq!(described(b"cposix\nsystem\n."), "the class or function posix.system");
+        assert_eq!(described(b"\x8c\x03a\nb\x8c\x02\x1bc\x93)R."), "an object of a\\nb.\\u{1b}c");
+        assert_eq!(described(b"X\x03\0\0\0a\nb."), "the str \"a\\nb\"");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// At most the first 80 characters, for a message of one line.
+/// At most the first 80 characters, for a message, which is to escape them.
 pub(crate) fn start(text: &str) -> &str {
     text.char_indices().nth(80).map_or(text, |(end, _)| &text[..end])
 }
