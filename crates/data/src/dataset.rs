@@ -51,8 +51,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens the dataset `spec` (see [`DataSpec`](crate::DataSpec)) and decodes it on all cores. `progress` is
-    /// called from this thread.
+    /// Opens the dataset `spec` (see [`DataSpec`](crate::DataSpec)) and decodes it on all cores.
+    /// `progress` is called from this thread.
     ///
     /// Images that cannot be decoded are left out and listed in [`skipped`](Self::skipped). A
     /// dataset larger than [`CACHE_BYTES`] after preprocessing is not decoded here: each file is

@@ -1,33 +1,24 @@
 //! Damaged files of every format: an error or a dataset, never a panic, and never more memory than
 //! the file could hold.
 //!
-//! Each valid file is changed in a few positions (bytes, whole numbers, pieces cut out, doubled or
-//! moved), checksums that would stop the reader early are recomputed, and the dataset is opened and
-//! read to its end. `DCGAN_MUTATIONS=100` runs a hundred times as many cases.
+//! Each valid file is changed in a few positions (`common/mutations.rs`), checksums that would stop
+//! the reader early are recomputed, and the dataset is opened and read to its end.
 
 mod common;
+#[path = "common/mutations.rs"]
+mod mutations;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{fixture, gzip, idx, open_as};
 use data::{Preprocess, Split};
 use heed::CommitOrAbort;
 use heed::types::Bytes;
-use proptest::collection::vec;
+use mutations::FIXED;
 use proptest::prelude::*;
-use proptest::sample::Index;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-/// Deflate's largest ratio, which is also more than the tables of any format here need for each
-/// byte of a file.
-const PER_BYTE: usize = 1032;
-/// Buffers and threads, independent of the file.
-const FIXED: usize = 4 << 20;
 /// For values that are JPEG and WebP files, which may claim any size: the memory that a few threads
 /// may decode to.
 const DECODED: usize = 4 * data::MAX_DECODED_BYTES as usize;
@@ -38,132 +29,16 @@ const WINDOW: usize = 128 << 20;
 /// Inputs for each seed.
 const CASES: u32 = 600;
 
-/// Counts the bytes allocated.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// One case at a time, so that the counts belong to it.
-static TURN: Mutex<()> = Mutex::new(());
-
-// SAFETY: all is left to the system's allocator; the counts touch no memory of its.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[derive(Debug, Clone)]
-enum Change {
-    Byte(Index, u8),
-    Number(Index, u32),
-    Cut(Index, usize),
-    Double(Index, usize),
-    Swap(Index, Index, usize),
-    End(Index),
-}
-
-fn changes() -> impl Strategy<Value = Vec<Change>> {
-    let at = any::<Index>;
-    let number = prop_oneof![
-        Just(0u32),
-        Just(1),
-        Just(u32::MAX),
-        Just(i32::MAX as u32),
-        Just(1 << 24),
-        Just(65_536),
-        any::<u32>(),
-        0u32..512
-    ];
-    let digits = prop_oneof![
-        Just(b'0'),
-        Just(b'7'),
-        Just(b'9'),
-        Just(b'-'),
-        Just(b'/'),
-        Just(b'.'),
-        Just(0),
-        any::<u8>()
-    ];
-    let change = prop_oneof![
-        4 => (at(), digits).prop_map(|(at, byte)| Change::Byte(at, byte)),
-        3 => (at(), number).prop_map(|(at, number)| Change::Number(at, number)),
-        1 => (at(), 1usize..64).prop_map(|(at, length)| Change::Cut(at, length)),
-        1 => (at(), 1usize..600).prop_map(|(at, length)| Change::Double(at, length)),
-        1 => (at(), at(), 1usize..64).prop_map(|(from, to, length)| Change::Swap(from, to, length)),
-        1 => at().prop_map(Change::End),
-    ];
-    vec(change, 1..5)
-}
-
-fn apply(bytes: &mut Vec<u8>, changes: &[Change]) {
-    for change in changes {
-        if bytes.is_empty() {
-            return;
-        }
-        let length = bytes.len();
-        match *change {
-            Change::Byte(at, byte) => bytes[at.index(length)] = byte,
-            Change::Number(at, number) => {
-                // Numbers are at even offsets more often than not.
-                let at = at.index(length) & !1;
-                let little = number.to_le_bytes();
-                bytes.iter_mut().skip(at).zip(little).for_each(|(byte, new)| *byte = new);
-            }
-            Change::Cut(at, count) => {
-                let at = at.index(length);
-                bytes.drain(at..(at + count).min(length));
-            }
-            Change::Double(at, count) => {
-                let at = at.index(length);
-                let piece = bytes[at..(at + count).min(length)].to_vec();
-                bytes.splice(at..at, piece);
-            }
-            Change::Swap(from, to, count) => {
-                let piece: Vec<u8> =
-                    bytes.iter().copied().skip(from.index(length)).take(count).collect();
-                let to = to.index(length);
-                bytes.iter_mut().skip(to).zip(piece).for_each(|(byte, new)| *byte = new);
-            }
-            Change::End(at) => bytes.truncate(at.index(length)),
-        }
-    }
-}
-
-/// Mutates `seed` repeatedly, has `write` build a dataset of it in a folder, and opens `name`
+/// Damages `seed` repeatedly, has `write` build a dataset of it in a folder, and opens `name`
 /// there.
 fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&Path, Vec<u8>)) {
-    let times: u32 =
-        std::env::var("DCGAN_MUTATIONS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
-    let config = Config { cases: CASES * times, failure_persistence: None, ..Config::default() };
-    let mut runner =
-        TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let folder = tempfile::tempdir().unwrap();
-    let open_database = AtomicUsize::new(0);
-    let result = runner.run(&changes(), |changes| {
-        let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut bytes = seed.to_vec();
-        apply(&mut bytes, &changes);
-        write(folder.path(), bytes);
-        let size: usize = sizes(folder.path());
-        let before = LIVE.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
-        if let Ok(set) =
-            open_as(kind, &folder.path().join(name), Split::Train, &Preprocess::new([2, 2], 3))
-        {
-            open_database.fetch_add(1, Ordering::Relaxed);
+    let (folder, preprocess) = (folder.path(), Preprocess::new([2, 2], 3));
+    mutations::for_each_damaged(&format!("{kind} {name}"), CASES, seed, |bytes| {
+        write(folder, bytes);
+        mutations::within_memory(sizes(folder), allowed, || {
+            let opened = open_as(kind, &folder.join(name), Split::Train, &preprocess);
+            let Ok(set) = opened else { return Ok(false) };
             let mut values = [0.0; 12];
             for index in 0..set.len() {
                 // A cached image was decoded when the dataset was opened; others may turn out bad.
@@ -173,22 +48,9 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
                 prop_assert!(set.label(index).is_none_or(|label| (label as usize) < classes));
                 prop_assert_eq!(set.attributes(index).len(), set.attribute_columns().len());
             }
-        }
-        let peak = PEAK.load(Ordering::Relaxed) - before;
-        let allowed = allowed + PER_BYTE * size;
-        if peak > allowed {
-            return Err(TestCaseError::fail(format!(
-                "{peak} bytes for a file of {size}, more than {allowed}"
-            )));
-        }
-        Ok(())
+            Ok(true)
+        })?
     });
-    println!(
-        "{kind} {name}: {} inputs, {} of them still a set",
-        CASES * times,
-        open_database.into_inner()
-    );
-    result.unwrap();
 }
 
 fn sizes(path: &Path) -> usize {

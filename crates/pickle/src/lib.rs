@@ -22,8 +22,8 @@
 //! let pickle = Pickle::parse(bytes).unwrap();
 //! let entries = pickle.dict(pickle.root()).unwrap();
 //! assert_eq!(pickle.text(entries[0].0), Some("side"));
-//! let sides: Vec<_> = pickle.list(entries[0].1).unwrap().iter().map(|id| pickle.int(*id)).collect();
-//! assert_eq!(sides, [Some(3), Some(-1)]);
+//! let sides = pickle.list(entries[0].1).unwrap().iter().map(|id| pickle.int(*id));
+//! assert!(sides.eq([Some(3), Some(-1)]));
 //! ```
 
 #![forbid(unsafe_code)]

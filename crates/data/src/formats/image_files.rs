@@ -120,8 +120,8 @@ impl ImageFiles {
         Self { path, store, images, classes, hashed_labels, attributes, table, report }
     }
 
-    /// The images of a listing, whose files have the same numbers in the store. `path` is the folder
-    /// in which their names are paths, and `table` is the file `attributes.csv`.
+    /// The images of a listing, whose files have the same numbers in the store. `path` is the
+    /// folder in which their names are paths, and `table` is the file `attributes.csv`.
     pub fn of_listing(
         listing: FolderListing,
         path: PathBuf,

@@ -193,8 +193,8 @@ impl StoredTensor {
         Some((count, last.checked_add(1)?))
     }
 
-    /// The elements in row-major order, from a storage that was checked to hold them; `None` without
-    /// memory for a copy.
+    /// The elements in row-major order, from a storage that was checked to hold them; `None`
+    /// without memory for a copy.
     fn row_major<'a>(&self, stored: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let size = self.element.bytes() as usize;
         let (count, _) = self.extent().unwrap_or_default();

@@ -149,8 +149,8 @@ impl RunContext<'_> {
         training.finish()
     }
 
-    /// The result of rank 0, which saves and evaluates: its NaN and infinity are errors of all ranks,
-    /// as those of a step are. Other errors are this process's own.
+    /// The result of rank 0, which saves and evaluates: its NaN and infinity are errors of all
+    /// ranks, as those of a step are. Other errors are this process's own.
     fn share_failure<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         let group = self.trainer.process_group();
         let message = match &result {
