@@ -167,7 +167,10 @@ fn an_error_of_one_rank_is_an_error_of_all() {
     let mut results = open_each(&[&missing, folder.path(), folder.path()], CACHE_BYTES);
     assert_refused!(results.remove(0), DataError::NotFound { .. });
     let found = failures(results);
-    let is_message = |problem: &RankProblem| matches!(problem, RankProblem::Failed(message) if message.contains("missing"));
+    let is_message = |problem: &RankProblem| match problem {
+        RankProblem::Failed(message) => message.contains("missing"),
+        _ => false,
+    };
     assert!(found.len() == 1 && found[0].rank == 0 && is_message(&found[0].problem));
 
     let found = failures(open_each(&[folder.path(), &missing, &missing], CACHE_BYTES));
