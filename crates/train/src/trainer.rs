@@ -184,12 +184,7 @@ impl Trainer {
         // need a submit of its own.
         let upload = |batch| DeviceBatch::upload(batch, &self.state.recipe, &self.state.device);
         let mut real: Vec<DeviceBatch> = batches.iter().map(upload).collect();
-        if self.state.recipe.objective.num_labels > 0 {
-            let mut counts: Vec<f64> = real.iter().map(|batch| batch.num_labels as f64).collect();
-            self.state.group.all_reduce_f64(&mut counts);
-            let counted = real.iter_mut().zip(counts);
-            counted.for_each(|(batch, count)| batch.num_labels = count as usize);
-        }
+        self.sum_labels(&mut real);
         if let Some(last) = batches.last() {
             self.cursor = last.batch.cursor;
         }
@@ -210,9 +205,22 @@ impl Trainer {
         z: &Tensor,
         condition: Option<&Tensor>,
     ) -> PendingMetrics {
-        let batch = DeviceBatch::new(real.clone(), condition.cloned());
+        let mut batches = [DeviceBatch::new(real.clone(), condition.cloned())];
+        self.sum_labels(&mut batches);
         let logs = self.settings.logs_step(self.state.step + 1);
-        self.state.train_step_on(&[batch], z.clone(), logs)
+        self.state.train_step_on(&batches, z.clone(), logs)
+    }
+
+    /// Makes the numbers of labeled samples those of the global batches, where a loss looks at
+    /// them.
+    fn sum_labels(&self, batches: &mut [DeviceBatch]) {
+        if self.state.recipe.objective.num_labels == 0 {
+            return;
+        }
+        let mut counts: Vec<f64> = batches.iter().map(|batch| batch.num_labels as f64).collect();
+        self.state.group.all_reduce_f64(&mut counts);
+        let counted = batches.iter_mut().zip(counts);
+        counted.for_each(|(batch, count)| batch.num_labels = count as usize);
     }
 
     pub(crate) fn state(&self) -> &TrainState {

@@ -219,7 +219,10 @@ fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, D
         folder.join(if is_python { name.strip_suffix(".bin").unwrap_or(name) } else { name })
     };
     let test = named(set.test);
-    let none = |wanted: &str| no_split(folder, split, format!("looked for {wanted}"));
+    let none = |wanted: &str| {
+        let wanted = if is_python { wanted.replace(".bin", "") } else { wanted.to_owned() };
+        no_split(folder, split, format!("looked for {wanted}"))
+    };
     if split == Split::Test {
         return if test.is_file() { Ok(vec![test]) } else { Err(none(set.test)) };
     }
