@@ -1,6 +1,6 @@
 //! Joining the group, its blocking operations, and both ends of a process.
 
-use crate::exchange::MpiExchange;
+use crate::exchange::{MpiExchange, Pattern};
 use mpi::environment::{self, Threading};
 use mpi::ffi;
 use mpi::raw::AsRaw;
@@ -203,10 +203,10 @@ impl Communicator for MpiCommunicator {
     }
 
     fn start_all_to_all(&self, pieces: Vec<f32>) -> Box<dyn Exchange> {
-        Box::new(MpiExchange::all_to_all(self.all_to_all, self.world_size, pieces))
+        Box::new(MpiExchange::start(Pattern::AllToAll, self.all_to_all, self.world_size, pieces))
     }
 
     fn start_all_gather(&self, own: Vec<f32>) -> Box<dyn Exchange> {
-        Box::new(MpiExchange::all_gather(self.all_gather, self.world_size, own))
+        Box::new(MpiExchange::start(Pattern::AllGather, self.all_gather, self.world_size, own))
     }
 }

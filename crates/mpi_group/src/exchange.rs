@@ -43,46 +43,45 @@ impl Request {
     }
 }
 
-impl MpiExchange {
-    /// Piece i of `pieces` goes to rank i.
-    #[track_caller]
-    pub fn all_to_all(communicator: Handle, world_size: usize, pieces: Vec<f32>) -> Self {
-        assert_eq!(pieces.len() % world_size, 0, "all_to_all: pieces of one length");
-        let count = count(pieces.len() / world_size);
-        let mut received = vec![0.0; pieces.len()];
-        let mut request = Request::none();
-        let guard = call();
-        // SAFETY: both buffers have `count` values for each rank. They are neither read, changed nor
-        // freed before the request is finished: the exchange owns them, and its `drop` waits.
-        unsafe {
-            ffi::MPI_Ialltoall(
-                pieces.as_ptr().cast(),
-                count,
-                ffi::RSMPI_FLOAT,
-                received.as_mut_ptr().cast(),
-                count,
-                ffi::RSMPI_FLOAT,
-                communicator.0,
-                &mut request.0,
-            );
-        }
-        drop(guard);
-        Self { request, _sent: pieces, received }
-    }
+/// Which rank gets what.
+#[derive(Clone, Copy)]
+pub(crate) enum Pattern {
+    /// Of as many pieces of one length as there are ranks, rank i gets piece i.
+    AllToAll,
+    /// Every rank gets all values.
+    AllGather,
+}
 
-    /// `own` goes to all ranks.
+impl MpiExchange {
+    /// Starts to send `sent`; of every rank as many values arrive.
     #[track_caller]
-    pub fn all_gather(communicator: Handle, world_size: usize, own: Vec<f32>) -> Self {
-        let count = count(own.len());
-        let mut received = vec![0.0; own.len() * world_size];
+    pub fn start(
+        pattern: Pattern,
+        communicator: Handle,
+        world_size: usize,
+        sent: Vec<f32>,
+    ) -> Self {
+        let len = match pattern {
+            Pattern::AllToAll => {
+                assert_eq!(sent.len() % world_size, 0, "all_to_all: pieces of one length");
+                sent.len() / world_size
+            }
+            Pattern::AllGather => sent.len(),
+        };
+        let operation = match pattern {
+            Pattern::AllToAll => ffi::MPI_Ialltoall,
+            Pattern::AllGather => ffi::MPI_Iallgather,
+        };
+        let count = count(len);
+        let mut received = vec![0.0; len * world_size];
         let mut request = Request::none();
         let guard = call();
-        // SAFETY: `own` has `count` values, and `received` as many for each rank. They are neither
-        // read, changed nor freed before the request is finished: the exchange owns them, and its
-        // `drop` waits.
+        // SAFETY: `received` has `count` values for each rank, and `sent` has as many for each
+        // (all-to-all) or for all (all-gather). They are neither read, changed nor freed before the
+        // request is finished: the exchange owns them, and its `drop` waits.
         unsafe {
-            ffi::MPI_Iallgather(
-                own.as_ptr().cast(),
+            operation(
+                sent.as_ptr().cast(),
                 count,
                 ffi::RSMPI_FLOAT,
                 received.as_mut_ptr().cast(),
@@ -93,7 +92,7 @@ impl MpiExchange {
             );
         }
         drop(guard);
-        Self { request, _sent: own, received }
+        Self { request, _sent: sent, received }
     }
 }
 
