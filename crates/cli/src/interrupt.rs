@@ -1,7 +1,7 @@
-//! Signals. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (which OpenMPI's launcher passes on at once, and
-//! Slurm sends before a job's time is over) end the program at once and leave no temporary file; while
-//! training, the first one lets the step finish and the run save. A signal that was ignored when
-//! the program started (`nohup`, background jobs of scripts) stays ignored.
+//! Signals. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (which OpenMPI's launcher passes on at once) end the
+//! program at once and leave no temporary file; while training, the first one lets the step finish
+//! and the run save. A signal that was ignored when the program started (`nohup`, background jobs
+//! of scripts) stays ignored.
 
 use crate::error::{CliError, EXIT_INTERRUPTED};
 use crate::{distributed, output};

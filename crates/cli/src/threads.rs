@@ -5,8 +5,8 @@ use crate::error::CliError;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
-/// Starts `count` threads, or one per core of this process; only the first call does. Without it rayon starts its
-/// own with the first parallel loop, and panics where the system refuses them.
+/// Starts `count` threads, or one per core of this process; only the first call does. Without it
+/// rayon starts its own with the first parallel loop, and panics where the system refuses them.
 pub fn start(count: Option<u32>) -> Result<(), CliError> {
     let count = count.or_else(|| distributed::ranks().threads());
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();

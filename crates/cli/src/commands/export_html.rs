@@ -12,7 +12,7 @@ use train::WeightPrecision;
 pub struct HtmlArgs {
     /// Page that draws with the generator: writes one HTML file, which any browser opens from disk.
     #[arg(long, value_name = "FILE.html", help_heading = "Output")]
-    pub html: Option<PathBuf>,
+    html: Option<PathBuf>,
     /// With --html: weights in single precision, twice the size.
     #[arg(long, requires = "html", help_heading = "Output")]
     full: bool,

@@ -48,7 +48,8 @@ pub struct Args {
 #[derive(clap::Args)]
 struct ShapeArgs {
     #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, conflicts_with = "folder",
-        requires = "recipe", help_heading = "Data", help = with_default("Image size", "image.size"))]
+        requires = "recipe", help_heading = "Data",
+        help = with_default("Image size", "image.size"))]
     image: Option<[usize; 2]>,
     #[arg(long, value_name = "N", value_parser = count(1..=65536), conflicts_with = "folder",
         requires = "recipe", help_heading = "Model",

@@ -13,8 +13,8 @@ pub struct CoreShare {
     pub warning: Option<String>,
 }
 
-/// Divides the cores. Ranks that may run on the same cores share them; ranks that are bound to cores
-/// of their own have those. All ranks call this together.
+/// Divides the cores. Ranks that may run on the same cores share them; a rank that is bound to some
+/// has those. All ranks call this together.
 pub fn share(group: &ProcessGroup, nodes: &[String]) -> CoreShare {
     let own = allowed("self").unwrap_or_default();
     let launcher = parent().and_then(|parent| allowed(&parent)).unwrap_or_default();

@@ -104,11 +104,12 @@ pub fn fail(error: &CliError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// Leaves the group, once all ranks have come here; `code` is the exit code of this one.
+/// Leaves the group, once all ranks have come here; `code` is the exit code of all. It becomes 1
+/// where output was lost, which rank 0 alone has.
 pub fn finish(code: ExitCode) -> ExitCode {
-    let code = output::finish(code);
+    let is_lost = ranks().group().any(output::finish(code) != code);
     transport::finalize();
-    code
+    if is_lost { ExitCode::FAILURE } else { code }
 }
 
 /// Ends the other ranks too, if there are any.

@@ -355,7 +355,23 @@ fn evaluator(
     Ok(evaluator.map(Arc::new))
 }
 
-/// Runs the training loop to its end, or until Ctrl-C or the monitor stops it.
+/// Trains on from the state of `trainer`, in the directory that `open_dir` returns once the ranks
+/// have compared their runs. All ranks call this together.
+fn train_from(
+    trainer: Trainer,
+    dataset: &Arc<Dataset>,
+    render: Renderer,
+    open_dir: impl FnOnce(&Trainer, &Renderer) -> Result<RunDir, CliError>,
+) -> Result<ExitCode, CliError> {
+    let ranks = distributed::ranks();
+    let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
+    let evaluator = evaluator(&trainer, dataset, &render)?;
+    let dir = open_dir(&trainer, &render)?;
+    run_training(trainer, dataset, evaluator.as_ref(), &dir, render)
+}
+
+/// Runs the training loop to its end, or until Ctrl-C or the monitor stops it. All ranks return the
+/// exit code of rank 0.
 fn run_training(
     mut trainer: Trainer,
     dataset: &Arc<Dataset>,
@@ -398,9 +414,11 @@ fn run_training(
         ));
     }
     render.ended(dir.path(), &outcome);
-    Ok(match (&outcome.stopped_by, outcome.finished) {
-        (Some(_), _) => ExitCode::from(EXIT_STOPPED_BY_MONITOR),
-        (None, true) => ExitCode::SUCCESS,
-        (None, false) => ExitCode::from(EXIT_INTERRUPTED),
-    })
+    let code = match (&outcome.stopped_by, outcome.finished) {
+        (Some(_), _) => EXIT_STOPPED_BY_MONITOR,
+        (None, true) => 0,
+        (None, false) => EXIT_INTERRUPTED,
+    };
+    // An alert about a grid is known to rank 0 alone, which draws it.
+    Ok(ExitCode::from(distributed::ranks().broadcast(code)))
 }

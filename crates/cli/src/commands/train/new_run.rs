@@ -2,8 +2,8 @@
 
 use super::recipe_flags::RecipeFlags;
 use super::{
-    Args, batches_per_epoch, check_memory, condition, evaluator, open_data, run_dir, run_memory,
-    run_training, steps_of,
+    Args, batches_per_epoch, check_memory, condition, open_data, run_dir, run_memory, steps_of,
+    train_from,
 };
 use crate::commands::{DatasetInfo, open_checkpoint};
 use crate::distributed;
@@ -50,20 +50,18 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     let Some(trainer) = ranks.agree(trainer(args, plan, &dataset, device, &render))? else {
         return Ok(ExitCode::SUCCESS);
     };
-    let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
-    let evaluator = evaluator(&trainer, &dataset, &render)?;
-    let dir = run_dir(|| {
-        let Settings { recipe, .. } = trainer.settings();
-        let name = || format!("{}-{}", dataset.name(), recipe.name);
-        Ok(match &args.out {
-            Some(out) => RunDir::create_at(out)?,
-            None => {
-                let name = args.name.clone().unwrap_or_else(name);
-                RunDir::create(&args.runs_dir.runs_dir, &name)?
-            }
+    train_from(trainer, &dataset, render, |trainer, _| {
+        let name = || format!("{}-{}", dataset.name(), trainer.settings().recipe.name);
+        run_dir(|| {
+            Ok(match &args.out {
+                Some(out) => RunDir::create_at(out)?,
+                None => {
+                    let name = args.name.clone().unwrap_or_else(name);
+                    RunDir::create(&args.runs_dir.runs_dir, &name)?
+                }
+            })
         })
-    })?;
-    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
+    })
 }
 
 /// Checks the flags, the recipe, and that the run fits into memory and can be written.

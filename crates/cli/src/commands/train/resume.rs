@@ -1,8 +1,7 @@
 //! Resuming a run from its newest valid checkpoint, or from the one that was named.
 
 use super::{
-    Args, batches_per_epoch, check_memory, evaluator, open_data, run_dir, run_memory, run_training,
-    steps_of,
+    Args, batches_per_epoch, check_memory, open_data, run_dir, run_memory, steps_of, train_from,
 };
 use crate::commands::recipes;
 use crate::distributed;
@@ -40,6 +39,7 @@ struct RunContents {
 /// A run that goes on from a checkpoint, before its images are read.
 struct ResumedRun {
     trainer: Trainer,
+    meta: CheckpointMeta,
     summary: ModelSummary,
     /// The memory of the run without its images, in bytes.
     needed: u64,
@@ -79,9 +79,7 @@ pub fn run(
         Some((latest, _)) => Ok(latest.checkpoint),
         None => checkpoint::load(&path),
     })?;
-    let meta = &checkpoint.meta;
-    let resumed = resumed_run(args, &path, &checkpoint, device, &render);
-    let mut resumed = ranks.agree(resumed)?;
+    let mut resumed = ranks.agree(resumed_run(args, &path, checkpoint, device, &render))?;
     // A run that is rolled back is not complete, even if it was.
     let is_complete = |trainer: &Trainer| {
         let is_done = trainer.steps_done() >= trainer.settings().steps;
@@ -100,8 +98,8 @@ pub fn run(
         other => other,
     };
     let dataset = open_data(&spec, &settings.preprocess, resumed.needed, &render, explain)?;
-    let memory = ranks.agree(resumed.set_dataset(args, meta, &dataset, &spec, dir.path()))?;
-    let ResumedRun { trainer, summary, .. } = resumed;
+    let memory = ranks.agree(resumed.set_dataset(args, &dataset, &spec, dir.path()))?;
+    let ResumedRun { trainer, meta, summary, .. } = resumed;
     if args.epochs.is_some() && is_complete(&trainer) {
         render.complete(dir.path(), trainer.steps_done());
         return Ok(ExitCode::SUCCESS);
@@ -112,21 +110,20 @@ pub fn run(
         render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
         return Ok(ExitCode::SUCCESS);
     }
-    let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
-    warn_of_other_numerics(meta, &trainer.numerics_id(), &render);
-    let evaluator = evaluator(&trainer, &dataset, &render)?;
-    if let Some(later) = contents.later {
-        let step = meta.step;
-        render.warning(&format!(
-            "rolling back from step {later} to {step}: later checkpoints, metrics and grids are \
-             deleted"
-        ));
-        ranks.on_root(|| {
-            Ok(checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?)
-        })?;
-    }
-    drop(checkpoint);
-    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
+    train_from(trainer, &dataset, render, |trainer, render| {
+        warn_of_other_numerics(&meta, &trainer.numerics_id(), render);
+        if let Some(later) = contents.later {
+            let step = meta.step;
+            render.warning(&format!(
+                "rolling back from step {later} to {step}: later checkpoints, metrics and grids \
+                 are deleted"
+            ));
+            ranks.on_root(|| {
+                Ok(checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?)
+            })?;
+        }
+        Ok(dir)
+    })
 }
 
 impl RunContents {
@@ -149,15 +146,15 @@ impl RunContents {
 fn resumed_run(
     args: &Args,
     path: &Path,
-    checkpoint: &Checkpoint,
+    checkpoint: Checkpoint,
     device: &Device,
     render: &Renderer,
 ) -> Result<ResumedRun, CliError> {
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let summary = recipe.summary()?;
     let needed = check_memory(&recipe, device, "close other programs", args.dry_run, render)?;
-    let mut trainer =
-        Trainer::resume(checkpoint, device).map_err(|e| CliError::in_context(path.display(), e))?;
+    let mut trainer = Trainer::resume(&checkpoint, device)
+        .map_err(|e| CliError::in_context(path.display(), e))?;
     refuse_conflicts(args, trainer.settings())?;
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
@@ -166,7 +163,7 @@ fn resumed_run(
     if let Some(steps) = args.steps {
         override_steps(&mut trainer, steps, "--steps")?;
     }
-    Ok(ResumedRun { trainer, summary, needed })
+    Ok(ResumedRun { trainer, meta: checkpoint.meta, summary, needed })
 }
 
 impl ResumedRun {
@@ -175,12 +172,11 @@ impl ResumedRun {
     fn set_dataset(
         &mut self,
         args: &Args,
-        meta: &CheckpointMeta,
         dataset: &Dataset,
         spec: &str,
         run: &Path,
     ) -> Result<u64, CliError> {
-        if dataset.fingerprint() != meta.dataset.fingerprint {
+        if dataset.fingerprint() != self.meta.dataset.fingerprint {
             return Err(failure!(
                 "dataset {spec:?} does not match the one this run was trained on: restore it, pass \
                  its new location with --data, or start a new run with --init-from {}",
