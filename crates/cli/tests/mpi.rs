@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Ended, TestDir, files, logged_steps, signal, wait_for, write_images};
+use serde_json::json;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,7 +23,7 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ranks under a launcher.
+/// Ranks under a launcher, which are all killed when this is dropped.
 struct Launched {
     launcher: Child,
     dir: PathBuf,
@@ -85,11 +86,6 @@ impl Launched {
                 break status;
             }
             if start.elapsed() > limit {
-                let pids = self.ranks();
-                for pid in pids {
-                    kill(pid, "KILL");
-                }
-                let _ = self.launcher.kill();
                 panic!("not ended after {limit:?}: {}", self.text("stderr"));
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -131,6 +127,18 @@ impl Launched {
     fn wait_for_steps(&self, run: &str) {
         let metrics = self.dir.join(run).join("metrics.jsonl");
         wait_for(|| fs::metadata(&metrics).is_ok_and(|file| file.len() > 1000));
+    }
+}
+
+impl Drop for Launched {
+    /// Ends what a failing assertion would leave behind: a run without an end. Each rank has a
+    /// process group of its own, so that the end of the launcher's would not reach it.
+    fn drop(&mut self) {
+        let _ = self.launcher.kill();
+        let _ = self.launcher.wait();
+        for rank in self.ranks() {
+            kill(rank, "KILL");
+        }
     }
 }
 
@@ -329,8 +337,6 @@ fn weights(dir: &TestDir, run: &str) -> Vec<(String, Option<Vec<f32>>)> {
     checkpoint.tensors.into_iter().map(values).collect()
 }
 
-/// OpenMPI's launcher passes SIGUSR1 on at once. After SIGINT and SIGTERM it sends the ranks SIGTERM a
-/// second later and kills them after another one, and returns 1.
 #[test]
 fn an_interrupt_of_the_launcher_finishes_the_step_and_saves() {
     let dir = TestDir::new();
@@ -340,13 +346,15 @@ fn an_interrupt_of_the_launcher_finishes_the_step_and_saves() {
         launched.wait_for_steps(&run);
         signal(&launched.launcher, name);
         let ended = launched.wait(END);
+        // OpenMPI's launcher passes SIGUSR1 on, and returns what the ranks return. After SIGINT and
+        // SIGTERM it ends the job itself: it sends SIGTERM a second later, kills after another one,
+        // and returns 1 whatever the ranks do. MPICH's passes all three on, and returns 0 where its
+        // own end overtakes the exit codes of the ranks.
         let hurries = is_open_mpi() && name != "USR1";
-        // MPICH's launcher passes SIGUSR1 on, too, but may itself return 0 after it.
         let codes: &[i32] = match (is_open_mpi(), name) {
             (true, "USR1") => &[130],
             (true, _) => &[1],
-            (false, "USR1") => &[0, 130],
-            (false, _) => &[130],
+            (false, _) => &[0, 130],
         };
         assert!(ended.code.is_some_and(|code| codes.contains(&code)), "{name}: {}", ended.err);
         assert_eq!(ended.err.matches("finishing the step").count(), 1, "{name}: {}", ended.err);
@@ -357,6 +365,35 @@ fn an_interrupt_of_the_launcher_finishes_the_step_and_saves() {
         let steps = (done + 4).to_string();
         ok(&dir, then, &["train", "--resume", &run, "--steps", &steps]);
         assert_eq!(logged_steps(&dir.path(&run)), (1..=done + 4).collect::<Vec<_>>());
+    }
+}
+
+/// Rank 0 alone draws grids, so an alert about them stops the run of all.
+#[test]
+fn all_ranks_return_the_exit_code_of_rank_0() {
+    let dir = TestDir::new();
+    ok(&dir, 2, &training("run", &["--sample-every", "3"]));
+    // As after a grid that was far more diverse, and one that was not: the next one confirms it.
+    let newest = newest(&dir, "run");
+    let mut checkpoint = runs::checkpoint::load(&newest).unwrap();
+    let monitor = &mut checkpoint.meta.state["monitor"];
+    assert_eq!(monitor["collapsed"], 0);
+    monitor["collapsed"] = json!(1);
+    monitor["best_diversity"] = json!(9.0);
+    monitor["reference"]["diversity"] = json!(9.0);
+    runs::checkpoint::save(&newest, &checkpoint).unwrap();
+
+    // OpenMPI's launcher kills the other ranks once one has ended with another code than 0.
+    let script = "rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; \"$0\" \"$@\"; echo $? > code-$rank; \
+                  n=0; until [ -s code-0 ] && [ -s code-1 ] || [ $((n += 1)) -gt 100 ]; do \
+                  sleep 0.1; done; exit $(cat code-$rank)";
+    let ranks = ["-n", "2", "sh", "-c", script, env!("CARGO_BIN_EXE_dcgan")];
+    let resume = ["train", "--resume", "run", "--steps", "60", "--on-collapse", "stop"];
+    let ended = launch(&dir, &[&ranks[..], &resume].concat()).wait(RUN);
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    for rank in 0..2 {
+        let code = fs::read_to_string(dir.path(&format!("code-{rank}"))).unwrap();
+        assert_eq!(code.trim(), "3", "rank {rank}: {}", ended.err);
     }
 }
 

@@ -1,9 +1,10 @@
 //! This process as one rank of the group that `mpirun`, `mpiexec` or `srun` started.
 //!
-//! All ranks run the same command. Rank 0 alone prints and writes files. Before the training loop
-//! the ranks [agree](Ranks::agree) on errors: the first one is printed once, and all ranks end with
-//! its exit code. Any other error or panic of a rank may leave the others waiting for it, so that
-//! rank names itself and [ends](fail) all.
+//! All ranks run the same command. Rank 0 alone prints and writes files, but for the images of
+//! `sample --out DIR`, of which each rank writes its own. Before the training loop the ranks
+//! [agree](Ranks::agree) on errors: the first one is printed once, and all ranks end with its exit
+//! code. Any other error or panic of a rank may leave the others waiting for it, so that rank names
+//! itself and [ends](fail) all.
 
 mod cores;
 mod launcher;
@@ -143,7 +144,7 @@ impl Ranks {
         self.group.is_single()
     }
 
-    /// Whether this is rank 0, which alone prints and writes.
+    /// Whether this is rank 0, which alone prints.
     pub fn is_root(&self) -> bool {
         self.group.is_root()
     }
