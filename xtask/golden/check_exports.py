@@ -98,7 +98,8 @@ def check(folder):
                 given = [torch.from_numpy(values[:rows])]
                 if "y" in own.forward.__code__.co_varnames:
                     index = "F.one_hot" in open(at(f"{network}.py")).read()
-                    given.append(torch.from_numpy(condition.argmax(1) if index else condition)[:rows])
+                    second = condition.argmax(1) if index else condition
+                    given.append(torch.from_numpy(second)[:rows])
                 outputs = own(*given)
                 if network == "generator":
                     note("G PyTorch", difference(outputs.numpy(), images[:rows]), BOUND)
@@ -109,7 +110,8 @@ def check(folder):
                     note("D PyTorch", difference(output.numpy(), wanted, True), BOUND)
     assert (f"class_logits_{count}" in expected) == (len(run_outputs(at)) == 2)
     spread = float(images.std())
-    lines = [len(open(at(f"{network}.py")).readlines()) for network in ("generator", "discriminator")]
+    modules = [at("generator.py"), at("discriminator.py")]
+    lines = [len(open(path).readlines()) for path in modules]
     return found, spread, lines
 
 
@@ -127,7 +129,8 @@ def main(folders):
         found, spread, lines = check(folder)
         cells = [f"{found[c]:.0f}" if c == "G uint8" else f"{found[c]:.1e}" for c in columns]
         print(f"| `{os.path.basename(folder)}` | " + " | ".join(cells) + " |")
-        print(f"{os.path.basename(folder)}: std of images {spread:.3f}, lines {lines}", file=sys.stderr)
+        name = os.path.basename(folder)
+        print(f"{name}: std of images {spread:.3f}, lines {lines}", file=sys.stderr)
     for failure in failures:
         print(failure, file=sys.stderr)
     sys.exit(1 if failures else 0)

@@ -1,5 +1,5 @@
-"""A small ONNX file that `onnx.helper` makes, which crates/nn/src/export/onnx/tests.rs compares byte
-for byte with this project's.
+"""A small ONNX file that `onnx.helper` makes, which crates/nn/src/export/onnx/tests.rs compares
+byte for byte with this project's.
 
 Writes crates/nn/tests/golden/onnx/: recipe.toml; generator.safetensors, a state dict; and
 generator.onnx, the generator with batch norm as a node. The file passes onnx.checker, and

@@ -140,7 +140,7 @@ fn write(name: &str, recipe: &Recipe, folder: &Path) -> Result<(), Box<dyn Error
     let [h, w] = recipe.image.size;
     let real: Tensor = rng.uniform([BATCH, h, w, recipe.image.channels], -1.0, 1.0);
     let for_d = condition.as_ref().filter(|_| recipe.d_conditional());
-    let judge = |rows: usize| {
+    let d_output = |rows: usize| {
         let first = |all: &Tensor| all.narrow(0, 0, rows);
         let given = for_d.map(first);
         let ctx = ForwardCtx::from(Mode::SAMPLE).with_condition(given.as_ref());
@@ -157,7 +157,7 @@ fn write(name: &str, recipe: &Recipe, folder: &Path) -> Result<(), Box<dyn Error
         expected.insert("condition".into(), host(condition));
     }
     for rows in [1, BATCH] {
-        let output = judge(rows);
+        let output = d_output(rows);
         expected.insert(format!("logits_{rows}"), host(&output.logits));
         if let Some(classes) = &output.classes {
             expected.insert(format!("class_logits_{rows}"), host(classes));
@@ -169,9 +169,14 @@ fn write(name: &str, recipe: &Recipe, folder: &Path) -> Result<(), Box<dyn Error
 /// Writes all cases, then runs `xtask/golden/check_exports.py`, which prints the table of
 /// docs/export.md.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let out = tasks::root().join(&options.out);
+    let (out, all) = (tasks::root().join(&options.out), recipes()?);
+    let is_known = |name: &&String| all.iter().any(|(own, _)| own == *name);
+    if let Some(name) = options.names.iter().find(|name| !is_known(name)) {
+        let known: Vec<&str> = all.iter().map(|(name, _)| &**name).collect();
+        return Err(format!("no recipe {name:?}: there are {}", known.join(", ")).into());
+    }
     let mut folders = Vec::new();
-    for (name, recipe) in recipes()? {
+    for (name, recipe) in all {
         if options.names.is_empty() || options.names.contains(&name) {
             let folder = out.join(&name);
             write(&name, &recipe, &folder).map_err(|error| format!("{name}: {error}"))?;

@@ -51,7 +51,7 @@ pub struct Shape {
 }
 
 /// Time data-parallel training by several ranks of this machine, and model many nodes. Needs the
-/// feature `mpi`.
+/// feature `mpi`: cargo run --release -p xtask --features mpi -- bench-scaling.
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
@@ -93,7 +93,7 @@ pub struct Options {
 
 /// Flags of a rank.
 #[derive(Args)]
-#[cfg_attr(not(feature = "mpi"), allow(dead_code))] // Parsed by ranks alone.
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "parsed by ranks alone"))]
 pub struct WorkerOptions {
     #[command(flatten)]
     shape: Shape,
@@ -241,10 +241,18 @@ struct Benchmark<'a> {
 
 impl<'a> Benchmark<'a> {
     fn new(options: &'a Options) -> Result<Self, Box<dyn Error>> {
-        let largest = options.ranks.iter().chain(&ALL_REDUCE_RANKS).copied().max().unwrap_or(1);
-        if options.ranks.contains(&0) || options.threads == 0 || options.batch < 2 * largest {
-            let batch = 2 * largest;
-            return Err(format!("needs ranks, threads, and a --batch of at least {batch}").into());
+        let Options { ranks, threads, rank_batch, steps, largest, .. } = options;
+        if ranks.contains(&0) || [threads, rank_batch, steps, largest].contains(&&0) {
+            let flags = "--ranks, --threads, --rank-batch, --steps and --largest";
+            return Err(format!("{flags} must be 1 or more").into());
+        }
+        if options.node_speed.is_nan() || options.node_speed <= 0.0 {
+            return Err(format!("--node-speed {} is not above 0", options.node_speed).into());
+        }
+        let least = 2 * ranks.iter().chain(&ALL_REDUCE_RANKS).copied().max().unwrap_or(1);
+        if options.batch < least {
+            let batch = options.batch;
+            return Err(format!("--batch {batch} is too small: it must be {least} or more").into());
         }
         let cores = std::thread::available_parallelism()?.get();
         Ok(Self { options, launcher: Launcher::find(&options.mpirun)?, cores })
@@ -352,7 +360,7 @@ impl<'a> Benchmark<'a> {
         let mut command = self.launcher.command(ranks, transport);
         command.arg(std::env::current_exe()?).arg(WORKER);
         command.args(["--recipe", &shape.recipe, "--image", &shape.image.to_string()]);
-        command.args(["--ranks", &ranks.to_string(), "--steps", &steps.max(&1).to_string()]);
+        command.args(["--ranks", &ranks.to_string(), "--steps", &steps.to_string()]);
         command.args(flags);
         let output = command.stderr(Stdio::inherit()).output()?;
         if !output.status.success() {

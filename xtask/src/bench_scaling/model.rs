@@ -156,8 +156,8 @@ pub struct StepTime {
 }
 
 impl StepModel {
-    /// A step of `ranks` ranks with `images` images each. `slower` multiplies all of it, where ranks
-    /// share cores.
+    /// A step of `ranks` ranks with `images` images each. `slower` multiplies all of it, where
+    /// ranks share cores.
     pub fn step(
         &self,
         images: f64,

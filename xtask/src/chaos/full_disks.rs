@@ -32,12 +32,11 @@ fn fill(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
     let mut limit = String::new();
     match disk {
         Some(disk) => {
-            let (used, number) = disk.used()?;
             let option = if case.rng.u8(..4) > 0 {
-                format!("size={}", PAGE + used + case.rng.u64(..need + need / 2))
+                disk.room(case.rng.u64(..need + need / 2))?
             } else {
                 // Folders count too.
-                format!("nr_inodes={}", 6 + number + case.rng.u64(..12))
+                format!("nr_inodes={}", 6 + files(&work)?.len() + case.rng.usize(..12))
             };
             case.note(&format!("mount -o remount,{option}"));
             disk.remount(&option)?;
@@ -82,16 +81,17 @@ impl Disk {
         self.remount(&format!("size={AMPLE_BYTES},nr_inodes=100000"))
     }
 
-    /// The bytes that its files take, in whole pages, and their number.
-    pub fn used(&self) -> Result<(u64, u64), BoxError> {
-        let (mut used, mut number) = (0, 0);
+    /// The mount option that leaves room for `bytes` bytes beside its files: a smaller size than
+    /// they take would be refused.
+    pub fn room(&self, bytes: u64) -> Result<String, BoxError> {
+        let mut used = 0;
         for (_, path) in files(&self.0)? {
             used += pages(path.metadata()?.len());
-            number += 1;
         }
-        Ok((used, number))
+        Ok(format!("size={}", PAGE + used + bytes))
     }
 
+    /// Changes a mount option.
     pub fn remount(&self, option: &str) -> Result<(), BoxError> {
         call("mount", &["-o", &format!("remount,{option}")], &self.0)
     }

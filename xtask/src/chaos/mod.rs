@@ -30,8 +30,9 @@ use std::time::{Duration, Instant};
 type BoxError = Box<dyn Error>;
 
 /// Kill the program, fill its disk, flip bits of its files, damage its inputs and send it signals,
-/// at random, and check that nothing is lost, nothing false is read and nothing panics. Prints a
-/// table of the cases, and keeps the folder of each that failed. Linux only.
+/// at random, and check that nothing is lost, nothing false is read and nothing panics. With the
+/// feature `mpi`, also disturb one of several ranks, and check that all end. Prints a table of the
+/// cases, and keeps the folder of each that failed. Linux only.
 #[derive(Args)]
 pub struct Options {
     /// Duration, divided equally among the kinds of faults; at least one case of each is tried.
@@ -56,6 +57,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     dcgan: Option<PathBuf>,
 }
+
+/// How this program was started.
+const XTASK: &str =
+    if cfg!(feature = "mpi") { "cargo run -p xtask --features mpi --" } else { "cargo xtask" };
 
 /// A kind of faults: its name, and the function that tries one case of it.
 type Kind = (&'static str, fn(&mut Case) -> Result<(), BoxError>);
@@ -143,7 +148,7 @@ fn campaign(
             Ok(()) => fs::remove_dir_all(&case.dir)?,
             Err(error) => {
                 failed += 1;
-                let again = format!("cargo xtask chaos --seed {seed} --kind {name} --case {index}");
+                let again = format!("{XTASK} chaos --seed {seed} --kind {name} --case {index}");
                 println!("{name}/{index}: {error}\n  again: {again}\n  kept: {:?}", case.dir);
                 case.keep(&format!("{error}\n{again}"))?;
             }

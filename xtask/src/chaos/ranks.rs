@@ -27,8 +27,8 @@ pub type Undisturbed = [OnceCell<Job>; 2];
 /// What happens to one rank.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// A signal at any time. SIGABRT and SIGILL are the ends of a process with a bug; a SIGSEGV that
-    /// is sent is without effect, since Rust's handler returns.
+    /// A signal at any time. SIGABRT and SIGILL are the ends of a process with a bug; a SIGSEGV
+    /// that is sent has no effect, since Rust's handler returns.
     Signal(Signal),
     /// An invalid flag, which this rank alone has.
     Flag,
@@ -60,9 +60,7 @@ fn disturb(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
             (0, _) => Fault::Signal(Signal::SIGKILL),
             (_, Some(disk)) => {
                 let need: u64 = job.whole.values().map(|bytes| bytes.len() as u64).sum();
-                // A smaller size than what its files take would be refused.
-                let (used, _) = disk.used()?;
-                disk.remount(&format!("size={}", 4096 + used + case.rng.u64(..need)))?;
+                disk.remount(&disk.room(case.rng.u64(..need))?)?;
                 Fault::FullDisk
             }
             _ => [
