@@ -47,7 +47,8 @@ pub fn load<'a>(
 }
 
 /// The checkpoint at `path` (of a run directory, the newest valid one); damaged ones that were
-/// skipped are named in warnings. A state dict is imported, with the recipe that its tensors have.
+/// skipped are named in warnings. A state dict is imported, with the recipe that its tensors have,
+/// which needs threads: a command that has `--threads` opens its device before.
 pub fn open_checkpoint(
     path: &Path,
     warn: impl Fn(String),

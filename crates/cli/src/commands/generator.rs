@@ -39,7 +39,6 @@ pub struct LoadedGenerator {
 impl GeneratorArgs {
     /// Loads the generator.
     pub fn open(&self) -> Result<LoadedGenerator, CliError> {
-        // First, since it starts the threads, with which a state dict is imported.
         let device = self.device.open()?;
         let (checkpoint, model) = self.checkpoint.open()?;
         let sampler = Sampler::new(&checkpoint, self.bn, &device)?;

@@ -163,6 +163,8 @@ fn files_of_pytorch_are_imported_with_the_recipe_that_fits() {
     dir.ok(&["sample", "--checkpoint", "both", "--count", "2", "--out", "b.safetensors"]);
     let [a, b] = ["a", "b"].map(|n| fs::read(dir.path(&format!("{n}.safetensors"))).unwrap());
     assert_eq!(a, b);
+    let pixels = ["--real", "photos", "--features", "pixels", "--count", "20", "--no-cache"];
+    dir.ok(&[&["eval", "--fake", &file][..], &pixels].concat());
     dir.ok(&[
         "train",
         "--init-from",

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::output;
 use runs::Checkpoint;
 use runs::builtin_models::MODELS;
+use std::ffi::OsStr;
 use std::path::Path;
 use tensor::Device;
 use train::Sampler;
@@ -36,9 +37,10 @@ impl Fake {
             return Ok(Self::Noise);
         }
         let path = Path::new(text);
+        let is_weights =
+            |extension: &OsStr| ["safetensors", "pth", "pt"].iter().any(|e| extension == *e);
         let is_checkpoint = path.join("checkpoints").is_dir()
-            || path.is_file()
-                && path.extension().is_some_and(|extension| extension == "safetensors");
+            || path.is_file() && path.extension().is_some_and(is_weights);
         let checkpoint = if let Some(name) = text.strip_prefix(MODEL) {
             let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| {
                 let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();

@@ -37,8 +37,9 @@ pub struct Args {
 /// Draws the filters of the layer that touches pixels, and prints their norms.
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_grid(&args.grid, args.output.force)?;
+    let device = args.device.open()?;
     let (checkpoint, _) = args.checkpoint.open()?;
-    let filters = Filters::of(&checkpoint, args.network, &args.device.open()?)?;
+    let filters = Filters::of(&checkpoint, args.network, &device)?;
     filters.sheet(args.columns as usize, args.each).save(&args.grid)?;
     report::print(&FiltersReport::new(filters), args.output.json);
     wrote(args.output.json, &args.grid);

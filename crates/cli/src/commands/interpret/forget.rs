@@ -81,8 +81,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let json = args.output.json;
     require_grid(&args.grid, args.output.force)?;
-    let (checkpoint, _) = args.checkpoint.open()?;
     let device = args.device.open()?;
+    let (checkpoint, _) = args.checkpoint.open()?;
     let generator = InspectedGenerator::new(&checkpoint, args.layer.as_deref(), &device)?;
     drop(checkpoint);
     let conditions = args.condition.read(generator.recipe())?;

@@ -58,9 +58,9 @@ pub struct Args {
 /// selective the features are.
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_grid(&args.grid, args.output.force)?;
+    let device = args.device.open()?;
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
-    let device = args.device.open()?;
     let report = render::with_progress(|progress| {
         let dataset = Arc::new(open(args, &recipe, progress)?);
         let options = Options {

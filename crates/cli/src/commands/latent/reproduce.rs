@@ -51,6 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             describe(&origin.networks)
         ));
     }
+    let device = args.device.open()?;
     let (found, _) = checkpoint::load(args.checkpoint.as_deref(), model)?;
     let own = ModelId::of(&found, model);
     if own.identity != origin.networks.identity && !args.force_checkpoint {
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             describe(&own)
         ));
     }
-    let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
+    let sampler = Sampler::new(&found, Some(origin.batch_norm), &device)?;
     let drawn = with_progress(|progress| reproduce(&origin, &old, &sampler, BATCH, progress))?;
     if let Some(path) = &args.out {
         let batch = origin.batch.unwrap_or(BATCH);

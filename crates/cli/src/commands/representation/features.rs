@@ -63,8 +63,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         args.output.force,
         [("--out", Some(&*args.out), "safetensors"), ("--grid", args.grid.as_deref(), "png")],
     ))?;
-    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = ranks.agree(args.device.open())?;
+    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let mut features = DiscriminatorFeatures::trained(&checkpoint, &device)?;
     if args.untrained {
         features = DiscriminatorFeatures::random(features.recipe(), args.seed, &device)?;

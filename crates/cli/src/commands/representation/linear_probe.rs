@@ -217,8 +217,8 @@ fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
     };
     let spec = args.data.as_deref().unwrap_or(args.protocol.data());
     data::DataSpec::parse(spec)?;
-    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
+    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let trained = DiscriminatorFeatures::trained(&checkpoint, &device)?;
     let open = |split| open_for_recipe(spec, split, trained.recipe(), args.output.json);
     let (train, test) = (open(Split::Train)?, open(Split::Test)?);
