@@ -95,7 +95,7 @@ impl Chromium {
     pub fn evaluate(&mut self, page: &Page, expression: &str) -> Value {
         let limited = format!(
             "Promise.race([(async () => ({expression}))(), new Promise((_, reject) => \
-             setTimeout(() => reject(new Error('no answer in 15 minutes')), 900000))])"
+             setTimeout(() => reject(new Error('no answer in 5 minutes')), 300000))])"
         );
         let params = json!({ "expression": limited, "returnByValue": true, "awaitPromise": true });
         let result = self.call(Some(&page.session), "Runtime.evaluate", params);
