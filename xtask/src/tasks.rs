@@ -51,7 +51,8 @@ pub fn dcgan(given: Option<&Path>) -> Result<PathBuf, Box<dyn std::error::Error>
         let found = std::fs::canonicalize(file);
         return Ok(found.map_err(|e| format!("cannot find {}: {e}", file.display()))?);
     }
-    let features: &[&str] = if cfg!(feature = "mpi") { &["--features", "mpi"] } else { &[] };
+    let features: &[&str] =
+        if cfg!(feature = "mpi") { &["--features", "mpi,fault-injection"] } else { &[] };
     let build = ["build", "--release", "--locked", "--package", "cli"];
     call(Path::new("cargo"), &[&build, features].concat())?;
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());

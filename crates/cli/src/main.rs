@@ -9,6 +9,8 @@ mod cache;
 mod commands;
 mod distributed;
 mod environment;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod hints;
 mod interrupt;
 mod memory;

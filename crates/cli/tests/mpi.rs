@@ -308,6 +308,23 @@ fn an_error_of_one_rank_while_training_ends_all() {
 }
 
 #[test]
+#[cfg(feature = "fault-injection")]
+fn a_panic_of_one_rank_while_training_ends_all() {
+    let program = env!("CARGO_BIN_EXE_dcgan");
+    for rank in [0, 1] {
+        let dir = TestDir::new();
+        let sound = [&["-n", "1", program], &endless("run")[..]].concat();
+        let panics = ["-n", "1", "env", "DCGAN_PANIC_AT=3", program];
+        let panics = [&panics[..], &endless("run")].concat();
+        let (first, second) = if rank == 0 { (panics, sound) } else { (sound, panics) };
+        let ended = launch(&dir, &[&first[..], &[":"], &second].concat()).wait(RUN);
+        ended.refused_once(101, &[&format!("rank {rank} ("), "panicked at", "DCGAN_PANIC_AT=3"]);
+        // The checkpoint of the start is whole.
+        runs::checkpoint::load(&newest(&dir, "run")).unwrap();
+    }
+}
+
+#[test]
 fn a_killed_rank_ends_all_and_the_run_goes_on() {
     let dir = TestDir::new();
     dir.ok(&TestDir::training(&["--steps", "60", "--out", "one"]));

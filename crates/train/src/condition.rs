@@ -220,6 +220,12 @@ impl Conditions {
         })
     }
 
+    /// A checksum of the vectors of the file; 0 without one.
+    pub(crate) fn vectors_checksum(&self) -> u32 {
+        let values = self.vectors.iter().flatten();
+        values.fold(0, |sum, value| crc32c::crc32c_append(sum, &value.to_le_bytes()))
+    }
+
     /// Semi-supervised conditions: keeps the labels of `count` images, as many of each class as
     /// possible; the rows of the others are zeros. 0 keeps all labels. Which ones are kept depends
     /// on the dataset alone.

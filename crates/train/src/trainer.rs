@@ -146,23 +146,34 @@ impl Trainer {
     /// Returns [`TrainError::RanksDiffer`] with the ranks that differ from rank 0, in every
     /// process.
     pub(crate) fn compare_ranks(&self) -> Result<(), TrainError> {
-        let group = self.process_group();
-        if group.is_single() {
+        if self.process_group().is_single() {
             return Ok(());
         }
-        let step = self.state.step;
         let numerics = self.numerics_id();
         let settings = self.settings.to_toml()?;
         let tensors = checkpoint_state::tensors(&self.state);
         let weights = Checkpoint { tensors, ..Checkpoint::default() }.identity();
         for (what, own) in [("numerics", numerics), ("settings", settings), ("weights", weights)] {
-            let all = group.all_gather(own.as_bytes());
-            let ranks: Vec<usize> = (1..all.len()).filter(|&rank| all[rank] != all[0]).collect();
-            if !ranks.is_empty() {
-                return Err(TrainError::RanksDiffer { what, ranks, step });
-            }
+            self.compare_over_ranks(what, own.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Compares `own`, which is called `what`, over the processes.
+    ///
+    /// # Errors
+    /// As [`compare_ranks`](Self::compare_ranks).
+    pub(crate) fn compare_over_ranks(
+        &self,
+        what: &'static str,
+        own: &[u8],
+    ) -> Result<(), TrainError> {
+        let all = self.process_group().all_gather(own);
+        let ranks: Vec<usize> = (1..all.len()).filter(|&rank| all[rank] != all[0]).collect();
+        if ranks.is_empty() {
+            return Ok(());
+        }
+        Err(TrainError::RanksDiffer { what, ranks, step: self.state.step })
     }
 
     /// Loads the weights of another run's checkpoint, and nothing else of it.

@@ -22,7 +22,9 @@ const FIRST_CHECKPOINT: &str = "step-00000008.safetensors";
 #[cfg(feature = "mpi")]
 const TRAIN_BY_RANKS: &str = "--recipe torch --image 8 --width 4 --batch 8 --device cpu \
                               --threads 1 --log-every 1 --sample-every 20 --checkpoint-every 5 \
-                              --keep 3 --ema 0.9 --steps 60";
+                              --keep 3 --ema 0.9";
+/// The steps of the training by several ranks.
+pub const STEPS: u64 = 60;
 
 /// Files by name. Those that hold times do so with the times left out.
 pub type Contents = BTreeMap<String, Vec<u8>>;
@@ -43,7 +45,7 @@ impl Job {
     #[cfg(feature = "mpi")]
     pub fn by_ranks(setup: &Setup) -> Self {
         let photos = setup.dir.join(PHOTOS).display().to_string();
-        let line = format!("{TRAIN_BY_RANKS} --out {OUT}");
+        let line = format!("{TRAIN_BY_RANKS} --steps {STEPS} --out {OUT}");
         let args = ["train", "--data", &photos].into_iter().map(str::to_owned);
         let args = args.chain(shlex::split(&line).unwrap_or_default()).collect();
         Self { name: "train", args, whole: Contents::new(), time: Duration::ZERO, calls: 0 }

@@ -4,7 +4,7 @@
 
 use super::case::{Case, ChildProcess, ProcessExit, Setup, Stream};
 use super::full_disks::Disk;
-use super::jobs::{Job, OUT, contents, has_checkpoint};
+use super::jobs::{Job, OUT, STEPS, contents, has_checkpoint};
 use super::{BoxError, copy};
 use crate::mpirun::{Launcher, Transport};
 use nix::sys::signal::{Signal, kill};
@@ -30,15 +30,17 @@ enum Fault {
     /// A signal at any time. SIGABRT and SIGILL are the ends of a process with a bug; a SIGSEGV
     /// that is sent has no effect, since Rust's handler returns.
     Signal(Signal),
+    /// A panic after this step, by the program's feature `fault-injection`.
+    Panic(u64),
     /// An invalid flag, which this rank alone has.
     Flag,
     /// A disk without room for all that rank 0 writes.
     FullDisk,
 }
 
-/// Kills in even cases, other faults in odd ones.
+/// Kills in even cases, panics in a half of the odd ones, and other faults in the rest.
 pub fn run(case: &mut Case) -> Result<(), BoxError> {
-    let disk = (case.index % 2 == 1 && case.rng.u8(..4) == 0)
+    let disk = (case.index % 4 == 3 && case.rng.u8(..4) == 0)
         .then(|| Disk::mount(&case.work).ok())
         .flatten();
     let result = disturb(case, disk.as_ref());
@@ -56,8 +58,9 @@ fn disturb(case: &mut Case, disk: Option<&Disk>) -> Result<(), BoxError> {
     let (mut ranks, keeps_number) = (first, case.rng.bool());
     let mut changed = false;
     for _ in 0..case.rng.u8(1..3) {
-        let fault = match (case.index % 2, disk) {
-            (0, _) => Fault::Signal(Signal::SIGKILL),
+        let fault = match (case.index % 4, disk) {
+            (0 | 2, _) => Fault::Signal(Signal::SIGKILL),
+            (1, _) => Fault::Panic(case.rng.u64(newest_step(&case.work)..STEPS) + 1),
             (_, Some(disk)) => {
                 let need: u64 = job.whole.values().map(|bytes| bytes.len() as u64).sum();
                 disk.remount(&disk.room(case.rng.u64(..need))?)?;
@@ -112,6 +115,12 @@ fn newest_is_valid(folder: &Path) -> Result<(), BoxError> {
         None => Ok(()),
         Some((path, error)) => Err(format!("{}: {error}", path.display()).into()),
     }
+}
+
+/// The step of the newest checkpoint of the run; 0 without one.
+fn newest_step(folder: &Path) -> u64 {
+    let checkpoints = folder.join(OUT).join("checkpoints");
+    runs::checkpoint_retention::latest_valid(&checkpoints).map_or(0, |it| it.checkpoint.meta.step)
 }
 
 /// Starts ranks.
@@ -172,9 +181,12 @@ impl Group {
     ) -> Result<bool, BoxError> {
         let rank = case.rng.usize(..ranks);
         case.note(&format!("{fault:?} of rank {rank}:"));
-        let flag = format!("[ $rank = {rank} ] && set -- \"$@\" --steps none; ");
-        let before = if matches!(fault, Fault::Flag) { &flag } else { "" };
-        let mut running = self.start(case, job, ranks, before)?;
+        let before = match fault {
+            Fault::Flag => format!("[ $rank = {rank} ] && set -- \"$@\" --steps none; "),
+            Fault::Panic(step) => format!("[ $rank = {rank} ] && export DCGAN_PANIC_AT={step}; "),
+            _ => String::new(),
+        };
+        let mut running = self.start(case, job, ranks, &before)?;
         if let Fault::Signal(signal) = fault {
             // Rank 0 prints once all have joined the group. What becomes of ranks that end before,
             // in MPI_Init, is up to the launcher; OpenMPI's may hang.
@@ -200,12 +212,14 @@ impl Group {
             )
             .into());
         }
-        one_error_at_most(&ended)?;
+        one_error_at_most(&ended, fault)?;
         match (ended.status.success(), fault) {
             (false, _) => Ok(false),
             // It came after the end, or there was room.
             (true, Fault::Signal(_) | Fault::FullDisk) => Ok(true),
-            (true, Fault::Flag) => Err(format!("exit code 0 with {fault:?}").into()),
+            (true, Fault::Flag | Fault::Panic(_)) => {
+                Err(format!("exit code 0 with {fault:?}").into())
+            }
         }
     }
 }
@@ -234,10 +248,11 @@ fn wait_for_end(case: &Case, rank: usize) -> Option<Pid> {
     None
 }
 
-/// Returns an error if more than one rank has reported an error, or one has panicked.
-fn one_error_at_most(ended: &ProcessExit) -> Result<(), BoxError> {
+/// Returns an error if more than one rank has reported an error, or one has panicked by itself.
+fn one_error_at_most(ended: &ProcessExit, fault: Fault) -> Result<(), BoxError> {
     let errors = ended.err.lines().filter(|line| line.starts_with(ERROR)).count();
-    if errors > 1 || ended.err.contains("panicked at") {
+    let panics = usize::from(matches!(fault, Fault::Panic(_)));
+    if errors > 1 || ended.err.matches("panicked at").count() != panics {
         return Err(format!("not one line of error: {:?}", ended.err).into());
     }
     Ok(())

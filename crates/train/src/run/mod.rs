@@ -272,6 +272,9 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
             None => None,
         };
         if let Some(conditions) = &conditions {
+            // Each rank reads the file, which may be another one on another node.
+            let own = conditions.vectors_checksum().to_le_bytes();
+            context.trainer.compare_over_ranks("condition vectors", &own)?;
             context.trainer.init_fixed_conditions(conditions);
         }
         let group = context.trainer.process_group().clone();

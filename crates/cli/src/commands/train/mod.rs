@@ -393,6 +393,8 @@ fn run_training(
     let measure = is_evaluated.then_some(&mut measure as &mut EvalFn<'_>);
     let steps = trainer.settings().steps;
     let mut emit = |event: Event| {
+        #[cfg(feature = "fault-injection")]
+        crate::fault::panic_at(&event);
         // The images that follow are drawn when the run is resumed, too.
         if matches!(event, Event::Saved { step, .. } if step >= steps) {
             interrupt::immediate();
