@@ -414,40 +414,13 @@ fn all_ranks_see_that_the_first_checkpoint_is_not_finite() {
     let places = fixtures::labeled(dir.path());
     let mut recipe = fixtures::small("torch");
     recipe.train.batch = 4;
-    let mut infinite = recipe.clone();
     // Some values are beyond float32.
-    infinite.init.std = 3e38;
-    for outcome in run(&infinite, 4, &places, (&dir.path().join("start"), 2), |_| false) {
+    recipe.init.std = 3e38;
+    for outcome in run(&recipe, 4, &places, (&dir.path().join("start"), 2), |_| false) {
         match outcome {
             Err(TrainError::NonFiniteStart { what }) => assert!(what.contains("main."), "{what}"),
             other => panic!("{other:?}"),
         }
-    }
-
-    // A run that is resumed with another learning rate saves at once, too.
-    let at = dir.path().join("resumed");
-    let second = |event: &Event| matches!(event, Event::Stepped { step: 2 });
-    for outcome in run(&recipe, 4, &places, (&at, 2), second) {
-        assert_eq!(outcome.unwrap().step, 2);
-    }
-    let run_dir = RunDir::open(&at).unwrap();
-    let newest = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
-    let mut poisoned = newest.clone();
-    let weight = poisoned.tensors.get_mut("g.main.0.weight").unwrap();
-    *weight = HostTensor::f32(weight.shape.clone(), vec![f32::NAN; weight.len()]);
-    let outcomes = run_on_threads(2, |group| {
-        let mut trainer = Trainer::resume(&newest, &Device::Cpu).unwrap();
-        trainer.load_weights(&poisoned).unwrap();
-        trainer.set_learning_rate(1e-4).unwrap();
-        let dataset = fixtures::open(trainer.settings());
-        let mut trainer = trainer.with_process_group(group).unwrap();
-        let stop = AtomicBool::new(false);
-        train::run(&mut trainer, &dataset, &run_dir, &stop, &mut |_| ()).unwrap()
-    });
-    for outcome in outcomes {
-        assert!(outcome.finished && outcome.step == 4);
-        let [alert] = &outcome.alerts[..] else { panic!("{:?}", outcome.alerts) };
-        assert_eq!((alert.kind, alert.step), (AlertKind::RolledBack, 2));
     }
 }
 
