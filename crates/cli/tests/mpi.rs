@@ -90,7 +90,12 @@ impl Launched {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        assert!(self.ranks().is_empty(), "ranks are left");
+        // MPICH's launcher may end a moment before the ranks that it has killed.
+        let ended = Instant::now();
+        while !self.ranks().is_empty() {
+            assert!(ended.elapsed() < END, "ranks are left");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let code = ExitStatus::code(&status);
         // Without the progress lines of a slow machine.
         let err = self.text("stderr");
