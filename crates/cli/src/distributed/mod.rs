@@ -32,6 +32,10 @@ const EXIT_PANICKED: u8 = 101;
 /// ranks give rank 0 this time to report it and end them; longer than a launcher takes for it.
 const ROOT_REPORTS_FIRST: Duration = Duration::from_secs(2);
 
+/// What a launcher gets to forward the message of a rank that aborts: MPICH's sometimes drops what
+/// it has not read by then.
+const FORWARDING: Duration = Duration::from_millis(300);
+
 /// The ranks, of which this process is one.
 pub struct Ranks {
     group: ProcessGroup,
@@ -83,7 +87,7 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> T {
     if ranks().is_single() {
         return work();
     }
-    let end = |_: Box<dyn Any + Send>| transport::abort(EXIT_PANICKED.into());
+    let end = |_: Box<dyn Any + Send>| abort_after_message(EXIT_PANICKED);
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(end)
 }
 
@@ -99,10 +103,16 @@ pub fn fail(error: &CliError) -> ExitCode {
                 thread::sleep(ROOT_REPORTS_FIRST);
             }
             output::error(format!("{}: {error}", ranks.own_name()));
-            transport::abort(error.exit_code().into())
+            abort_after_message(error.exit_code())
         }
     }
     ExitCode::from(error.exit_code())
+}
+
+/// Ends all ranks, once the launcher has had the time to show what this one wrote.
+fn abort_after_message(code: u8) -> ! {
+    thread::sleep(FORWARDING);
+    transport::abort(code.into())
 }
 
 /// Leaves the group, once all ranks have come here; `code` is the exit code of all. It becomes 1
