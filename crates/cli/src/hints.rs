@@ -232,6 +232,22 @@ fn file(problem: &FileProblem) -> Option<&'static str> {
         FileProblem::Entry { problem: EntryProblem::Link, .. } => {
             "pack the file itself (tar --dereference --hard-dereference)"
         }
+        FileProblem::ElementType { wanted: "integers", .. } => {
+            "save them as such (Python: y.astype(\"int64\"))"
+        }
+        FileProblem::ElementType { found, .. } if found == "bool" => {
+            "save it as such (Python: a.astype(\"uint8\") * 255)"
+        }
+        FileProblem::ElementType { found, .. } if found.starts_with("float") => {
+            "save it as such (Python, if its values are from 0 to 1: \
+             (a * 255).round().astype(\"uint8\"))"
+        }
+        FileProblem::ElementType { .. } => {
+            "scale it to 0 … 255 and save it as such (Python: a.astype(\"uint8\"))"
+        }
+        FileProblem::ColumnOrder { .. } => {
+            "save it row by row (Python: numpy.ascontiguousarray(a))"
+        }
         FileProblem::Unfinished => "delete it, or choose another name",
         FileProblem::Locked => "wait for it to end, or choose another name",
         _ => return None,
@@ -246,7 +262,7 @@ fn foreign(format: ForeignFormat) -> &'static str {
              datasets.load_dataset(...))"
         }
         ForeignFormat::Npy | ForeignFormat::Npz => {
-            "save its images as files first (Python: PIL.Image.fromarray(a).save(...) for each a)"
+            "name the file itself, if it holds images (npy:FILE, npz:FILE)"
         }
         ForeignFormat::Hdf5 => {
             "save its images as files first (Python: h5py reads them, PIL.Image.fromarray(a) \

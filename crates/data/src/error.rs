@@ -397,6 +397,22 @@ pub enum FileProblem {
         /// Why it is refused.
         problem: EntryProblem,
     },
+    /// An array has elements of another type than those that are read.
+    #[error("its array {array:?} is of {found}, where {wanted} are wanted")]
+    ElementType {
+        /// The name of the array.
+        array: String,
+        /// The type, as NumPy names it.
+        found: String,
+        /// The types that are read.
+        wanted: &'static str,
+    },
+    /// An array is stored column by column.
+    #[error("its array {array:?} is stored column by column (in Fortran order)")]
+    ColumnOrder {
+        /// The name of the array.
+        array: String,
+    },
     /// The file would unpack to more than is read.
     #[error("{0}")]
     TooLarge(String),

@@ -150,9 +150,7 @@ impl ForeignFormat {
     fn by_structure(start: &[u8]) -> Option<Self> {
         let head = |length| start.get(..length);
         if head(4) == Some(b"PK\x03\x04") {
-            // The name of a zip archive's first file.
-            let length = usize::from(u16::from_le_bytes([*start.get(26)?, *start.get(27)?]));
-            let name = start.get(30..30 + length)?;
+            let name = first_in_zip(start)?;
             return if name.ends_with(b".npy") {
                 Some(Self::Npz)
             } else if name.ends_with(b"/data.pkl")
@@ -193,6 +191,12 @@ impl ForeignFormat {
         (is_page || xml && (text.contains("<error>") || text.contains("<html")))
             .then_some(Self::WebPage)
     }
+}
+
+/// The name of the first file of a zip archive that starts with these bytes.
+pub(crate) fn first_in_zip(start: &[u8]) -> Option<&[u8]> {
+    let length = u16::from_le_bytes([*start.get(26)?, *start.get(27)?]);
+    start.get(30..30 + usize::from(length))
 }
 
 /// The format of an image in the ISO base media file format.

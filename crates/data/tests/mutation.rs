@@ -260,6 +260,33 @@ fn tar_archives() {
 }
 
 #[test]
+fn numpy_arrays() {
+    for name in ["quickdraw.npy", "mnist.npz", "medmnist.npz"] {
+        let kind = if name.ends_with(".npy") { "npy:" } else { "npz:" };
+        mutate(kind, &read(&format!("numpy/{name}")), "x", FIXED, plainly("x"));
+    }
+    for (images, labels) in [
+        ("numpy/apart/X_train.npy", "numpy/apart/y_train.npy"),
+        ("numpy/k49-train-imgs.npz", "numpy/k49-train-labels.npz"),
+    ] {
+        let (images, labels) = (read(images), read(labels));
+        mutate("npy:", &labels, "x.npy", FIXED, |folder, bytes| {
+            fs::write(folder.join("x.npy"), &images).unwrap();
+            fs::write(folder.join("x_labels.npy"), bytes).unwrap();
+        });
+    }
+    let folder = ["X_train.npy", "y_train.npy"];
+    let files = folder.map(|name| read(&format!("numpy/apart/{name}")));
+    for changed in 0..2 {
+        mutate("npy:", &files[changed], "", FIXED, |at, bytes| {
+            for (k, name) in folder.iter().enumerate() {
+                fs::write(at.join(name), if k == changed { &bytes } else { &files[k] }).unwrap();
+            }
+        });
+    }
+}
+
+#[test]
 fn zip_archives() {
     for name in ["archives/tiny.zip", "archives/stored.zip"] {
         mutate("zip:", &read(name), "x", FIXED, plainly("x"));

@@ -1,4 +1,4 @@
-//! Python pickles as inert values.
+//! Python pickles as inert values, and the [header](NpyHeader) of NumPy's array files.
 //!
 //! A pickle is a program for a small machine with a stack and a memo, which may call any function
 //! of Python (`REDUCE`). Here nothing is called: a class or function is its name, and a call is a
@@ -29,9 +29,12 @@
 #![forbid(unsafe_code)]
 
 mod machine;
+mod npy;
 mod text;
 
 use std::borrow::Cow;
+
+pub use npy::{NpyError, NpyHeader};
 
 /// A value of a [`Pickle`]: its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

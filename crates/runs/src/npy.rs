@@ -1,12 +1,9 @@
-//! NumPy's `.npy` files: magic, version, a Python dict literal as header, then the raw values.
-//!
-//! Format: numpy.lib.format, versions 1.0 and 2.0 (3.0 differs in the header's encoding only).
+//! NumPy's `.npy` files of weights.
 
 use crate::ArtifactError;
+use pickle::NpyHeader;
 use std::path::Path;
 use tensor::HostTensor;
-
-const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Reads a little-endian float32 or float64 array of any rank, in C or Fortran order, as row-major
 /// F32.
@@ -19,34 +16,14 @@ pub fn read_npy(path: &Path) -> Result<HostTensor, ArtifactError> {
     parse(&bytes).map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })
 }
 
-fn parse(bytes: &[u8]) -> Result<HostTensor, String> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or("it does not start with the .npy magic")?;
-    let (version, rest) = rest.split_first_chunk::<2>().ok_or("it ends inside the header")?;
-    let (length, rest) = match version {
-        [1, _] => rest
-            .split_first_chunk::<2>()
-            .map(|(length, rest)| (usize::from(u16::from_le_bytes(*length)), rest)),
-        [2 | 3, _] => rest
-            .split_first_chunk::<4>()
-            .map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
-        [major, minor] => {
-            return Err(format!("its version is {major}.{minor}, versions 1 to 3 are read"));
-        }
-    }
-    .ok_or("it ends inside the header")?;
-    let (header, data) = rest.split_at_checked(length).ok_or("it ends inside the header")?;
-    let header = std::str::from_utf8(header).map_err(|_| "its header is not UTF-8")?;
+fn parse(mut bytes: &[u8]) -> Result<HostTensor, String> {
+    let header = NpyHeader::read(&mut bytes).map_err(|error| error.to_string())?;
+    let (data, fortran) = (bytes, header.fortran_order);
+    let shape: Option<Vec<usize>> =
+        header.shape.iter().map(|&extent| usize::try_from(extent).ok()).collect();
+    let shape = shape.ok_or("its shape is larger than can exist")?;
 
-    let kind =
-        value_of(header, "descr").and_then(quoted).ok_or("its header has no type (descr)")?;
-    let fortran = match value_of(header, "fortran_order") {
-        Some(text) if text.starts_with("True") => true,
-        Some(text) if text.starts_with("False") => false,
-        _ => return Err("its header has no fortran_order of True or False".to_owned()),
-    };
-    let shape = value_of(header, "shape").and_then(tuple).ok_or("its header has no shape")?;
-
-    let width = match kind {
+    let width = match header.dtype.as_str() {
         "<f4" => 4,
         "<f8" => 8,
         other => {
@@ -69,29 +46,6 @@ fn parse(bytes: &[u8]) -> Result<HostTensor, String> {
     };
     let values = if fortran { row_major(&values, &shape) } else { values };
     Ok(HostTensor::f32(shape, values))
-}
-
-/// The text after `'key':` in a dict literal.
-fn value_of<'a>(header: &'a str, key: &str) -> Option<&'a str> {
-    let (_, rest) = header
-        .split_once(&format!("'{key}'"))
-        .or_else(|| header.split_once(&format!("\"{key}\"")))?;
-    Some(rest.trim_start().strip_prefix(':')?.trim_start())
-}
-
-fn quoted(text: &str) -> Option<&str> {
-    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    text.get(1..)?.split_once(quote).map(|(inside, _)| inside)
-}
-
-/// `(3, 4)`, `(3,)` or `()`; Python 2 wrote `3L`.
-fn tuple(text: &str) -> Option<Vec<usize>> {
-    let (inside, _) = text.strip_prefix('(')?.split_once(')')?;
-    let mut extents: Vec<&str> = inside.split(',').map(str::trim).collect();
-    if extents.last() == Some(&"") {
-        extents.pop();
-    }
-    extents.into_iter().map(|extent| extent.trim_end_matches('L').parse().ok()).collect()
 }
 
 /// Reorders values from Fortran order (first axis fastest) to C order (last axis fastest).

@@ -20,6 +20,7 @@ mod lmdb;
 mod lsun;
 mod mat;
 pub(crate) mod metadata;
+mod numpy;
 pub(crate) mod packed;
 mod planar;
 mod split_name;
@@ -54,6 +55,8 @@ pub(crate) static FORMATS: &[&Format] = &[
     &cifar::FORMAT100,
     &idx::FORMAT,
     &packed::FORMAT,
+    &numpy::NPY,
+    &numpy::NPZ,
     &zip::FORMAT,
     &tar::FORMAT,
     &folder::FORMAT,
@@ -99,7 +102,7 @@ pub(crate) enum Confidence {
     Possible,
     /// A signature or the usual file name of the format.
     Likely,
-    /// File names that no other format has.
+    /// File names or a signature that no other format has.
     Certain,
 }
 
@@ -152,14 +155,14 @@ pub(crate) fn detect(path: &Path) -> Result<(&'static Format, PathBuf), DataErro
         (Some((_, format)), _) if *format != FOLDER => Ok((format, path.to_owned())),
         (Some((_, format)), _) => match datasets_inside(path, MAX_DEPTH).as_slice() {
             [] => Ok((format, path.to_owned())),
-            [(format, inside)] => {
-                if inside.is_file() {
+            [(confidence, format, inside)] => {
+                if inside.is_file() && *confidence < Confidence::Certain {
                     refuse_foreign(&read_start(inside)?, inside)?;
                 }
                 Ok((format, inside.clone()))
             }
             several => {
-                let name = |(_, found): &(_, PathBuf)| {
+                let name = |(.., found): &(_, _, PathBuf)| {
                     let name: &Path = found.strip_prefix(path).unwrap_or(found);
                     name.display().to_string()
                 };
@@ -198,8 +201,9 @@ fn best_format(
 }
 
 /// The extensions of archives, and of compressed ones.
-const ARCHIVE_EXTENSIONS: &[&str] =
-    &["zip", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst"];
+const ARCHIVE_EXTENSIONS: &[&str] = &[
+    "zip", "npz", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst",
+];
 
 /// The extensions of texts that name images or their contents.
 const TEXT_EXTENSIONS: &[&str] =
@@ -211,7 +215,7 @@ const MAX_DEPTH: usize = 3;
 
 /// The datasets in a folder that has no images of its own: archives, packed files, and folders of
 /// other formats than this one.
-fn datasets_inside(folder: &Path, depth: usize) -> Vec<(&'static Format, PathBuf)> {
+fn datasets_inside(folder: &Path, depth: usize) -> Vec<(Confidence, &'static Format, PathBuf)> {
     // What cannot be read is reported when the folder is opened.
     let Ok(entries) = folder.read_dir() else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -235,7 +239,7 @@ fn datasets_inside(folder: &Path, depth: usize) -> Vec<(&'static Format, PathBuf
                     && *format != FOLDER
                     && (is_dir || *format == packed::FORMAT || is_archive()) =>
             {
-                found.push((format, path));
+                found.push((confidence, format, path));
             }
             _ if is_dir => found.extend(datasets_inside(&path, depth - 1)),
             _ => {}

@@ -43,7 +43,7 @@ const NEUTRAL_WORDS: &[&str] = &[
 pub(super) struct SplitName {
     pub split: Split,
     /// The position in the order of preference.
-    rank: usize,
+    pub rank: usize,
     /// The words that neither mean a split nor are neutral.
     rest: Vec<String>,
 }
@@ -78,7 +78,7 @@ pub(super) fn split_of(path: &Path) -> Option<Split> {
 
 /// The lower-case words of a name: parts between other characters, of letters or of digits, and
 /// from one capital letter after small ones to the next.
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut previous = ' ';
     for c in name.chars() {
@@ -99,6 +99,27 @@ fn words(name: &str) -> Vec<String> {
         words.splice(at..at + 3, ["t10k".to_owned()]);
     }
     words
+}
+
+/// Those of `items` whose name has the word that comes first in a list; all of them if no name has
+/// one.
+pub(super) fn preferred<'a>(
+    items: &[usize],
+    name: impl Fn(usize) -> &'a str,
+    list: &[&str],
+) -> Vec<usize> {
+    let rank = |item: usize| {
+        let words = words(name(item));
+        list.iter().position(|known| words.iter().any(|word| word == known)).unwrap_or(list.len())
+    };
+    let ranks: Vec<usize> = items.iter().map(|&item| rank(item)).collect();
+    let best = ranks.iter().min();
+    items
+        .iter()
+        .zip(&ranks)
+        .filter(|(_, rank)| Some(*rank) == best)
+        .map(|(&item, _)| item)
+        .collect()
 }
 
 /// The folders of each split, by their indices.

@@ -118,6 +118,18 @@ impl ZipFiles {
         Ok((Self { archive, files }, members))
     }
 
+    /// Where a file is: its offset if it is stored as it is, its length in the archive, and its
+    /// length.
+    pub fn place(&self, number: usize) -> Result<(Option<u64>, u64, u64), String> {
+        let ZipEntry { entry, method, encrypted } = &self.files[number];
+        let (packed, size) = (entry.compressed_size_hint(), entry.uncompressed_size_hint());
+        if *method != CompressionMethod::STORE || *encrypted || packed != size {
+            return Ok((None, packed, size));
+        }
+        let found = self.archive.get_entry(*entry).map_err(|error| one_line(&error))?;
+        Ok((Some(found.compressed_data_range().0), packed, size))
+    }
+
     /// Calls `take` with a file's content, at most one byte more than its declared size; reading
     /// ends in an error if the length or the checksum is wrong.
     pub fn with<T>(

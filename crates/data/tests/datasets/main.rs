@@ -17,6 +17,7 @@ mod idx;
 mod layout;
 mod loader;
 mod mnist;
+mod numpy;
 mod packed;
 mod ranks;
 mod split;
