@@ -141,6 +141,9 @@ pub fn data(error: &DataError) -> Option<String> {
                 None => format!("built-in are {}", built_in()),
             }
         }
+        DataError::UnknownFormat { prefix, .. } if prefix == "parquet" => {
+            foreign(ForeignFormat::Parquet).to_owned()
+        }
         DataError::UnknownFormat { .. } => {
             let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
             format!("known formats are {}", names.join(", "))
@@ -257,7 +260,13 @@ fn file(problem: &FileProblem) -> Option<&'static str> {
 /// The way from a format that is not read to one that is.
 fn foreign(format: ForeignFormat) -> &'static str {
     match format {
-        ForeignFormat::Parquet | ForeignFormat::Arrow => {
+        ForeignFormat::Parquet if cfg!(feature = "parquet") => {
+            "name the file itself, or the folder of it and its shards"
+        }
+        ForeignFormat::Parquet => {
+            "this dcgan was built without it: build it with cargo build --release --features parquet"
+        }
+        ForeignFormat::Arrow => {
             "save its images as files first (Python: row[\"image\"].save(...) for each row of \
              datasets.load_dataset(...))"
         }

@@ -67,6 +67,20 @@ pub enum LayoutNote {
         /// The content of that cell.
         cell: String,
     },
+    /// Rows of a table without an image.
+    NullImages {
+        /// The number of rows.
+        count: usize,
+        /// The first row.
+        first: String,
+    },
+    /// A column of attributes that is left out because an image has no value.
+    AttributeWithGaps {
+        /// The name of the column.
+        column: String,
+        /// The first such image.
+        first: String,
+    },
     /// A column of numbers that is left out because cells are empty.
     ColumnWithGaps {
         /// The path of the table.
@@ -127,6 +141,14 @@ impl fmt::Display for LayoutNote {
                 f,
                 "{table:?} line {line}: {cell:?} makes {column:?} a column of words, although \
                  most of its cells are numbers"
+            ),
+            Self::NullImages { count, first } => {
+                let rows = if *count == 1 { "row has" } else { "rows have" };
+                write!(f, "{count} {rows} no image and {} left out ({first:?})", is(*count))
+            }
+            Self::AttributeWithGaps { column, first } => write!(
+                f,
+                "the image {first:?} has no {column:?}, a column of numbers: the column is left out"
             ),
             Self::ColumnWithGaps { table, column, line } => write!(
                 f,

@@ -286,6 +286,25 @@ fn numpy_arrays() {
     }
 }
 
+/// Zstandard's decoder keeps a window.
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_files() {
+    let names = ["hf/data/train-00000-of-00002", "snappy", "gzip", "zstd", "lz4", "raw", "delta"];
+    for name in names {
+        let bytes = read(&format!("parquet/{name}.parquet"));
+        let allowed = FIXED + DECODED + if name == "zstd" { WINDOW } else { 0 };
+        mutate("parquet:", &bytes, "x", allowed, plainly("x"));
+        // The footer alone, which has the schema and the places of all columns.
+        let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap());
+        let (pages, footer) = bytes.split_at(bytes.len() - 8 - length as usize);
+        mutate("parquet:", &footer[..length as usize], "x", allowed, |folder, footer| {
+            let length = (footer.len() as u32).to_le_bytes();
+            fs::write(folder.join("x"), [pages, &footer, &length, b"PAR1"].concat()).unwrap();
+        });
+    }
+}
+
 #[test]
 fn zip_archives() {
     for name in ["archives/tiny.zip", "archives/stored.zip"] {

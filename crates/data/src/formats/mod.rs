@@ -22,8 +22,10 @@ mod mat;
 pub(crate) mod metadata;
 mod numpy;
 pub(crate) mod packed;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet;
 mod planar;
-mod split_name;
+pub(crate) mod split_name;
 pub(crate) mod stl10;
 pub(crate) mod svhn;
 pub(crate) mod table;
@@ -57,6 +59,8 @@ pub(crate) static FORMATS: &[&Format] = &[
     &packed::FORMAT,
     &numpy::NPY,
     &numpy::NPZ,
+    #[cfg(feature = "parquet")]
+    &parquet::FORMAT,
     &zip::FORMAT,
     &tar::FORMAT,
     &folder::FORMAT,
@@ -202,7 +206,7 @@ fn best_format(
 
 /// The extensions of archives, and of compressed ones.
 const ARCHIVE_EXTENSIONS: &[&str] = &[
-    "zip", "npz", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst",
+    "zip", "npz", "parquet", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz", "tzst", "zst",
 ];
 
 /// The extensions of texts that name images or their contents.

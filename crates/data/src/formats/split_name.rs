@@ -40,7 +40,7 @@ const NEUTRAL_WORDS: &[&str] = &[
 
 /// A name that means a split.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SplitName {
+pub(crate) struct SplitName {
     pub split: Split,
     /// The position in the order of preference.
     pub rank: usize,
@@ -99,6 +99,17 @@ pub(super) fn words(name: &str) -> Vec<String> {
         words.splice(at..at + 3, ["t10k".to_owned()]);
     }
     words
+}
+
+/// The split that the name of a shard means, or else the innermost of its folders that means one,
+/// and its other folders, with `/` between them.
+pub(crate) fn place_of_shard(path: &Path) -> (Option<SplitName>, String) {
+    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+    let at = names.iter().rposition(|name| SplitName::of(name).is_some());
+    let folders = names.iter().enumerate().take(names.len().saturating_sub(1));
+    let others: Vec<&str> =
+        folders.filter(|(k, _)| Some(*k) != at).map(|(_, name)| &**name).collect();
+    (at.and_then(|at| SplitName::of(&names[at])), others.join("/"))
 }
 
 /// Those of `items` whose name has the word that comes first in a list; all of them if no name has

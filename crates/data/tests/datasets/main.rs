@@ -19,6 +19,8 @@ mod loader;
 mod mnist;
 mod numpy;
 mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod ranks;
 mod split;
 mod stats;
