@@ -27,6 +27,15 @@ pub fn datasets_folder() -> Option<PathBuf> {
     std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
+/// The environment variable with a token for datasets on Hugging Face's hub.
+pub const TOKEN_VARIABLE: &str = "HF_TOKEN";
+
+/// The token that [`TOKEN_VARIABLE`] has. It is a secret: nothing prints it.
+pub fn hub_token() -> Option<String> {
+    // What is not UTF-8 is no token; the server says that it wants one.
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())
+}
+
 /// Parses a variable, if it is set, and hands it to `set`; an error lists the values that `values`
 /// returns.
 fn configure<T: FromStr<Err = E>, E: Display>(

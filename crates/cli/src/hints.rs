@@ -2,7 +2,7 @@
 //! wrong and the values; each function here matches an error's variants and returns the text that
 //! the user reads after the message: `message: hint`.
 
-use crate::environment::DATASETS_VARIABLE;
+use crate::environment::{DATASETS_VARIABLE, TOKEN_VARIABLE};
 use data::{
     DataError, EntryProblem, FetchError, FileProblem, ForeignFormat, IdxProblem, RankProblem,
 };
@@ -179,9 +179,7 @@ pub fn data(error: &DataError) -> Option<String> {
             COPY_AGAIN.to_owned()
         }
         DataError::Url { spec } => match spec.split("://").next().unwrap_or_default() {
-            "hf" => "get it first with huggingface-cli download --repo-type dataset NAME \
-                     --local-dir FOLDER"
-                .to_owned(),
+            "hf" => format!("get it first with dcgan data fetch {spec}"),
             "file" => "leave out file://".to_owned(),
             "http" | "https" | "ftp" => format!("get it first with curl -LO {spec:?}"),
             _ => "copy it to this machine first".to_owned(),
@@ -301,6 +299,11 @@ fn foreign(format: ForeignFormat) -> &'static str {
     }
 }
 
+/// Whether an address is one of Hugging Face's hub, or of a server with its interface.
+fn is_hub(url: &str) -> bool {
+    url.contains("/api/datasets/") || url.contains("/datasets/") && url.contains("/resolve/")
+}
+
 /// Hints for downloads.
 pub fn fetch(error: &FetchError) -> Option<String> {
     Some(match error {
@@ -308,6 +311,15 @@ pub fn fetch(error: &FetchError) -> Option<String> {
             "get {files} from {page} by hand, put them into {folder:?} and run this again to check \
              and unpack them, or name a server that has them with --mirror URL"
         ),
+        FetchError::Status { url, status: 401 | 403, .. } if is_hub(url) => format!(
+            "if it exists, accept its terms on its page, and set {TOKEN_VARIABLE} to a token that \
+             may read it"
+        ),
+        FetchError::HubAddress { .. } => "such as hf://datasets/uoft-cs/cifar10".to_owned(),
+        FetchError::Hub { problem, .. } if problem.contains("several configurations") => {
+            "add /CONFIG to the address".to_owned()
+        }
+        FetchError::Token { .. } => format!("unset {TOKEN_VARIABLE}, or set it to a token"),
         FetchError::Address { .. } | FetchError::Status { .. } | FetchError::Length { .. } => {
             "name another server with --mirror URL".to_owned()
         }
@@ -597,7 +609,11 @@ mod tests {
         let parse = |spec: &str| line(data::DataSpec::parse(spec).unwrap_err());
         assert!(parse("~/photos").contains("$HOME"));
         assert!(parse("https://host/set.zip").contains("curl -LO \"https://host/set.zip\""));
-        assert!(parse("hf://datasets/me/cats").contains("huggingface-cli download"));
+        let hub = parse("hf://datasets/me/cats");
+        assert!(hub.ends_with("dcgan data fetch hf://datasets/me/cats"), "{hub}");
+        let status = |url: &str| fetch(&FetchError::Status { url: url.into(), status: 401 });
+        assert!(status("https://huggingface.co/api/datasets/me/cats").unwrap().contains("HF_TOKEN"));
+        assert!(status("https://host/mnist/x").unwrap().contains("--mirror"));
         assert!(parse("s3://bucket/cats").contains("copy it to this machine"));
     }
 

@@ -70,7 +70,9 @@ pub use error::{
     SkippedImage, SplitProblem,
 };
 pub use faces::{FaceCounts, FaceOptions, extract_faces};
-pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_sets};
+pub use fetch::{
+    FetchError, FetchProgress, HubDataset, RemoteSet, fetch, fetch_hub, remote_set, remote_sets,
+};
 pub use foreign::ForeignFormat;
 pub use formats::formats;
 pub use imaging::{Fit, ResizeFilter};

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::builtin::{self, BuiltInSet};
 use crate::error::DataError;
+#[cfg(feature = "parquet")]
+use crate::fetch::HubDataset;
 use crate::fetch::remote_sets;
 use crate::formats::{self, Format, packed};
 use crate::preprocess::Preprocess;
@@ -18,6 +20,7 @@ use crate::source::{Source, Split};
 /// - a path: a folder or an archive of images, an idx file (`.gz` or not; labels are found next to
 ///   it by the usual names), the files of CIFAR, SVHN, STL-10, LSUN or CelebA, or a file that
 ///   [`prepare`](crate::prepare) wrote; the format is detected from the contents;
+/// - `hf://datasets/OWNER/NAME`, once [`fetch_hub`](crate::fetch_hub) has fetched it;
 /// - `FORMAT:PATH`, such as `lsun:PATH`, to force one of the [`formats`](crate::formats()).
 ///
 /// ```
@@ -57,6 +60,12 @@ impl DataSpec {
         let at = |location| Ok(Self { text: text.to_owned(), location });
         if let Some(set) = builtin::find(text) {
             return at(DataLocation::BuiltIn(set));
+        }
+        #[cfg(feature = "parquet")]
+        if let Some(Ok(dataset)) = HubDataset::parse(text)
+            && let Some(path) = dataset.locate()
+        {
+            return at(DataLocation::Path { format: Some(&formats::parquet::FORMAT), path });
         }
         if text.contains("://") && !Path::new(text).exists() {
             return Err(DataError::Url { spec: text.to_owned() });

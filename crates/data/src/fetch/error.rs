@@ -31,7 +31,16 @@ pub enum FetchError {
     #[error(
         "what came from {url} is damaged or another file: its SHA-256 is {found}, not {expected}"
     )]
-    Checksum { url: String, found: String, expected: &'static str },
+    Checksum { url: String, found: String, expected: String },
+    /// The address of a dataset on Hugging Face's hub has another form.
+    #[error("{spec:?} is not hf://datasets/OWNER/NAME[/CONFIG][@REVISION]")]
+    HubAddress { spec: String },
+    /// A dataset on the hub has no files to fetch, or not these.
+    #[error("cannot fetch {dataset} from the hub: {problem}")]
+    Hub { dataset: String, problem: String },
+    /// The token, which is not shown, cannot be sent.
+    #[error("the token cannot be sent: {reason}")]
+    Token { reason: &'static str },
     /// Another file is at the path where the dataset's file belongs.
     #[error("{path:?} is there already and is not the set's file")]
     InTheWay { path: PathBuf },

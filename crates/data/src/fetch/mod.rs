@@ -2,6 +2,7 @@
 
 mod error;
 mod http;
+mod hub;
 mod sets;
 mod unpack;
 
@@ -10,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::FetchError;
+pub use hub::{HubDataset, fetch_hub};
 pub use sets::RemoteSet;
 
-use http::{Client, sha256};
+use http::{Client, ExpectedFile, sha256};
 use sets::{ArchiveKind, RemoteFile, SETS};
 
 use crate::builtin;
@@ -113,7 +115,7 @@ pub fn fetch(
     mirror: Option<&str>,
     progress: &dyn Fn(FetchProgress<'_>),
 ) -> Result<PathBuf, FetchError> {
-    fetch_by(&Client::new(RETRY_PAUSE), set, datasets, mirror, progress)
+    fetch_by(&Client::new(RETRY_PAUSE, None), set, datasets, mirror, progress)
 }
 
 fn fetch_by(
@@ -125,12 +127,7 @@ fn fetch_by(
 ) -> Result<PathBuf, FetchError> {
     let folder = datasets.join(set.folder);
     fs::create_dir_all(&folder).map_err(FetchError::disk(&folder))?;
-    // A read-only folder can be complete nevertheless.
-    let (_held, mut refused) = match lock(&folder) {
-        Ok(held) => (Some(held), None),
-        Err(busy @ FetchError::Busy { .. }) => return Err(busy),
-        Err(disk) => (None, Some(disk)),
-    };
+    let (_held, mut refused) = lock_if_writable(&folder)?;
     for file in set.files {
         if is_here(&folder, file)? {
             progress(FetchProgress::Here { file: file.name });
@@ -145,7 +142,8 @@ fn fetch_by(
             let reported = |done| {
                 progress(FetchProgress::Downloading { file: file.name, done, total: file.bytes })
             };
-            client.download(&url, &target, file, &reported)?;
+            let expected = ExpectedFile { bytes: file.bytes, sha256: file.sha256 };
+            client.download(&url, &target, expected, &reported)?;
         }
         if file.kind != ArchiveKind::Plain {
             progress(FetchProgress::Unpacking { file: file.name });
@@ -154,6 +152,16 @@ fn fetch_by(
         }
     }
     Ok(set.place(datasets))
+}
+
+/// Locks the folder, unless it is read-only: it can be complete nevertheless. Else the error is that
+/// of writing there.
+fn lock_if_writable(folder: &Path) -> Result<(Option<fs::File>, Option<FetchError>), FetchError> {
+    match lock(folder) {
+        Ok(held) => Ok((Some(held), None)),
+        Err(busy @ FetchError::Busy { .. }) => Err(busy),
+        Err(disk) => Ok((None, Some(disk))),
+    }
 }
 
 /// Locks the folder until the lock is dropped. The operating system frees it however the process
@@ -185,10 +193,15 @@ fn address(
         folder: folder.to_owned(),
     })?;
     let url = format!("{}/{}", base.trim_end_matches('/'), file.name);
+    require_scheme(&url)?;
+    Ok(url)
+}
+
+fn require_scheme(url: &str) -> Result<(), FetchError> {
     match ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
-        true => Ok(url),
+        true => Ok(()),
         false => Err(FetchError::Address {
-            url,
+            url: url.to_owned(),
             reason: "addresses here begin with http:// or https://".to_owned(),
         }),
     }
@@ -206,13 +219,17 @@ fn is_here(folder: &Path, file: &RemoteFile) -> Result<bool, FetchError> {
         return Ok(false);
     }
     // A file that was put here by hand counts as well, if it is the right one.
-    let right = target.is_file()
-        && fs::metadata(&target).map_err(FetchError::disk(&target))?.len() == file.bytes
-        && sha256(&target)? == file.sha256;
-    match right {
+    match is_complete(&target, file.bytes, file.sha256)? {
         true => Ok(file.kind == ArchiveKind::Plain),
         false => Err(FetchError::InTheWay { path: target }),
     }
+}
+
+/// Whether a file has this length and SHA-256.
+fn is_complete(path: &Path, bytes: u64, sum: &str) -> Result<bool, FetchError> {
+    Ok(path.is_file()
+        && fs::metadata(path).map_err(FetchError::disk(path))?.len() == bytes
+        && sha256(path)? == sum)
 }
 
 #[cfg(test)]

@@ -22,16 +22,17 @@ fn fetched(
     mirror: Option<&str>,
 ) -> (Result<PathBuf, FetchError>, Vec<String>) {
     let reported = RefCell::new(Vec::new());
-    let outcome = fetch_by(&Client::new(Duration::ZERO), set, datasets, mirror, &|progress| {
-        reported.borrow_mut().push(match progress {
-            FetchProgress::Here { file } => format!("{file} here"),
-            FetchProgress::Downloading { file, done, total } if done == total => {
-                format!("{file} done")
-            }
-            FetchProgress::Downloading { .. } => return,
-            FetchProgress::Unpacking { file } => format!("{file} unpacking"),
+    let outcome =
+        fetch_by(&Client::new(Duration::ZERO, None), set, datasets, mirror, &|progress| {
+            reported.borrow_mut().push(match progress {
+                FetchProgress::Here { file } => format!("{file} here"),
+                FetchProgress::Downloading { file, done, total } if done == total => {
+                    format!("{file} done")
+                }
+                FetchProgress::Downloading { .. } => return,
+                FetchProgress::Unpacking { file } => format!("{file} unpacking"),
+            });
         });
-    });
     (outcome, reported.into_inner())
 }
 

@@ -4,7 +4,9 @@ use crate::environment;
 use crate::error::CliError;
 use crate::output;
 use crate::render::{byte_counter, quoted};
-use data::{FetchProgress, fetch, known_sets, remote_set, remote_sets};
+use data::{
+    DataSpec, FetchProgress, HubDataset, fetch, fetch_hub, known_sets, remote_set, remote_sets,
+};
 use indicatif::{HumanBytes, ProgressBar};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,8 @@ pub struct Args {
     /// DCGAN_DATASETS, else datasets].
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// URL prefix to download the files from, instead of the dataset's own server.
+    /// URL prefix to download the files from, instead of the dataset's own server [of hf://: a
+    /// server with the interface of https://huggingface.co].
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
 }
@@ -26,11 +29,14 @@ pub struct Args {
 /// The help of NAME, with the names of the registry.
 fn name_help() -> String {
     let names: Vec<_> = remote_sets().map(|set| set.name).collect();
-    format!("Dataset: {}", names.join(", "))
+    format!("Dataset: {}, or hf://datasets/OWNER/NAME[/CONFIG][@REVISION]", names.join(", "))
 }
 
 /// Downloads a dataset.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    if let Some(dataset) = HubDataset::parse(&args.name) {
+        return run_hub(args, &dataset?);
+    }
     let set = remote_set(&args.name)?;
     let known = known_sets().find(|known| known.name == set.name);
     // A dataset that ships with the repository has the same files as its server.
@@ -40,11 +46,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::line(format!("{} is here already: {}", set.name, output::name(path.display())));
         return Ok(());
     }
-    let datasets = args
-        .out
-        .clone()
-        .or_else(environment::datasets_folder)
-        .unwrap_or_else(|| PathBuf::from("datasets"));
+    let datasets = datasets_folder(args);
     output::line(format!(
         "{}: {} from {} (see {})",
         set.name,
@@ -66,6 +68,33 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = named.map_or_else(|| quoted(&folder), |known| known.name.to_owned());
     output::line(format!("inspect it with: dcgan data info {spec}"));
     Ok(())
+}
+
+/// Downloads a dataset from Hugging Face's hub.
+fn run_hub(args: &Args, dataset: &HubDataset) -> Result<(), CliError> {
+    let datasets = datasets_folder(args);
+    let token = environment::hub_token();
+    let bar = DownloadBar::default();
+    let folder =
+        fetch_hub(dataset, &datasets, args.mirror.as_deref(), token.as_deref(), &|progress| {
+            bar.show(progress)
+        });
+    bar.finish();
+    let folder = folder?;
+    let shown = output::name(folder.display());
+    output::line(format!("{} is in {shown}; all checksums are right", args.name));
+    let found = DataSpec::parse(&args.name).ok();
+    let is_found = found.is_some_and(|spec| {
+        spec.path().is_some_and(|path| is_same_folder(path, &folder))
+    });
+    let spec = if is_found { args.name.clone() } else { quoted(&folder) };
+    output::line(format!("inspect it with: dcgan data info {spec}"));
+    Ok(())
+}
+
+fn datasets_folder(args: &Args) -> PathBuf {
+    let named = args.out.clone().or_else(environment::datasets_folder);
+    named.unwrap_or_else(|| PathBuf::from("datasets"))
 }
 
 fn is_same_folder(a: &Path, b: &Path) -> bool {

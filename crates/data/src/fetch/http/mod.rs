@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use ureq::config::RedirectAuthHeaders;
 use ureq::{Agent, Body, Error, http::Response};
 
 use super::error::FetchError;
-use super::sets::RemoteFile;
 use crate::decode::one_line;
 
 /// Requests in a row that may bring no new bytes.
@@ -25,6 +25,53 @@ pub(super) struct Client {
     agent: Agent,
     /// Pause between a lost connection and the next request.
     pause: Duration,
+    token: Option<Token>,
+}
+
+/// What a file must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ExpectedFile<'a> {
+    pub bytes: u64,
+    /// In hexadecimal.
+    pub sha256: &'a str,
+}
+
+/// A secret that one server gets with each request. It has no `Debug`, so that no message has it.
+pub(super) struct Token {
+    /// Scheme, host and port, without a slash at the end.
+    origin: String,
+    /// The value of the header `Authorization`.
+    header: String,
+}
+
+impl Token {
+    /// A token for the server of the address `base`; `None` if it is empty.
+    pub fn new(base: &str, token: &str) -> Result<Option<Self>, FetchError> {
+        let token = token.trim();
+        if token.is_empty() {
+            return Ok(None);
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(FetchError::Token { reason: "it has other characters than ASCII's" });
+        }
+        let (scheme, rest) = base.split_once("://").unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        if authority.contains('@') || !matches!(scheme, "http" | "https") {
+            return Err(FetchError::Token { reason: "the address is not that of a plain server" });
+        }
+        if scheme == "http" && !matches!(host, "127.0.0.1" | "localhost" | "[::1]") {
+            return Err(FetchError::Token { reason: "the address is not of https://" });
+        }
+        let origin = format!("{scheme}://{authority}");
+        Ok(Some(Self { origin, header: format!("Bearer {token}") }))
+    }
+
+    /// The header for a request, if it goes to the token's server.
+    fn header_for(&self, url: &str) -> Option<&str> {
+        let rest = url.strip_prefix(&self.origin)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(&self.header)
+    }
 }
 
 /// Why a request did not bring the rest of the file.
@@ -36,15 +83,16 @@ enum HttpError {
 }
 
 impl Client {
-    pub fn new(pause: Duration) -> Self {
+    pub fn new(pause: Duration, token: Option<Token>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
             .timeout_connect(Some(READ_TIMEOUT))
             .timeout_recv_response(Some(READ_TIMEOUT))
             .timeout_per_read(Some(READ_TIMEOUT))
             .user_agent(concat!("dcgan/", env!("CARGO_PKG_VERSION")));
-        Self { agent: config.build().into(), pause }
+        Self { agent: config.build().into(), pause, token }
     }
 
     /// Downloads `url` to `target` by way of `target.part`. `progress` gets the number of bytes on
@@ -53,7 +101,7 @@ impl Client {
         &self,
         url: &str,
         target: &Path,
-        file: &RemoteFile,
+        file: ExpectedFile<'_>,
         progress: &dyn Fn(u64),
     ) -> Result<(), FetchError> {
         let part = part_of(target);
@@ -88,9 +136,60 @@ impl Client {
         let found = sha256(&part)?;
         if found != file.sha256 {
             fs::remove_file(&part).map_err(FetchError::disk(&part))?;
-            return Err(FetchError::Checksum { url: url.to_owned(), found, expected: file.sha256 });
+            let (url, expected) = (url.to_owned(), file.sha256.to_owned());
+            return Err(FetchError::Checksum { url, found, expected });
         }
         fs::rename(&part, target).map_err(FetchError::disk(target))
+    }
+
+    /// The content of an address, of at most `limit` bytes, and the address of the next page.
+    pub fn get(&self, url: &str, limit: u64) -> Result<(Vec<u8>, Option<String>), FetchError> {
+        let mut tries = MAX_TRIES;
+        loop {
+            match self.content(url, limit) {
+                Ok(content) => return Ok(content),
+                Err(HttpError::Fatal(error)) => return Err(error),
+                Err(HttpError::Retryable(reason)) => {
+                    tries -= 1;
+                    if tries == 0 {
+                        return Err(FetchError::Address { url: url.to_owned(), reason });
+                    }
+                    std::thread::sleep(self.pause);
+                }
+            }
+        }
+    }
+
+    fn content(&self, url: &str, limit: u64) -> Result<(Vec<u8>, Option<String>), HttpError> {
+        let response = self.call(url, None)?;
+        match response.status().as_u16() {
+            200 => {}
+            status => return Err(status_error(url, status)),
+        }
+        let links = response.headers().get("link").and_then(|links| links.to_str().ok());
+        let next = links.and_then(next_link);
+        let mut content = Vec::new();
+        let reader = response.into_body().into_reader();
+        reader
+            .take(limit + 1)
+            .read_to_end(&mut content)
+            .map_err(|error| HttpError::Retryable(one_line(&error)))?;
+        if content.len() as u64 > limit {
+            let reason = format!("the answer has more than {limit} bytes");
+            return Err(HttpError::Fatal(FetchError::Address { url: url.to_owned(), reason }));
+        }
+        Ok((content, next))
+    }
+
+    fn call(&self, url: &str, range: Option<&str>) -> Result<Response<Body>, HttpError> {
+        let mut request = self.agent.get(url);
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        if let Some(token) = self.token.as_ref().and_then(|token| token.header_for(url)) {
+            request = request.header("authorization", token);
+        }
+        request.call().map_err(|error| classify_error(url, &error))
     }
 
     /// Requests the bytes after the first `have` and writes them into `part`. A server that sends
@@ -100,16 +199,13 @@ impl Client {
         url: &str,
         part: &Path,
         have: u64,
-        file: &RemoteFile,
+        file: ExpectedFile<'_>,
         progress: &dyn Fn(u64),
     ) -> Result<(), HttpError> {
         // A partial file that is too long is discarded.
         let have = if have > file.bytes { 0 } else { have };
-        let mut request = self.agent.get(url);
-        if have > 0 {
-            request = request.header("range", format!("bytes={have}-"));
-        }
-        let response = request.call().map_err(|error| classify_error(url, &error))?;
+        let range = (have > 0).then(|| format!("bytes={have}-"));
+        let response = self.call(url, range.as_deref())?;
         let start = start_of(url, &response, have, file)?;
         let disk = |error| HttpError::Fatal(FetchError::disk(part)(error));
         let mut options = File::options();
@@ -156,7 +252,7 @@ fn start_of(
     url: &str,
     response: &Response<Body>,
     have: u64,
-    file: &RemoteFile,
+    file: ExpectedFile<'_>,
 ) -> Result<u64, HttpError> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let wrong = |found: String| {
@@ -173,10 +269,7 @@ fn start_of(
             }
             start
         }
-        status @ (408 | 429 | 500..=599) => {
-            return Err(HttpError::Retryable(format!("the server answered {status}")));
-        }
-        status => return Err(HttpError::Fatal(FetchError::Status { url: url.to_owned(), status })),
+        status => return Err(status_error(url, status)),
     };
     match header("content-length").and_then(|length| length.parse::<u64>().ok()) {
         Some(length) if length != file.bytes - start => {
@@ -184,6 +277,21 @@ fn start_of(
         }
         _ => Ok(start),
     }
+}
+
+/// The error of an answer without content.
+fn status_error(url: &str, status: u16) -> HttpError {
+    match status {
+        408 | 429 | 500..=599 => HttpError::Retryable(format!("the server answered {status}")),
+        _ => HttpError::Fatal(FetchError::Status { url: url.to_owned(), status }),
+    }
+}
+
+/// The address in `<https://host/page>; rel="next"`, one of several.
+fn next_link(links: &str) -> Option<String> {
+    let is_next = |link: &&str| link.contains("rel=\"next\"");
+    let link = links.split(',').find(is_next)?;
+    Some(link.split_once('<')?.1.split_once('>')?.0.to_owned())
 }
 
 /// First byte and total length (unless `*`) of `bytes 5-9/10`.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::fetch::sets::ArchiveKind;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
@@ -87,14 +86,9 @@ pub(in crate::fetch) fn hex(bytes: &[u8]) -> &'static str {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().leak()
 }
 
-fn remote_file() -> RemoteFile {
+fn remote_file() -> ExpectedFile<'static> {
     let content = content();
-    RemoteFile {
-        name: "file.bin",
-        bytes: content.len() as u64,
-        sha256: hex(&content),
-        kind: ArchiveKind::Plain,
-    }
+    ExpectedFile { bytes: content.len() as u64, sha256: hex(&content) }
 }
 
 /// Downloads from a server with these answers into an empty folder.
@@ -114,10 +108,10 @@ fn download_after(prepare: impl Fn(&Path), answers: Vec<Answer>) -> Outcome {
     prepare(folder.path());
     let server = Server::start(answers);
     let reported = std::cell::RefCell::new(Vec::new());
-    let result = Client::new(Duration::ZERO).download(
+    let result = Client::new(Duration::ZERO, None).download(
         &format!("{}/file.bin", server.base),
         &folder.path().join("file.bin"),
-        &remote_file(),
+        remote_file(),
         &|done| reported.borrow_mut().push(done),
     );
     Outcome { result, requests: server.requests(), folder, reported: reported.into_inner() }
@@ -263,7 +257,7 @@ fn wrong_checksum_removes_the_file() {
         matches!(
             error,
             FetchError::Checksum { found, expected, .. }
-                if (found.as_str(), *expected) == (wanted, sum)
+                if (found.as_str(), expected.as_str()) == (wanted, sum)
         )
     });
     assert_eq!(outcome.has("file.bin.part"), None);
@@ -298,8 +292,23 @@ fn a_server_that_is_not_there_is_named() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{port}/file.bin");
-    let error = Client::new(Duration::ZERO)
-        .download(&url, &folder.path().join("x"), &remote_file(), &|_| ())
+    let error = Client::new(Duration::ZERO, None)
+        .download(&url, &folder.path().join("x"), remote_file(), &|_| ())
         .unwrap_err();
     assert!(error.to_string().contains(&url), "{error}");
+}
+
+#[test]
+fn a_token_has_one_origin() {
+    let token = Token::new("https://host:8443/hub", "hf_x").unwrap().unwrap();
+    assert_eq!(token.header_for("https://host:8443/other?page=2"), Some("Bearer hf_x"));
+    for url in [
+        "https://host/hub",
+        "https://host:84430/hub",
+        "https://host:8443.example/hub",
+        "https://host:8443@example.org/hub",
+        "http://host:8443/hub",
+    ] {
+        assert_eq!(token.header_for(url), None, "{url}");
+    }
 }
