@@ -5,6 +5,7 @@
 mod ablations;
 mod bench;
 mod bench_data;
+mod bench_inception;
 mod bench_kernels;
 mod bench_sample;
 mod bench_scaling;
@@ -35,6 +36,7 @@ enum Task {
     BenchStep(bench_step::Options),
     BenchSample(bench_sample::Options),
     BenchData(bench_data::Options),
+    BenchInception(bench_inception::Options),
     BenchScaling(bench_scaling::Options),
     #[cfg(feature = "mpi")]
     #[command(hide = true)]
@@ -77,6 +79,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         Task::BenchStep(options) => bench_step::run(&options),
         Task::BenchSample(options) => bench_sample::run(&options),
         Task::BenchData(options) => bench_data::run(&options),
+        Task::BenchInception(options) => bench_inception::run(&options),
         Task::BenchScaling(options) => bench_scaling::run(&options),
         #[cfg(feature = "mpi")]
         Task::BenchScalingWorker(options) => bench_scaling::run_worker(&options),

@@ -53,16 +53,23 @@ impl Baseline {
             Work::Step => "step",
             Work::Sample => "sample",
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pytorch_baseline.py");
         let sizes =
             [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
+        let arguments: Vec<&str> =
+            [recipe, work, layout, device].into_iter().chain(sizes.iter().map(|n| &**n)).collect();
+        Self::run(python, "pytorch_baseline.py", layout, &arguments)
+    }
+
+    /// Starts a script of `xtask` with these arguments, and waits until it is ready.
+    pub fn run(
+        python: &Path,
+        script: &str,
+        layout: &'static str,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
         let mut command = Command::new(python);
-        command
-            .arg(script)
-            .args([recipe, work, layout, device])
-            .args(sizes)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child =
             command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {

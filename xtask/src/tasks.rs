@@ -7,8 +7,8 @@ use std::process::Command;
 /// Regenerate the golden files with PyTorch (see xtask/golden/README.md).
 #[derive(Args)]
 pub struct Golden {
-    /// A Python with torch, numpy, safetensors, scikit-learn, torch-fidelity, onnx and
-    /// onnxruntime.
+    /// A Python with torch, numpy, safetensors, scikit-learn, torch-fidelity, pytorch-fid,
+    /// clean-fid, torchvision, onnx and onnxruntime.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
 }
@@ -35,7 +35,8 @@ pub fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error
 
 /// Runs the generators of golden files.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    "ops networks layers losses recipes trajectory objectives metrics interpret svm onnx_file"
+    "ops networks layers losses recipes trajectory objectives metrics inception interpret svm \
+     onnx_file"
         .split(' ')
         .try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }

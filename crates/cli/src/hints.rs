@@ -369,6 +369,7 @@ pub fn artifact(error: &ArtifactError) -> Option<String> {
         ArtifactError::Checksum { .. } | ArtifactError::Damaged { .. } => "use an older checkpoint",
         ArtifactError::Dtype { .. } => "convert it to F32",
         ArtifactError::Memory { .. } => "close other programs",
+        ArtifactError::Npz { .. } => "save it again with numpy.savez",
         ArtifactError::Npy { .. } => "save it again with numpy.save as little-endian float32",
         ArtifactError::NoCheckpoint { .. } => {
             "name a checkpoint file, or the directory of another run"
@@ -512,6 +513,20 @@ pub fn eval(error: &EvalError) -> Option<String> {
             "for the features of its discriminator write d:CHECKPOINT"
         }
         EvalError::FeatureNetworkFile { .. } => "give a file that dcgan eval train-features wrote",
+        EvalError::InceptionFile { .. } => {
+            "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid (docs/eval.md says where it is)"
+        }
+        EvalError::InceptionHash { .. } => {
+            "download it again; other weights are taken from a file of another name"
+        }
+        EvalError::InceptionImages { .. } => "give --channels 3, or other --features",
+        EvalError::StatisticsFile { .. } => {
+            "give a file that pytorch-fid or dcgan eval wrote with --save-stats"
+        }
+        EvalError::NeedsRealImages { metric } => {
+            return Some(format!("leave {metric} out of --metrics, or give --real"));
+        }
+        EvalError::NeedsRealConditions => "give --real too, or --condition-sampling uniform",
         EvalError::NoLabels { .. } => {
             "use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained on \
              another dataset"
@@ -612,7 +627,9 @@ mod tests {
         let hub = parse("hf://datasets/me/cats");
         assert!(hub.ends_with("dcgan data fetch hf://datasets/me/cats"), "{hub}");
         let status = |url: &str| fetch(&FetchError::Status { url: url.into(), status: 401 });
-        assert!(status("https://huggingface.co/api/datasets/me/cats").unwrap().contains("HF_TOKEN"));
+        assert!(
+            status("https://huggingface.co/api/datasets/me/cats").unwrap().contains("HF_TOKEN")
+        );
         assert!(status("https://host/mnist/x").unwrap().contains("--mirror"));
         assert!(parse("s3://bucket/cats").contains("copy it to this machine"));
     }

@@ -68,6 +68,12 @@ pub enum EvalError {
     /// A metric needs class probabilities, which the features come without.
     #[error("metric {metric} needs features of a network that was trained on classes")]
     NeedsClassProbabilities { metric: &'static str },
+    /// A metric needs more of the real images than mean and covariance of their features.
+    #[error("metric {metric} needs the features of real images, not only their statistics")]
+    NeedsRealImages { metric: &'static str },
+    /// A conditional generator without a real set whose conditions it could take.
+    #[error("the generator is conditional, and there are no real images with conditions for it")]
+    NeedsRealConditions,
     /// A metric needs the training images.
     #[error("metric {metric} needs the training images")]
     NeedsTrainSet { metric: &'static str },
@@ -81,6 +87,20 @@ pub enum EvalError {
     /// A file is not a valid feature network.
     #[error("{path:?} is not a feature network: {problem}")]
     FeatureNetworkFile { path: PathBuf, problem: String },
+    /// A file does not hold the weights of the Inception network.
+    #[error("{path:?} does not hold the Inception network of FID: {problem}")]
+    InceptionFile { path: PathBuf, problem: String },
+    /// A file has the name of the published weights and other contents.
+    #[error(
+        "the SHA-256 of {path:?} is {found}: it should begin with {expected}, as its name says"
+    )]
+    InceptionHash { path: PathBuf, expected: String, found: String },
+    /// Images that the Inception network does not take.
+    #[error("the images are {}: the Inception network takes one channel or three", size(found))]
+    InceptionImages { found: Vec<usize> },
+    /// A file does not hold mean and covariance of features.
+    #[error("{path:?} does not hold mean and covariance of features: {problem}")]
+    StatisticsFile { path: PathBuf, problem: String },
     /// A feature network with too small batches or without epochs.
     #[error("a feature network needs at least 2 images a step and 1 epoch: {batch}, {epochs:?}")]
     FeatureTraining { batch: usize, epochs: Option<usize> },

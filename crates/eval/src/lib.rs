@@ -11,6 +11,7 @@ pub mod feature_network;
 pub mod features;
 pub mod image_sheet;
 pub mod images;
+pub mod inception;
 pub mod interpret;
 pub mod latent;
 pub mod memorization;

@@ -7,11 +7,12 @@ mod numerics_env;
 use eval::features::Features;
 use eval::metrics::frechet::{self, bootstrap_interval};
 use eval::metrics::{
-    FeatureSet, METRICS, Memorization, Metric, MetricReport, MetricWarning, Options, Subsets,
-    TrainNeighborIndex, compare, find, inception_score, kid, manifold, pairwise,
+    FeatureSet, METRICS, Memorization, Metric, MetricReport, MetricWarning, Options, Statistics,
+    Subsets, TrainNeighborIndex, compare, find, inception_score, kid, manifold, pairwise,
 };
 use eval::stats::{MeanStd, bootstrap_mean, fraction};
 use eval::{EvalError, Progress};
+use runs::{NpzArray, write_npz};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -113,6 +114,41 @@ fn metrics_equal_torch_fidelity() {
             let (a, b) = (real.features.select(&a), fake.features.select(&b));
             near(&format!("{name}: kernel"), kid::mmd(&a, &b, &Device::Cpu), reference, 1e-4);
         }
+    }
+}
+
+/// Through a file, too.
+#[test]
+fn statistics_have_the_distance_of_their_features() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("statistics.npz");
+    let set = |seed, scale: f32, count| {
+        let mut rows = Philox::new(seed, 0).normal([count, 24], 0.5, 1.0).to_vec();
+        // Features whose covariance is not diagonal, and in the second set without full rank.
+        rows.chunks_exact_mut(24).for_each(|row| row[1] = row[0] * scale + 0.1 * row[1]);
+        Features::new(24, rows)
+    };
+    for (real, fake) in [(set(1, 0.5, 60), set(2, -0.5, 80)), (set(3, 2.0, 40), set(4, 1.0, 12))] {
+        let exact = frechet::distance(&real, &fake).unwrap();
+        let [real, fake] = [real, fake].map(|set| Statistics::of(&set, Progress::SILENT).unwrap());
+        real.save(&path).unwrap();
+        let read = Statistics::load(&path).unwrap();
+        assert_eq!(read, real);
+        let found = read.distance(&fake).unwrap();
+        assert!((found - exact).abs() < 1e-9 * exact, "{found} against {exact}");
+    }
+    let narrow = Statistics::of(&Features::new(2, vec![0.0, 1.0, 1.0, 0.0]), Progress::SILENT);
+    let wide = Statistics::load(&path).unwrap();
+    let refused = wide.distance(&narrow.unwrap());
+    assert!(matches!(refused, Err(EvalError::FeatureWidths { real: 24, fake: 2 })));
+    let array = |shape: &[usize]| NpzArray {
+        shape: shape.to_vec(),
+        values: (0..shape.iter().product()).map(|i: usize| i as f64).collect(),
+    };
+    for (mu, sigma) in [(array(&[2]), array(&[2, 2])), (array(&[2]), array(&[3, 3]))] {
+        write_npz(&path, &[("mu", &mu), ("sigma", &sigma)]).unwrap();
+        let refused = Statistics::load(&path);
+        assert!(matches!(refused, Err(EvalError::StatisticsFile { .. })), "{refused:?}");
     }
 }
 

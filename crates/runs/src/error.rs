@@ -61,6 +61,9 @@ pub enum ArtifactError {
     /// A `.npy` file that is malformed or of a kind that is not supported.
     #[error("cannot read {path:?} as .npy: {reason}")]
     Npy { path: PathBuf, reason: String },
+    /// A `.npz` file that is malformed or lacks an array.
+    #[error("cannot read {path:?} as .npz: {reason}")]
+    Npz { path: PathBuf, reason: String },
     /// A folder in which no checkpoint can be loaded.
     #[error("no checkpoint to load in {dir:?}{}", skipped_list(.skipped))]
     NoCheckpoint { dir: PathBuf, skipped: Vec<(PathBuf, ArtifactError)> },

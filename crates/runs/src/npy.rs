@@ -13,10 +13,40 @@ use tensor::HostTensor;
 /// type.
 pub fn read_npy(path: &Path) -> Result<HostTensor, ArtifactError> {
     let bytes = file_io::read(path).map_err(ArtifactError::read(path))?;
-    parse(&bytes).map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })
+    let (shape, values) = parse(&bytes, f32::from_le_bytes, |b| f64::from_le_bytes(b) as f32)
+        .map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })?;
+    Ok(HostTensor::f32(shape, values))
 }
 
-fn parse(mut bytes: &[u8]) -> Result<HostTensor, String> {
+/// [`parse`] as float64.
+pub(crate) fn parse_f64(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), String> {
+    parse(bytes, |b| f32::from_le_bytes(b).into(), f64::from_le_bytes)
+}
+
+/// The bytes of a version 1.0 file of float64 in C order.
+pub(crate) fn to_bytes(shape: &[usize], values: &[f64]) -> Vec<u8> {
+    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    // Python writes (3,) and (3, 4).
+    let extents = if shape.len() > 1 { extents.trim_end_matches(", ") } else { extents.trim_end() };
+    let dict = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({extents}), }}");
+    // The values begin at a multiple of 64 bytes.
+    let length = (NpyHeader::MAGIC.len() + 4 + dict.len() + 1).next_multiple_of(64)
+        - NpyHeader::MAGIC.len()
+        - 4;
+    let header = format!("{dict:<width$}\n", width = length - 1);
+    let mut bytes =
+        [NpyHeader::MAGIC, &[1, 0], &(length as u16).to_le_bytes(), header.as_bytes()].concat();
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// The shape of an array and its elements in row-major order, by functions from the bytes of a
+/// float32 or float64.
+fn parse<T: Copy>(
+    mut bytes: &[u8],
+    single: impl Fn([u8; 4]) -> T,
+    double: impl Fn([u8; 8]) -> T,
+) -> Result<(Vec<usize>, Vec<T>), String> {
     let header = NpyHeader::read(&mut bytes).map_err(|error| error.to_string())?;
     let (data, fortran) = (bytes, header.fortran_order);
     let shape: Option<Vec<usize>> =
@@ -39,17 +69,17 @@ fn parse(mut bytes: &[u8]) -> Result<HostTensor, String> {
             data.len()
         ));
     }
-    let values: Vec<f32> = if width == 4 {
-        data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    let values: Vec<T> = if width == 4 {
+        data.as_chunks().0.iter().map(|bytes| single(*bytes)).collect()
     } else {
-        data.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect()
+        data.as_chunks().0.iter().map(|bytes| double(*bytes)).collect()
     };
     let values = if fortran { row_major(&values, &shape) } else { values };
-    Ok(HostTensor::f32(shape, values))
+    Ok((shape, values))
 }
 
 /// Reorders values from Fortran order (first axis fastest) to C order (last axis fastest).
-fn row_major(values: &[f32], shape: &[usize]) -> Vec<f32> {
+fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = 1;
     for &extent in shape {

@@ -50,7 +50,8 @@ pub use device::{Device, DeviceSpec};
 pub use host_tensor::{HostTensor, TensorData};
 pub use ops::{
     BatchNorm, EmaUpdate, FiniteCheck, ParamUpdate, WeightCache, concat, conv_transpose2d,
-    conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
+    conv_transpose2d_cached, conv2d, conv2d_bias_activation, conv2d_input_grad, conv2d_weight_grad,
+    lerp, update,
 };
 pub use shape::{MAX_RANK, Shape};
 

@@ -27,6 +27,27 @@ fn vector(values: &[f32]) -> Tensor {
     Tensor::from_slice(values, [values.len()])
 }
 
+/// Without a gradient, the maxima are found in another way: with the same elements, NaN included.
+#[test]
+fn max_pool2d_has_the_same_values_without_a_gradient() {
+    let _guard = shared();
+    let mut values = Philox::new(3, 0).normal([2 * 7 * 9 * 5], 0.0, 1.0).to_vec();
+    for at in [0, 17, 200, 301] {
+        values[at] = f32::NAN;
+    }
+    values[40..60].fill(f32::NEG_INFINITY);
+    let x = Tensor::from_slice(&values, [2, 7, 9, 5]);
+    for (kernel, stride) in [([3, 3], [2, 2]), ([3, 3], [1, 1]), ([1, 4], [3, 1]), ([7, 9], [1, 1])]
+    {
+        let bits = |y: Tensor| -> Vec<u32> {
+            // All NaNs are one.
+            y.to_vec().iter().map(|v| if v.is_nan() { u32::MAX } else { v.to_bits() }).collect()
+        };
+        let tracked = x.leaf().max_pool2d(kernel, stride);
+        assert_eq!(bits(x.max_pool2d(kernel, stride)), bits(tracked), "{kernel:?}, {stride:?}");
+    }
+}
+
 #[test]
 fn a_leaf_used_twice_adds_its_gradients() {
     let _guard = shared();

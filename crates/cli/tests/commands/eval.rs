@@ -1,8 +1,13 @@
 //! `dcgan eval`, and runs that are measured, on tiny networks.
 
 use crate::common::{Ended, TestDir, logged_steps, rows};
+use eval::inception::{Inception, InputScaling};
+use runs::write_state_dict;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
+use tensor::rng::Philox;
+use tensor::{Device, HostTensor};
 
 /// Twenty images of each of two classes that are easy to distinguish, with a table of attributes
 /// that has the class and the split.
@@ -353,6 +358,87 @@ fn memorization_is_evaluated_in_a_run_and_values_keep_their_sign() {
         2,
         "{text}"
     );
+}
+
+/// The Inception network with random weights, and statistics in files.
+#[test]
+fn fid_is_measured_and_statistics_replace_real_images() {
+    let lab = EvalDir::new();
+    let mut state = BTreeMap::new();
+    let mut rng = Philox::new(5, 0);
+    let weights = |name: &str, shape: &[usize]| {
+        let fan_in: usize = shape.iter().skip(1).product();
+        let count = shape.iter().product::<usize>();
+        let values = match name.ends_with("conv.weight") || name == "fc.weight" {
+            true => rng.normal([count], 0.0, (2.0 / fan_in as f32).sqrt()).to_vec(),
+            false => vec![f32::from(!name.ends_with("bias") && !name.ends_with("mean")); count],
+        };
+        state.insert(name.to_owned(), HostTensor::f32(shape, values.clone()));
+        values
+    };
+    Inception::from_fn(weights, InputScaling::default(), &Device::Cpu);
+    write_state_dict(&lab.0.path("weights.safetensors"), &state).unwrap();
+    drop(state);
+    let features = ["--features", "inception:weights.safetensors"];
+    let real = [&features[..], &["--real", "labeled", "--count", "10"]].concat();
+    let fake = ["--fake", "noise", "--metrics", "fid,is", "--bootstrap", "0"];
+    let saved = ["--save-stats", "real.npz"];
+    let args = [&["eval", "--json", "--image", "16"], &real[..], &fake, &saved].concat();
+    let ended = lab.ok(&args);
+    assert!(ended.err.contains("must not be called FID"), "{}", ended.err);
+    let report = ended.json().remove(0);
+    let id = report["features"].as_str().unwrap();
+    assert!(id.starts_with("inception with other weights "), "{id}");
+    assert_eq!(report["metrics"]["frechet"]["name"], "Fréchet distance");
+    assert!(report["metrics"]["inception_score"]["value"].as_f64().unwrap() >= 1.0);
+    let distance = |report: &Value| report["metrics"]["frechet"]["value"].as_f64().unwrap();
+    assert!(distance(&report) > 1.0, "{report}");
+
+    // The same by the statistics, without a dataset of real images.
+    let given = ["--real-stats", "real.npz"];
+    let generated = ["--fake", "labeled", "--count", "10", "--bootstrap", "0"];
+    let by_images = lab.eval(&[&real[..], &generated[..2], &["--metrics", "fid"]].concat());
+    let by_statistics = lab.eval(&[&features[..], &given, &generated].concat());
+    assert!(by_statistics["count_real"].is_null() && by_statistics["real"] == "real.npz");
+    let metrics = by_statistics["metrics"].as_object().unwrap();
+    assert_eq!(metrics.keys().collect::<Vec<_>>(), ["frechet", "inception_score"]);
+    // The same images are compared, so the distance is 0 but for rounding.
+    assert!(distance(&by_images) < 1e-3 && distance(&by_statistics) < 1e-3, "{by_statistics}");
+
+    // Statistics alone; another resizing gives others.
+    let alone = ["--clean", "--save-stats", "clean.npz"];
+    let report = lab.eval(&[&real[..], &alone].concat());
+    assert_eq!((&report["count_real"], report.get("metrics")), (&10.into(), None));
+    assert!(report["features"].as_str().unwrap().ends_with(", clean-fid resizing"), "{report}");
+    let other = lab.eval(&[&features[..], &["--real-stats", "clean.npz"], &generated].concat());
+    assert!(distance(&other) > 1e-3, "{other}");
+
+    let image = ["eval", "--image", "16"];
+    let refused = |code, args: &[&str], parts: &[&str]| {
+        lab.refused(code, &[&image[..], args].concat(), parts)
+    };
+    refused(
+        1,
+        &[&features[..], &given, &["--fake", "labeled", "--metrics", "pr"]].concat(),
+        &["metric pr", "--metrics"],
+    );
+    refused(1, &[&real[..], &saved].concat(), &["real.npz", "--force"]);
+    refused(
+        2,
+        &["--real", "labeled", "--fake", "noise", "--clean"],
+        &["--clean", "inception:FILE"],
+    );
+    refused(
+        2,
+        &["--real", "labeled", "--fake", "noise", "--features", "x.pth"],
+        &["inception:x.pth"],
+    );
+    refused(
+        1,
+        &["--real", "labeled", "--fake", "noise", "--features", "inception:real.npz"],
+        &["real.npz"],
+    );
+    refused(2, &["--real", "labeled"], &["--fake"]);
 }
 
 #[test]

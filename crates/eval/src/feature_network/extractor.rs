@@ -4,6 +4,7 @@ use super::{BATCH, FeatureNetwork, Predictions, weights_file};
 use crate::checkpoint_discriminator::CheckpointDiscriminator;
 use crate::features::Features;
 use crate::images::require_batch;
+use crate::inception::Inception;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use runs::Checkpoint;
@@ -15,8 +16,18 @@ pub enum FeatureExtractor {
     Network(Box<FeatureNetwork>),
     /// A discriminator's last hidden activations.
     Discriminator(Box<DiscriminatorExtractor>),
+    /// The Inception network of FID.
+    Inception(Box<InceptionExtractor>),
     /// The pixels of images `[H, W, C]`.
     Pixels([usize; 3]),
+}
+
+/// The Inception network for images `[H, W, C]` of one size, which it resizes itself.
+pub struct InceptionExtractor {
+    /// The network.
+    pub network: Inception,
+    /// `[H, W, C]`.
+    pub image: [usize; 3],
 }
 
 /// The last hidden activations of a checkpoint's discriminator, averaged over all positions.
@@ -68,13 +79,24 @@ impl FeatureExtractor {
         match self {
             Self::Network(network) => network.id(),
             Self::Discriminator(own) => own.id.clone(),
+            Self::Inception(own) => own.network.id(),
             Self::Pixels([h, w, c]) => format!("pixels {h}x{w}x{c}"),
         }
     }
 
     /// Whether it also predicts mutually exclusive classes, as the inception score needs.
     pub fn is_classifier(&self) -> bool {
-        matches!(self, Self::Network(network) if network.is_classifier())
+        match self {
+            Self::Network(network) => network.is_classifier(),
+            Self::Inception(_) => true,
+            Self::Discriminator(_) | Self::Pixels(_) => false,
+        }
+    }
+
+    /// Whether the features are those of the published Inception weights, so that the Fréchet
+    /// distance is FID and the kernel distance KID.
+    pub fn is_published_inception(&self) -> bool {
+        matches!(self, Self::Inception(own) if own.network.is_published())
     }
 
     /// `[H, W, C]` of the images it takes.
@@ -82,6 +104,7 @@ impl FeatureExtractor {
         match self {
             Self::Network(network) => network.image(),
             Self::Discriminator(own) => own.discriminator.image_shape(),
+            Self::Inception(own) => own.image,
             Self::Pixels(shape) => *shape,
         }
     }
@@ -91,6 +114,7 @@ impl FeatureExtractor {
         match self {
             Self::Network(network) => network.device(),
             Self::Discriminator(own) => own.discriminator.device(),
+            Self::Inception(own) => own.network.device(),
             Self::Pixels(_) => &Device::Cpu,
         }
     }
@@ -117,6 +141,10 @@ impl FeatureExtractor {
                     own.discriminator.device().check()?;
                 }
                 Ok((Features::new((values.len() / count.max(1)).max(1), values), None))
+            }
+            Self::Inception(own) => {
+                let (features, classes) = own.network.extract(images)?;
+                Ok((features, Some(classes)))
             }
             Self::Pixels(_) => {
                 Ok((Features::new(self.image().iter().product(), images.to_vec()), None))

@@ -28,7 +28,7 @@ mod targets;
 mod training;
 mod weights_file;
 
-pub use extractor::{DiscriminatorExtractor, FeatureExtractor};
+pub use extractor::{DiscriminatorExtractor, FeatureExtractor, InceptionExtractor};
 pub use targets::{TargetHead, Targets};
 pub use training::{Options, Splits, train};
 

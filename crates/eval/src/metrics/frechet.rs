@@ -27,6 +27,7 @@
 use super::metric::{
     Direction, Metric, MetricInputs, MetricReport, MetricValue, MetricWarning, Needs,
 };
+use super::statistics::Statistics;
 use crate::features::{Features, require_comparable};
 use crate::stats::{MeanStd, normal_interval, replicate_stream};
 use crate::{EvalError, Progress};
@@ -66,13 +67,8 @@ const GROUP_STREAM: u64 = 61;
 fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
     let (options, progress) = (inputs.options, inputs.progress);
     let [real, fake] = inputs.features();
-    let mut warnings = Vec::new();
-    for (set, features) in [("real", real), ("generated", fake)] {
-        let (images, width) = (features.len(), features.width());
-        if images <= width {
-            warnings.push(MetricWarning::RankDeficient { set, images, width });
-        }
-    }
+    let warnings = [("real", real), ("generated", fake)];
+    let warnings = warnings.into_iter().filter_map(|(set, of)| rank_warning(set, of)).collect();
     let pair = FeaturePair::new(real, fake)?;
     let squared = pair.distance(progress)?;
     let replicates =
@@ -80,6 +76,25 @@ fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
     let interval = pair.bootstrap_interval(squared, replicates, options.seed, progress)?;
     let value = MetricValue::new("frechet", "Fréchet distance", squared, Direction::Lower);
     Ok(MetricReport { values: vec![MetricValue { interval, ..value }], warnings })
+}
+
+/// The metric for a real set of which only statistics are known, without an interval.
+pub(super) fn with_statistics(
+    real: &Statistics,
+    fake: &Features,
+    progress: Progress<'_>,
+) -> Result<MetricReport, EvalError> {
+    let own = Statistics::of(fake, progress)?;
+    progress.report("comparing covariances", 0, 1)?;
+    let squared = real.distance(&own)?;
+    let value = MetricValue::new("frechet", "Fréchet distance", squared, Direction::Lower);
+    let warnings = rank_warning("generated", fake).into_iter().collect();
+    Ok(MetricReport { values: vec![value], warnings })
+}
+
+fn rank_warning(set: &'static str, features: &Features) -> Option<MetricWarning> {
+    let (images, width) = (features.len(), features.width());
+    (images <= width).then_some(MetricWarning::RankDeficient { set, images, width })
 }
 
 /// The Fréchet distance d² of two feature sets.
@@ -297,14 +312,44 @@ impl MomentSums {
 
 /// d² of two Gaussians, at least 0, with a factor T of the first one's covariance.
 fn squared_distance(first: &MomentSums, factor: &DMatrix<f64>, second: &MomentSums) -> f64 {
-    let inner = product(&factor.transpose(), &product(&second.covariance(), factor));
+    let overlap = overlap(factor, &second.covariance());
+    let means = (&first.sum / first.count - &second.sum / second.count).norm_squared();
+    (means + first.trace() + second.trace() - 2.0 * overlap).max(0.0)
+}
+
+/// tr((Σ₁^½ Σ₂ Σ₁^½)^½) from a factor T of Σ₁ = T Tᵀ and Σ₂.
+fn overlap(factor: &DMatrix<f64>, second: &DMatrix<f64>) -> f64 {
+    let inner = product(&factor.transpose(), &product(second, factor));
     // The product is symmetric but for rounding; the eigenvalue solver reads one triangle.
     let inner = (&inner + inner.transpose()) * 0.5;
     // Eigenvalues that rounding made negative count as 0.
-    let overlap: f64 =
-        inner.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum();
-    let means = (&first.sum / first.count - &second.sum / second.count).norm_squared();
+    inner.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum()
+}
+
+/// d² of two Gaussians with these means and covariances, at least 0.
+pub(super) fn gaussian_distance(
+    means: [&DVector<f64>; 2],
+    [first, second]: [&DMatrix<f64>; 2],
+) -> f64 {
+    let overlap = overlap(&cholesky(first), second);
+    let means = (means[0] - means[1]).norm_squared();
     (means + first.trace() + second.trace() - 2.0 * overlap).max(0.0)
+}
+
+/// Mean and covariance (divided by N − 1, as `numpy.cov`) of the rows of a feature set.
+pub(super) fn moments(
+    features: &Features,
+    progress: Progress<'_>,
+) -> Result<(DVector<f64>, DMatrix<f64>), EvalError> {
+    let (width, origin) = (features.width(), features.mean());
+    let mut products = DMatrix::zeros(width, width);
+    let block = (BLOCK_WORK / (width * width)).clamp(1, 1024);
+    for (k, rows) in features.values().chunks(block * width).enumerate() {
+        progress.report("summing features", k * block, features.len())?;
+        let rows = centered(rows, &origin);
+        add_product(&mut products, &rows, &rows.transpose());
+    }
+    Ok((DVector::from_vec(origin), products / (features.len() as f64 - 1.0)))
 }
 
 /// T `[D, R]` with T Tᵀ = S for a positive semidefinite matrix S of rank R, by Cholesky's method

@@ -74,16 +74,18 @@ impl<'a> ImageSource<'a> {
         Self::Dataset { dataset, indices: random_indices(dataset.len(), count, seed) }
     }
 
-    /// `count` images of a generator, with latents and conditions drawn under `seed`.
+    /// `count` images of a generator, with latents and conditions drawn under `seed`. `real` is the
+    /// real set whose conditions a conditional generator takes, unless they are uniform.
     ///
     /// # Errors
-    /// Returns an error if the real set does not have the conditions that the generator takes.
+    /// Returns an error if there is no real set, or if it does not have the conditions that the
+    /// generator takes.
     pub fn generated(
         sampler: &'a Sampler,
         count: usize,
         seed: u64,
         sampling: ConditionSampling,
-        real: &Arc<Dataset>,
+        real: Option<&Arc<Dataset>>,
     ) -> Result<Self, EvalError> {
         let conditions = match (generator_condition(sampler.recipe()), sampling) {
             (None, _) => None,
@@ -91,6 +93,7 @@ impl<'a> ImageSource<'a> {
                 Some(sampler.recipe().example_conditions(count))
             }
             (Some(condition), ConditionSampling::FromRealSet) => {
+                let real = real.ok_or(EvalError::NeedsRealConditions)?;
                 let mut rng = Philox::new(seed, CONDITIONS);
                 let len = u32::try_from(real.len()).unwrap_or(u32::MAX);
                 let indices: Vec<usize> = (0..count).map(|_| rng.below(len) as usize).collect();

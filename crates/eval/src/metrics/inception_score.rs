@@ -14,7 +14,7 @@
 //! ```
 
 use super::metric::{
-    Direction, FeatureSet, Metric, MetricInputs, MetricReport, MetricValue, Needs,
+    Direction, FeatureSet, Metric, MetricInputs, MetricReport, MetricValue, Needs, Options,
 };
 use crate::EvalError;
 use crate::features::Features;
@@ -37,24 +37,29 @@ const SPLITS: usize = 10;
 const SHUFFLE: u64 = u64::MAX - 4;
 
 fn compute(inputs: &MetricInputs<'_>) -> Result<MetricReport, EvalError> {
-    let options = inputs.options;
-    // A dataset may be sorted by class, so parts of it must be random.
-    let scores = |set: &FeatureSet| {
-        let len = u32::try_from(set.features.len()).unwrap_or(u32::MAX);
-        let order = permutation(options.seed, SHUFFLE, len);
-        let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
-        let classes = set.classes.as_ref();
-        let classes = classes.ok_or(EvalError::NeedsClassProbabilities { metric: METRIC.name })?;
-        Ok::<_, EvalError>(MeanStd::of(&scores(&classes.select(&order), SPLITS)?))
-    };
-    let found = scores(inputs.fake)?;
+    let value = of_set(inputs.fake, inputs.options)?;
     // In the same number of parts, because a score of fewer images is lower.
-    let expected = scores(inputs.real)?.mean;
+    let expected = Some(mean_of_parts(inputs.real, inputs.options.seed)?.mean);
+    Ok(MetricValue { expected, ..value }.into())
+}
+
+/// The score of a set alone.
+pub(super) fn of_set(set: &FeatureSet, options: &Options) -> Result<MetricValue, EvalError> {
+    let found = mean_of_parts(set, options.seed)?;
     let value =
         MetricValue::new("inception_score", "Inception score", found.mean, Direction::Higher);
     let interval = (options.bootstrap > 0).then(|| found.interval(1.0 / (SPLITS as f64).sqrt()));
-    let expected = Some(expected);
-    Ok(MetricValue { interval, deviation: Some(found.std), expected, ..value }.into())
+    Ok(MetricValue { interval, deviation: Some(found.std), ..value })
+}
+
+fn mean_of_parts(set: &FeatureSet, seed: u64) -> Result<MeanStd, EvalError> {
+    // A dataset may be sorted by class, so parts of it must be random.
+    let len = u32::try_from(set.features.len()).unwrap_or(u32::MAX);
+    let order = permutation(seed, SHUFFLE, len);
+    let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
+    let classes = set.classes.as_ref();
+    let classes = classes.ok_or(EvalError::NeedsClassProbabilities { metric: METRIC.name })?;
+    Ok(MeanStd::of(&scores(&classes.select(&order), SPLITS)?))
 }
 
 /// The score of each of `splits` consecutive parts of class probabilities `[N, K]`. The rows must

@@ -40,6 +40,7 @@ pub mod precision_recall;
 mod feature_cache;
 mod image_source;
 mod metric;
+mod statistics;
 mod train_neighbors;
 
 pub mod manifold;
@@ -51,6 +52,7 @@ pub use metric::{
     Direction, FeatureSet, Metric, MetricInputs, MetricReport, MetricValue, MetricWarning, Needs,
     Options, Subsets,
 };
+pub use statistics::Statistics;
 pub use train_neighbors::{Memorization, TrainNeighborIndex};
 
 use crate::features::require_comparable;
@@ -67,6 +69,9 @@ pub static METRICS: &[&Metric] = &[
     &inception_score::METRIC,
     &memorization_score::METRIC,
 ];
+
+/// The metrics that need no more of the real images than [`Statistics`] of their features.
+pub static WITH_STATISTICS: &[&Metric] = &[&frechet::METRIC, &inception_score::METRIC];
 
 /// The metric with this short name, such as `fid`.
 pub fn find(name: &str) -> Option<&'static Metric> {
@@ -94,6 +99,31 @@ pub fn compare(
     let mut report = MetricReport::default();
     for metric in METRICS.iter().filter(|metric| options.metrics.contains(metric)) {
         let own = (metric.compute)(&inputs)?;
+        report.values.extend(own.values);
+        report.warnings.extend(own.warnings);
+    }
+    Ok(report)
+}
+
+/// Computes metrics of a generated set against the statistics of a real one: those of
+/// [`WITH_STATISTICS`], without values of real images.
+///
+/// # Errors
+/// Returns an error for another metric, if the features have different widths, the set has too few
+/// images, or there are no class probabilities; [`EvalError::Stopped`] if `progress` cancels.
+pub fn compare_with_statistics(
+    real: &Statistics,
+    fake: &FeatureSet,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<MetricReport, EvalError> {
+    let mut report = MetricReport::default();
+    for metric in METRICS.iter().filter(|metric| options.metrics.contains(metric)) {
+        let own = match metric.name {
+            "fid" => frechet::with_statistics(real, &fake.features, progress)?,
+            "is" => inception_score::of_set(fake, options)?.into(),
+            _ => return Err(EvalError::NeedsRealImages { metric: metric.name }),
+        };
         report.values.extend(own.values);
         report.warnings.extend(own.warnings);
     }

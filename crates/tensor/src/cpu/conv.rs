@@ -10,6 +10,7 @@ use super::gemm::{
     PackedRhs, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
 };
 use super::microkernel::{Columns, KSegment, Out};
+use super::norm::BiasActivation;
 use super::parallel::{SendPtr, par_for_with_scratch};
 use super::reduce::sum_partials;
 use super::{few_channel_conv, winograd};
@@ -118,8 +119,15 @@ macro_rules! winograd_or_continue {
 }
 
 /// `y[n, oy, ox, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · w[kh, kw, ci, co]`.
-pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
-    winograd_or_continue!(ConvOp::Forward, params, forward(x, w, y, params));
+/// Then `after` is applied, if there is one.
+pub(crate) fn conv2d(
+    x: &[f32],
+    w: &[f32],
+    y: &mut [f32],
+    params: ConvParams,
+    after: Option<BiasActivation<'_>>,
+) {
+    winograd_or_continue!(ConvOp::Forward, params, forward(x, w, y, params, after));
     let ConvParams { geom, batch, cin, cout } = params;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
@@ -164,9 +172,18 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
             out: out.get(),
             out_offsets: &out_offsets,
         };
+        let columns = shares[task % shares.len()].clone();
         // SAFETY: every window is inside the scratch image; tasks write different output rows or
         // columns.
-        unsafe { rows_times_packed(&rows, &packed, shares[task % shares.len()].clone()) }
+        unsafe { rows_times_packed(&rows, &packed, columns.clone()) }
+        let Some(after) = after else { return };
+        for &at in &out_offsets {
+            // SAFETY: this task has written these columns of the row, and no other does.
+            let row = unsafe {
+                std::slice::from_raw_parts_mut(out.get().add(at + columns.start), columns.len())
+            };
+            after.apply(row, columns.start);
+        }
     });
 }
 

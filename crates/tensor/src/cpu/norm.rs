@@ -236,6 +236,31 @@ pub(crate) fn normalize(x: &[f32], affine: [&[f32]; 3], activation: Activation, 
     }));
 }
 
+/// What is added to the channels of a result, and then applied to it, while it is in the cache. The
+/// bits are those of [`scale_shift`] with a scale of one.
+#[derive(Clone, Copy)]
+pub(crate) struct BiasActivation<'a> {
+    pub bias: &'a [f32],
+    pub activation: Activation,
+}
+
+impl BiasActivation<'_> {
+    /// Applies it to elements of one row, from channel `first` on.
+    #[inline]
+    pub(super) fn apply(&self, row: &mut [f32], first: usize) {
+        let bias = &self.bias[first..][..row.len()];
+        with_activation!(self.activation, f => bias_line(row, bias, &f));
+    }
+}
+
+multiversion! {
+    fn bias_line<F: Fn(f32) -> f32>(row: &mut [f32], bias: &[f32], f: &F) {
+        for (x, &bias) in row.iter_mut().zip(bias) {
+            *x = f(*x + bias);
+        }
+    }
+}
+
 /// `out = activation(x · scale + offset)`, scale and offset per channel.
 pub(crate) fn scale_shift(
     x: &[f32],

@@ -1,5 +1,6 @@
 //! Pooling windows over NHWC images.
 
+use super::isa::multiversion;
 use super::parallel::{SendPtr, par_chunks_mut, par_for};
 use crate::descriptors::PoolParams;
 
@@ -34,6 +35,36 @@ pub(crate) fn argmax(x: &[f32], out: &mut [u32], params: PoolParams) {
                 }
             }
             *slot = best as u32;
+        }
+    });
+}
+
+multiversion! {
+    /// `out[i] = max(out[i], x[i])`, where a NaN counts as the largest.
+    fn raise(out: &mut [f32], x: &[f32]) {
+        for (best, &x) in out.iter_mut().zip(x) {
+            *best = if x > *best || x.is_nan() { x } else { *best };
+        }
+    }
+}
+
+/// The elements of [`argmax`] themselves, for results without a gradient: all channels of a pixel
+/// at a time.
+pub(crate) fn maximum(x: &[f32], out: &mut [f32], params: PoolParams) {
+    let [_, h, w, c] = params.input;
+    let [_, oh, ow, _] = params.output();
+    par_chunks_mut(out, ow * c, |line, out| {
+        let (image, oy) = (line / oh, line % oh);
+        for (ox, best) in out.chunks_exact_mut(c).enumerate() {
+            let corner = (image * h + oy * params.stride[0]) * w + ox * params.stride[1];
+            best.copy_from_slice(&x[corner * c..][..c]);
+            for ky in 0..params.kernel[0] {
+                for kx in 0..params.kernel[1] {
+                    if ky + kx > 0 {
+                        raise(best, &x[(corner + ky * w + kx) * c..][..c]);
+                    }
+                }
+            }
         }
     });
 }

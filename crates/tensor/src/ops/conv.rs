@@ -5,7 +5,8 @@ use super::kernel;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::conv::{self as cpu, InputGradWeight};
 use crate::cpu::gemm::{PackedRhs, matmul_packed, pack};
-use crate::descriptors::{ConvGeom, ConvParams, LossScaledOperand};
+use crate::cpu::norm::BiasActivation;
+use crate::descriptors::{Activation, ConvGeom, ConvParams, LossScaledOperand};
 use crate::gpu::kernels::conv as gpu;
 use crate::shape::Shape;
 use crate::storage::Storage;
@@ -77,7 +78,7 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
         kernel!("conv2d", shape; x, w;
-            cpu |out| cpu::conv2d(x, w, out, params),
+            cpu |out| cpu::conv2d(x, w, out, params, None),
             gpu gpu::conv2d(x, w, &params, scaled)
         )
     };
@@ -88,6 +89,42 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -
         move |dy, w| input_grad(dy, w, &g, LossScaledOperand::First),
         move |dy, x| weight_grad(x, dy, &g, LossScaledOperand::Second),
     )
+}
+
+/// activation([`conv2d`] + bias), `bias` `[Cout]`. Outside the graph a CPU computes it in one pass
+/// over the result, with the bits of two.
+///
+/// # Panics
+/// Panics if an operand does not fit the geometry, or the bias is not `[Cout]`.
+#[track_caller]
+pub fn conv2d_bias_activation(
+    x: &Tensor,
+    w: &Tensor,
+    bias: &Tensor,
+    geom: &ConvGeom,
+    activation: Activation,
+) -> Tensor {
+    let [oh, ow] = geom.output();
+    check("conv2d", "x", x, [None, Some(geom.input[0]), Some(geom.input[1]), None]);
+    let (batch, cin) = (x.shape()[0], x.shape()[3]);
+    check("conv2d", "w", w, [Some(geom.kernel[0]), Some(geom.kernel[1]), Some(cin), None]);
+    let cout = w.shape()[3];
+    assert_eq!(bias.shape()[..], [cout], "conv2d: the bias has not {cout} channels");
+    let shape = Shape::from([batch, oh, ow, cout]);
+    let is_tracked = [x, w, bias].into_iter().any(Tensor::is_tracked);
+    let (Storage::Cpu(image), Storage::Cpu(weight), Storage::Cpu(offset)) =
+        (&x.storage, &w.storage, &bias.storage)
+    else {
+        return conv2d(x, w, geom).bias_activation(bias, activation);
+    };
+    if is_tracked || geom.is_dense() || shape.is_empty() || cin == 0 {
+        return conv2d(x, w, geom).bias_activation(bias, activation);
+    }
+    let params = conv_params("conv2d", *geom, batch, [cin, cout]);
+    let mut out = Buffer::uninit(shape.len());
+    let after = BiasActivation { bias: offset, activation };
+    cpu::conv2d(image, weight, &mut out, params, Some(after));
+    Tensor::from_buffer(out, shape)
 }
 
 /// The gradient of [`conv2d`] with respect to its input, `[N, H, W, Cin]`, from `dy`

@@ -16,8 +16,8 @@ mod pool;
 mod reduce;
 
 pub use conv::{
-    WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_input_grad,
-    conv2d_weight_grad,
+    WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_bias_activation,
+    conv2d_input_grad, conv2d_weight_grad,
 };
 pub use elementwise::{Domain, UNARY_OPS, UnaryOp};
 pub use movement::concat;

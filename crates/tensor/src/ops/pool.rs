@@ -6,7 +6,7 @@ use crate::cpu::pool as cpu;
 use crate::descriptors::PoolParams;
 use crate::gpu::{GpuBuffer, kernels::pool as gpu};
 use crate::shape::Shape;
-use crate::storage::on_device;
+use crate::storage::{Storage, on_device};
 use crate::tensor::Tensor;
 use crate::tensor::autograd::record_unary;
 use std::sync::Arc;
@@ -103,6 +103,15 @@ impl Tensor {
     #[track_caller]
     pub fn max_pool2d(&self, kernel: [usize; 2], stride: [usize; 2]) -> Tensor {
         let params = pool_params("max_pool2d", self, kernel, stride);
+        // Without a gradient, the indices are not needed.
+        if let (Storage::Cpu(data), false) = (&self.storage, self.is_tracked()) {
+            let shape = Shape::from(params.output());
+            let mut out = Buffer::uninit(shape.len());
+            if !out.is_empty() {
+                cpu::maximum(data, &mut out, params);
+            }
+            return Tensor::from_buffer(out, shape);
+        }
         max_pool(self, params)
     }
 

@@ -2,7 +2,10 @@
 
 use super::{BOUND, config, error, indices, pair, random, usual, wide};
 use proptest::prelude::*;
-use tensor::{ConvGeom, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use tensor::{
+    Activation, ConvGeom, conv_transpose2d, conv2d, conv2d_bias_activation, conv2d_input_grad,
+    conv2d_weight_grad,
+};
 
 /// The trilinear form of a convolution and what its three members are, in f64.
 struct Reference {
@@ -73,6 +76,12 @@ fn check_convolution(
             cin,
             cout
         );
+    }
+    let bias = random(seed + 3, &[cout]);
+    for activation in [Activation::Relu, Activation::Tanh] {
+        let fused = conv2d_bias_activation(&x, &w, &bias, g, activation);
+        let two = conv2d(&x, &w, g).bias_activation(&bias, activation);
+        prop_assert_eq!(fused.to_vec(), two.to_vec(), "conv2d_bias_activation, {:?}", g);
     }
     Ok(())
 }

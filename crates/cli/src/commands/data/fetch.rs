@@ -84,9 +84,8 @@ fn run_hub(args: &Args, dataset: &HubDataset) -> Result<(), CliError> {
     let shown = output::name(folder.display());
     output::line(format!("{} is in {shown}; all checksums are right", args.name));
     let found = DataSpec::parse(&args.name).ok();
-    let is_found = found.is_some_and(|spec| {
-        spec.path().is_some_and(|path| is_same_folder(path, &folder))
-    });
+    let is_found =
+        found.is_some_and(|spec| spec.path().is_some_and(|path| is_same_folder(path, &folder)));
     let spec = if is_found { args.name.clone() } else { quoted(&folder) };
     output::line(format!("inspect it with: dcgan data info {spec}"));
     Ok(())

@@ -1,6 +1,6 @@
 //! Evaluation of a run during training (`train --eval-every`).
 
-use super::compare::{extractor, metric_named};
+use super::compare::{FeatureSource, extractor, metric_named, note_weights};
 use super::train_features::unmirrored;
 use crate::cache;
 use crate::commands::open_dataset;
@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::render;
 use data::{Dataset, Split};
 use eval::feature_network::FeatureExtractor;
+use eval::inception::InputScaling;
 use eval::metrics::{
     ConditionSampling, FeatureSet, ImageSource, Metric, MetricValue, Needs, Options, Subsets,
     TrainNeighborIndex, compare,
@@ -62,7 +63,11 @@ impl Evaluator {
             }
             false => Arc::clone(dataset),
         };
-        let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
+        let source =
+            FeatureSource { features: &evaluate.features, scaling: InputScaling::default() };
+        let named = Some((settings.data.as_str(), &train));
+        let extractor = extractor(source, named, train.shape(), device, json)?;
+        note_weights(&extractor);
         let unfit = |metric: &&&Metric| metric.needs == Needs::ClassProbabilities;
         if let Some(metric) = metrics.iter().find(unfit).filter(|_| !extractor.is_classifier()) {
             return Err(usage!(
@@ -161,7 +166,7 @@ impl Evaluator {
             self.count,
             self.seed,
             ConditionSampling::FromRealSet,
-            &self.train,
+            Some(&self.train),
         )?;
         let report = render::with_progress(|progress| {
             let fake = source.cached_features(

@@ -5,7 +5,7 @@ mod evaluator;
 mod fake;
 mod train_features;
 
-pub use compare::metric_parser;
+pub use compare::{INCEPTION, metric_parser};
 pub use evaluator::Evaluator;
 
 use crate::error::CliError;

@@ -62,7 +62,8 @@ impl EvaluateArgs {
 
 /// The features' source with an absolute path: a resumed run may start in another folder.
 fn absolute_features(features: &str) -> String {
-    let (prefix, path) = features.strip_prefix("d:").map_or(("", features), |path| ("d:", path));
+    let prefix = ["d:", INCEPTION].into_iter().find(|prefix| features.starts_with(prefix));
+    let (prefix, path) = features.split_at(prefix.map_or(0, str::len));
     let known = prefix.is_empty() && ["network", "pixels"].contains(&path);
     let absolute = std::path::absolute(Path::new(path)).ok().filter(|_| !known);
     match absolute.as_deref().and_then(Path::to_str) {

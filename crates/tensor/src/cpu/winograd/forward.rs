@@ -8,6 +8,7 @@ use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, 
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{Out, StridedRows};
+use crate::cpu::norm::BiasActivation;
 use crate::cpu::parallel::{SendPtr, par_for_with_scratch};
 use crate::descriptors::ConvParams;
 use std::ops::Range;
@@ -121,6 +122,7 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     w: &[f32],
     y: &mut [f32],
     params: ConvParams,
+    after: Option<BiasActivation<'_>>,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
@@ -178,6 +180,12 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
                             &to,
                             n,
                         )
+                    }
+                    let Some(after) = after else { continue };
+                    for &pixel in to.as_flattened().iter().filter(|&&p| p != sink.as_mut_ptr()) {
+                        // SAFETY: the columns of a pixel that only this task writes.
+                        let row = unsafe { std::slice::from_raw_parts_mut(pixel, n) };
+                        after.apply(row, columns.start);
                     }
                 }
             }

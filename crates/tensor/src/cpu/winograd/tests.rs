@@ -48,17 +48,17 @@ fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvParams) -> [[Vec<f32>; 3]; 2
     let poisoned = || [dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
     let ([mut y2, mut dx2, mut dw2], [mut y4, mut dx4, mut dw4]) = (poisoned(), poisoned());
     if taps(&call.geom) == Some(2) {
-        forward::<2, 3, 2>(x, w, &mut y2, call);
+        forward::<2, 3, 2>(x, w, &mut y2, call, None);
         input_grad::<2, 3, 2>(dy, w, &mut dx2, call);
         weight_grad::<2, 3, 2>(x, dy, &mut dw2, call);
-        forward::<4, 5, 2>(x, w, &mut y4, call);
+        forward::<4, 5, 2>(x, w, &mut y4, call, None);
         input_grad::<4, 5, 2>(dy, w, &mut dx4, call);
         weight_grad::<4, 5, 2>(x, dy, &mut dw4, call);
     } else {
-        forward::<2, 4, 3>(x, w, &mut y2, call);
+        forward::<2, 4, 3>(x, w, &mut y2, call, None);
         input_grad::<2, 4, 3>(dy, w, &mut dx2, call);
         weight_grad::<2, 4, 3>(x, dy, &mut dw2, call);
-        forward::<4, 6, 3>(x, w, &mut y4, call);
+        forward::<4, 6, 3>(x, w, &mut y4, call, None);
         if call.geom.stride == [1; 2] {
             input_grad::<2, 4, 3>(dy, w, &mut dx4, call);
         } else {

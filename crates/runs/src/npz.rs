@@ -1,0 +1,149 @@
+//! NumPy's `.npz` files: a zip archive of `.npy` files, as `numpy.savez` (stored) and
+//! `numpy.savez_compressed` (deflated) write them.
+
+use crate::npy::{parse_f64, to_bytes};
+use crate::{ArtifactError, write_atomic};
+use flate2::read::DeflateDecoder;
+use rawzip::{CompressionMethod, ZipArchive, ZipArchiveWriter};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// No deflated byte stands for more.
+const MAX_RATIO: u64 = 1032;
+
+/// An array of float64 in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NpzArray {
+    /// Lengths of the axes, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub values: Vec<f64>,
+}
+
+/// Reads the float32 or float64 arrays with these names as float64, in their order.
+///
+/// # Errors
+/// Returns an error if the file cannot be read or is no such archive, if an array is missing,
+/// malformed or of another element type, or if a checksum does not fit.
+pub fn read_npz<const N: usize>(
+    path: &Path,
+    names: [&str; N],
+) -> Result<[NpzArray; N], ArtifactError> {
+    let refused = |reason: String| ArtifactError::Npz { path: path.to_owned(), reason };
+    let bytes = file_io::read(path).map_err(ArtifactError::read(path))?;
+    let archive = ZipArchive::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+    let mut found: [Option<NpzArray>; N] = [const { None }; N];
+    for entry in archive.entries() {
+        let entry = entry.map_err(|error| refused(error.to_string()))?;
+        let name = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        let wanted = names.iter().position(|wanted| name.strip_suffix(".npy") == Some(wanted));
+        let Some(slot) = wanted.and_then(|at| found.get_mut(at)) else { continue };
+        let array = |reason: String| refused(format!("array {name:?}: {reason}"));
+        let length = entry.uncompressed_size_hint();
+        let local = archive.get_entry(entry.wayfinder()).map_err(|e| array(e.to_string()))?;
+        let stored = local.data();
+        let reader: Box<dyn Read + '_> = match entry.compression_method() {
+            CompressionMethod::STORE => Box::new(stored),
+            CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(stored)),
+            other => return Err(array(format!("compressed by {other:?}"))),
+        };
+        if length > (stored.len() as u64).saturating_mul(MAX_RATIO) {
+            return Err(array(format!("{} bytes stand for {length}", stored.len())));
+        }
+        let mut content = Vec::new();
+        let mut reader = local.verifying_reader(reader.take(length + 1));
+        reader.read_to_end(&mut content).map_err(|error| array(error.to_string()))?;
+        let (shape, values) = parse_f64(&content).map_err(array)?;
+        *slot = Some(NpzArray { shape, values });
+    }
+    let missing =
+        names.iter().zip(&found).find_map(|(name, array)| array.is_none().then_some(name));
+    if let Some(name) = missing {
+        return Err(refused(format!("it has no array {name:?}")));
+    }
+    Ok(found.map(|array| array.unwrap_or(NpzArray { shape: Vec::new(), values: Vec::new() })))
+}
+
+/// Writes arrays of float64 with their names, as `numpy.savez` does; atomically.
+///
+/// # Errors
+/// Returns an error if an array does not fill its shape, or the file cannot be written.
+pub fn write_npz(path: &Path, arrays: &[(&str, &NpzArray)]) -> Result<(), ArtifactError> {
+    for (name, array) in arrays {
+        let elements = array.shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+        if elements != Some(array.values.len()) {
+            let (name, shape) = ((*name).to_owned(), array.shape.clone());
+            return Err(ArtifactError::Shape { name, shape, len: array.values.len() });
+        }
+    }
+    write_atomic(path, |file| {
+        let zip = |error: rawzip::Error| match error.into_kind() {
+            rawzip::ErrorKind::IO(error) => error,
+            kind => io::Error::other(kind.to_string()),
+        };
+        let mut archive = ZipArchiveWriter::new(file);
+        for (name, array) in arrays {
+            let (mut entry, config) =
+                archive.new_file(&*format!("{name}.npy")).start().map_err(zip)?;
+            let mut writer = config.wrap(&mut entry);
+            writer.write_all(&to_bytes(&array.shape, &array.values))?;
+            let (_, output) = writer.finish().map_err(zip)?;
+            entry.finish(output).map_err(zip)?;
+        }
+        archive.finish().map_err(zip)?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("statistics.npz");
+        let mu = NpzArray { shape: vec![3], values: vec![0.1, -2.5, 1e300] };
+        let sigma =
+            NpzArray { shape: vec![2, 2], values: vec![1.0, 0.25, 0.25, f64::MIN_POSITIVE] };
+        write_npz(&path, &[("mu", &mu), ("sigma", &sigma)]).unwrap();
+        assert_eq!(read_npz(&path, ["sigma", "mu"]).unwrap(), [sigma, mu]);
+        let problem = |bytes: &[u8], name: &str| {
+            std::fs::write(&path, bytes).unwrap();
+            match read_npz(&path, [name]) {
+                Err(ArtifactError::Npz { reason, .. }) => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(problem(&whole, "mean"), "it has no array \"mean\"");
+        // A bit of a value.
+        let at = whole.windows(8).position(|w| w == (-2.5f64).to_le_bytes()).unwrap();
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        assert!(problem(&flipped, "mu").starts_with("array \"mu.npy\":"));
+        problem(&whole[..whole.len() - 30], "mu");
+    }
+
+    /// `numpy.savez_compressed(file, mu=numpy.array([0.5, -1.0], numpy.float32))`.
+    #[test]
+    fn deflated_arrays_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("compressed.npz");
+        std::fs::write(&path, COMPRESSED).unwrap();
+        let [mu] = read_npz(&path, ["mu"]).unwrap();
+        assert_eq!((mu.shape, mu.values), (vec![2], vec![0.5, -1.0]));
+    }
+
+    const COMPRESSED: &[u8] = &[
+        80, 75, 3, 4, 45, 0, 0, 0, 8, 0, 0, 0, 33, 0, 132, 169, 154, 239, 255, 255, 255, 255, 255,
+        255, 255, 255, 6, 0, 20, 0, 109, 117, 46, 110, 112, 121, 1, 0, 16, 0, 136, 0, 0, 0, 0, 0,
+        0, 0, 76, 0, 0, 0, 0, 0, 0, 0, 155, 236, 23, 234, 27, 16, 201, 200, 80, 198, 80, 173, 158,
+        146, 90, 156, 92, 164, 110, 165, 160, 110, 147, 102, 162, 174, 163, 160, 158, 150, 95, 84,
+        82, 148, 152, 23, 159, 95, 148, 146, 10, 18, 119, 75, 204, 41, 78, 5, 138, 23, 103, 36, 22,
+        164, 2, 249, 26, 70, 58, 154, 58, 10, 181, 10, 20, 0, 46, 6, 6, 6, 123, 6, 134, 134, 253,
+        0, 80, 75, 1, 2, 45, 3, 45, 0, 0, 0, 8, 0, 0, 0, 33, 0, 132, 169, 154, 239, 76, 0, 0, 0,
+        136, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 1, 0, 0, 0, 0, 109, 117, 46, 110,
+        112, 121, 80, 75, 5, 6, 0, 0, 0, 0, 1, 0, 1, 0, 52, 0, 0, 0, 132, 0, 0, 0, 0, 0,
+    ];
+}
