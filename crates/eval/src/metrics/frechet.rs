@@ -329,9 +329,16 @@ fn overlap(factor: &DMatrix<f64>, second: &DMatrix<f64>) -> f64 {
 /// d² of two Gaussians with these means and covariances, at least 0.
 pub(super) fn gaussian_distance(
     means: [&DVector<f64>; 2],
-    [first, second]: [&DMatrix<f64>; 2],
+    covariances: [&DMatrix<f64>; 2],
 ) -> f64 {
-    let overlap = overlap(&cholesky(first), second);
+    let [first, second] = covariances;
+    // The factor of lower rank: eigenvalues that are 0 would be rounding errors, and their roots
+    // larger ones.
+    let factors = [cholesky(first), cholesky(second)];
+    let overlap = match &factors {
+        [other, own] if own.ncols() < other.ncols() => overlap(own, covariances[0]),
+        [own, _] => overlap(own, covariances[1]),
+    };
     let means = (means[0] - means[1]).norm_squared();
     (means + first.trace() + second.trace() - 2.0 * overlap).max(0.0)
 }

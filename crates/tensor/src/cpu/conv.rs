@@ -141,40 +141,47 @@ pub(crate) fn conv2d(
     let shares = column_shares(split.tasks(), cout);
     let image_len = geom.input[0] * geom.input[1] * cin;
     let out = SendPtr(y.as_mut_ptr());
-    let scratch_len = split.images.min(batch) * (split.lines.saturating_sub(1) * sh + kh) * pitch;
+    // The rows of the product are the pixels themselves, each read by one window: a copy would gain
+    // nothing.
+    let in_place = geom.kernel == [1; 2] && geom.stride == [1; 2] && geom.pad == [[0; 2]; 2];
+    let height = |lines: usize| if in_place { 0 } else { lines.saturating_sub(1) * sh + kh };
+    let scratch_len = split.images.min(batch) * height(split.lines) * pitch;
     par_for_with_scratch(split.tasks() * shares.len(), [scratch_len], |task, [scratch]| {
         let (images, lines) = split.task(task / shares.len(), batch, oh);
-        let height = (lines.len() - 1) * sh + kh;
+        let height = height(lines.len());
         let top = (lines.start * sh) as isize - geom.pad[0][0] as isize;
         let mut lhs_offsets = Vec::with_capacity(images.len() * lines.len() * ow);
         let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
         for (i, n) in images.enumerate() {
-            let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
-            let image = &x[n * image_len..(n + 1) * image_len];
-            copy_window(
-                image,
-                geom.input,
-                cin,
-                [top, -(geom.pad[1][0] as isize)],
-                [height, width],
-                window,
-            );
+            if !in_place {
+                copy_window(
+                    &x[n * image_len..(n + 1) * image_len],
+                    geom.input,
+                    cin,
+                    [top, -(geom.pad[1][0] as isize)],
+                    [height, width],
+                    &mut scratch[i * height * pitch..(i + 1) * height * pitch],
+                );
+            }
             for (line, oy) in lines.clone().enumerate() {
                 for ox in 0..ow {
-                    lhs_offsets.push((i * height + line * sh) * pitch + ox * sw * cin);
+                    lhs_offsets.push(match in_place {
+                        true => ((n * oh + oy) * ow + ox) * cin,
+                        false => (i * height + line * sh) * pitch + ox * sw * cin,
+                    });
                     out_offsets.push(((n * oh + oy) * ow + ox) * cout);
                 }
             }
         }
         let rows = RowTask {
-            lhs: scratch.as_ptr(),
+            lhs: if in_place { x.as_ptr() } else { scratch.as_ptr() },
             lhs_offsets: &lhs_offsets,
             out: out.get(),
             out_offsets: &out_offsets,
         };
         let columns = shares[task % shares.len()].clone();
-        // SAFETY: every window is inside the scratch image; tasks write different output rows or
-        // columns.
+        // SAFETY: every window is inside the scratch image, or is a pixel of `x`, which has the
+        // size of `params`; tasks write different output rows or columns.
         unsafe { rows_times_packed(&rows, &packed, columns.clone()) }
         let Some(after) = after else { return };
         for &at in &out_offsets {

@@ -1,6 +1,6 @@
 //! The flags of `train` for evaluating a run while it trains.
 
-use crate::commands::eval::metric_parser;
+use crate::commands::eval::{INCEPTION, metric_parser};
 use crate::parse::{count, steps};
 use eval::metrics::{Metric, frechet, precision_recall};
 use std::path::Path;
