@@ -2,10 +2,10 @@
 float64, for crates/eval/tests/inception.rs.
 
 The published weights (90 MB) are not in this repository, so the weights are a function of a
-counter, which the test computes, too (`Counter` there):
+counter, which the test computes, too:
 
-* element j of a tensor has the value `2 h / 2^24 - 1`, where h is the upper 24 bits of the finalizer
-  of MurmurHash3 of `j * 0x9E3779B1 + n` modulo 2^32, and n the CRC-32 of the tensor's name;
+* element j of a tensor has the value `2 h / 2^24 - 1`, where h is the upper 24 bits of the
+  finalizer of MurmurHash3 of `j * 0x9E3779B1 + n` modulo 2^32, and n the CRC-32 of its name;
 * convolutions and `fc.weight` scale it by `sqrt(6 / fan-in)` (He et al. 2015), a batch norm's
   variance is `1 + value / 2`, its weight `1 + value / 4`, all else `value / 4`.
 
@@ -14,7 +14,8 @@ are raised to at least 128.
 
 Keys of inception.safetensors (float32):
   features        [4, 2048]: images 0 and 1 of the first set, image 0 of the second one (gray, and
-                  larger than the network's input), and image 1 of the first set resized as clean-fid
+                  larger than the network's input), and image 1 of the first set resized as
+                  clean-fid does
   logits          [2, 1008] of the first two, without the bias
 inception.json: `fid` of the two sets by pytorch-fid.
 

@@ -514,7 +514,8 @@ pub fn eval(error: &EvalError) -> Option<String> {
         }
         EvalError::FeatureNetworkFile { .. } => "give a file that dcgan eval train-features wrote",
         EvalError::InceptionFile { .. } => {
-            "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid (docs/eval.md says where it is)"
+            "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid (docs/eval.md says where \
+             it is)"
         }
         EvalError::InceptionHash { .. } => {
             "download it again; other weights are taken from a file of another name"

@@ -1,12 +1,12 @@
-//! The Inception network of the Fréchet inception distance (FID): Inception v3 (Szegedy et al. 2016)
-//! with the weights that its authors published in December 2015, as pytorch-fid and torch-fidelity
-//! read it. Features of these weights alone give values that may be called FID, KID and inception
-//! score.
+//! The Inception network of the Fréchet inception distance (FID): Inception v3 (Szegedy et al.
+//! 2016) with the weights that its authors published in December 2015, as pytorch-fid and
+//! torch-fidelity read it. Features of these weights alone give values that may be called FID, KID
+//! and inception score.
 //!
 //! It differs from Inception v3 of torchvision: average pooling does not count pixels outside the
 //! image, the last block has a maximum instead, and there are 1008 classes. The class probabilities
-//! are of logits without the classifier's bias, as in the published inception score (Salimans et al.
-//! 2016) and in torch-fidelity.
+//! are of logits without the classifier's bias, as in the published inception score (Salimans et
+//! al. 2016) and in torch-fidelity.
 //!
 //! The weights are not part of this program. docs/eval.md says where they are.
 
@@ -27,8 +27,8 @@ use weights::Weights;
 
 /// Images in a forward pass.
 const BATCH: usize = 16;
-/// The smallest forward pass. Whether a convolution runs by Winograd depends on the batch only below
-/// this size, so that an image has the same features in any batch of at least as many.
+/// The smallest forward pass. Whether a convolution runs by Winograd depends on the batch only
+/// below this size, so that an image has the same features in any batch of at least as many.
 const LEAST: usize = 8;
 /// The first digits of the SHA-256 of the published weights, which are part of their file names.
 pub const PUBLISHED: &str = "6726825d";

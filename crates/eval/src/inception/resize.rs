@@ -8,8 +8,8 @@ use tensor::Tensor;
 /// How images are resized and scaled for the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum InputScaling {
-    /// As pytorch-fid: `F.interpolate(mode="bilinear", align_corners=False)`, which does not average
-    /// when it makes images smaller, then 2x − 1 of values in [0, 1].
+    /// As pytorch-fid: `F.interpolate(mode="bilinear", align_corners=False)`, which does not
+    /// average when it makes images smaller, then 2x − 1 of values in [0, 1].
     #[default]
     PytorchFid,
     /// As clean-fid (Parmar et al. 2022): Pillow's bicubic filter, which averages when it makes
@@ -49,8 +49,8 @@ impl InputScaling {
     }
 
     /// Images `[N, 299, 299, 3]` for the network, from images `[N, H, W, C]` in [−1, 1] of one or
-    /// three channels. They are first rounded to 8 bits, as an image file would be; a single channel
-    /// is repeated.
+    /// three channels. They are first rounded to 8 bits, as an image file would be; a single
+    /// channel is repeated.
     pub(super) fn apply(self, images: &Tensor) -> Tensor {
         let [count, height, width, channels] = std::array::from_fn(|i| images.shape()[i]);
         let (rows, columns) = (self.taps(height), self.taps(width));

@@ -61,7 +61,8 @@ impl Weights {
 /// Where a layer takes its tensors from, by name and shape.
 pub(super) type Source<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E> + 'a;
 
-/// The weight `[kh, kw, in, out]` and the bias `[out]` of a convolution and the batch norm after it.
+/// The weight `[kh, kw, in, out]` and the bias `[out]` of a convolution and the batch norm after
+/// it.
 pub(super) fn convolution<E>(
     source: &mut Source<'_, E>,
     name: &str,

@@ -327,10 +327,7 @@ fn overlap(factor: &DMatrix<f64>, second: &DMatrix<f64>) -> f64 {
 }
 
 /// d² of two Gaussians with these means and covariances, at least 0.
-pub(super) fn gaussian_distance(
-    means: [&DVector<f64>; 2],
-    covariances: [&DMatrix<f64>; 2],
-) -> f64 {
+pub(super) fn gaussian_distance(means: [&DVector<f64>; 2], covariances: [&DMatrix<f64>; 2]) -> f64 {
     let [first, second] = covariances;
     // The factor of lower rank: eigenvalues that are 0 would be rounding errors, and their roots
     // larger ones.

@@ -1,5 +1,5 @@
-//! Mean and covariance of features: what the Fréchet distance needs of a set of images, in the files
-//! of pytorch-fid (`.npz` with `mu` and `sigma`).
+//! Mean and covariance of features: what the Fréchet distance needs of a set of images, in the
+//! files of pytorch-fid (`.npz` with `mu` and `sigma`).
 //!
 //! ```
 //! use eval::Progress;
