@@ -8,8 +8,9 @@ use rawzip::{CompressionMethod, ZipArchive, ZipArchiveWriter};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// No deflated byte stands for more.
-const MAX_RATIO: u64 = 1032;
+/// The most bytes that a stored one may stand for: reading an array takes its bytes, and numbers of
+/// at most twice their size.
+const MAX_RATIO: u64 = 256;
 
 /// An array of float64 in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,9 @@ pub fn read_npz<const N: usize>(
             return Err(array(format!("{} bytes stand for {length}", stored.len())));
         }
         let mut content = Vec::new();
+        if content.try_reserve_exact(length as usize + 1).is_err() {
+            return Err(array(format!("there is no memory for {length} bytes")));
+        }
         let mut reader = local.verifying_reader(reader.take(length + 1));
         reader.read_to_end(&mut content).map_err(|error| array(error.to_string()))?;
         let (shape, values) = parse_f64(&content).map_err(array)?;

@@ -1,4 +1,4 @@
-//! Damaged files of PyTorch: an error or a state dict, never a panic, and never more memory than
+//! Damaged files of PyTorch and NumPy: an error or the tensors, never a panic, and never more memory than
 //! the file could hold.
 //!
 //! Each fixture is changed in a few positions (`common/mutations.rs` of `data`); in a zip archive
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use mutations::FIXED;
 use proptest::prelude::*;
-use runs::{StateDictFile, read_state_dict};
+use runs::{NpzArray, StateDictFile, read_npz, read_state_dict, write_npz};
 
 /// Inputs for each fixture.
 const CASES: u32 = 100;
@@ -52,6 +52,28 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
+/// Reads a file: an error of one line, or nothing.
+type Read = fn(&Path) -> Result<(), String>;
+
+/// Changes a file in many ways, and reads each with less memory than its length allows.
+fn mutate(name: &str, seed: &[u8], read: Read) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    mutations::for_each_damaged(name, CASES, seed, |mut bytes| {
+        if seed.starts_with(b"PK") {
+            mend_zip(&mut bytes);
+        }
+        fs::write(&path, &bytes).unwrap();
+        mutations::within_memory(bytes.len(), FIXED, || match read(&path) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                prop_assert!(!error.contains('\n'), "{}", error);
+                Ok(false)
+            }
+        })?
+    });
+}
+
 #[test]
 fn pytorch_files() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch");
@@ -62,29 +84,35 @@ fn pytorch_files() {
         .filter(|path| path.extension().is_some_and(|e| e == "pt" || e == "pth"))
         .collect();
     paths.sort();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.pth");
     for fixture in paths {
-        let seed = fs::read(&fixture).unwrap();
         let name = fixture.file_name().unwrap().display().to_string();
-        mutations::for_each_damaged(&name, CASES, &seed, |mut bytes| {
-            if seed.starts_with(b"PK") {
-                mend_zip(&mut bytes);
+        mutate(&name, &fs::read(&fixture).unwrap(), |path| {
+            if let Ok(file) = StateDictFile::open(path) {
+                drop((file.dicts(), file.into_unread()));
             }
-            fs::write(&path, &bytes).unwrap();
-            mutations::within_memory(bytes.len(), FIXED, || {
-                let state = read_state_dict(&path);
-                match &state {
-                    Ok(state) => prop_assert!(state.values().all(|tensor| tensor.fills_shape())),
-                    Err(error) => prop_assert!(!error.to_string().contains('\n'), "{}", error),
-                }
-                if let Ok(file) = StateDictFile::open(&path) {
-                    drop((file.dicts(), file.into_unread()));
-                }
-                Ok(state.is_ok())
-            })?
+            let state = read_state_dict(path).map_err(|error| error.to_string())?;
+            assert!(state.values().all(|tensor| tensor.fills_shape()));
+            Ok(())
         });
     }
+}
+
+#[test]
+fn npz_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seed.npz");
+    let array = |shape: &[usize]| NpzArray {
+        shape: shape.to_vec(),
+        values: (0..shape.iter().product()).map(|i: usize| i as f64).collect(),
+    };
+    write_npz(&path, &[("mu", &array(&[5])), ("sigma", &array(&[5, 5]))]).unwrap();
+    mutate("statistics.npz", &fs::read(&path).unwrap(), |path| {
+        let arrays = read_npz(path, ["mu", "sigma"]).map_err(|error| error.to_string())?;
+        for array in arrays {
+            assert_eq!(array.values.len(), array.shape.iter().product());
+        }
+        Ok(())
+    });
 }
 
 /// Files that are small and promise much: one name, shape or storage that everything shares.
