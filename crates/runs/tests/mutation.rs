@@ -109,7 +109,7 @@ fn npz_files() {
     mutate("statistics.npz", &fs::read(&path).unwrap(), |path| {
         let arrays = read_npz(path, ["mu", "sigma"]).map_err(|error| error.to_string())?;
         for array in arrays {
-            assert_eq!(array.values.len(), array.shape.iter().product());
+            assert_eq!(array.values.len(), array.shape.iter().product::<usize>());
         }
         Ok(())
     });
