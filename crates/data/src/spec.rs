@@ -18,8 +18,9 @@ use crate::source::{Source, Split};
 /// - the name of a built-in dataset: `fashion-mnist` (or `fashion`), `emoji-people` (or `emoji`),
 ///   and `mnist`, `cifar-10`, `celeba` … once they are fetched; a folder of that name is `./mnist`;
 /// - a path: a folder or an archive of images, an idx file (`.gz` or not; labels are found next to
-///   it by the usual names), the files of CIFAR, SVHN, STL-10, LSUN or CelebA, or a file that
-///   [`prepare`](crate::prepare) wrote; the format is detected from the contents;
+///   it by the usual names), the files of CIFAR, SVHN, STL-10, LSUN or CelebA, NumPy's arrays,
+///   Parquet files, or a file that [`prepare`](crate::prepare) wrote; the format is detected from
+///   the contents;
 /// - `hf://datasets/OWNER/NAME`, once [`fetch_hub`](crate::fetch_hub) has fetched it;
 /// - `FORMAT:PATH`, such as `lsun:PATH`, to force one of the [`formats`](crate::formats()).
 ///
@@ -136,8 +137,8 @@ impl DataSpec {
         }
     }
 
-    /// `[H, W, C]` of the images where all have the same shape (idx, CIFAR, SVHN, STL-10, packed
-    /// files), from the format or a file's header alone; `None` for images of any size.
+    /// `[H, W, C]` of the images where all have the same shape (idx, CIFAR, SVHN, STL-10, NumPy's
+    /// arrays, packed files), from the format or a file's header alone; `None` for images of any size.
     ///
     /// # Errors
     /// Returns the error of opening the dataset if files are missing or a header is damaged.

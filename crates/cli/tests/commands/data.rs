@@ -525,6 +525,58 @@ fn fetching_needs_a_known_dataset_and_its_files() {
     assert_eq!(files(&dir.path("sets/mnist")), [dir.path("sets/mnist/.lock")]);
 }
 
+#[cfg(feature = "parquet")]
+#[test]
+fn datasets_of_the_hub_are_fetched_and_read() {
+    const SHARD: &[u8] =
+        include_bytes!("../../../data/tests/fixtures/parquet/hf/data/test-00000-of-00001.parquet");
+    const SUM: &str = "8b4f26d50412e042791918ef904c54b0490b79596b9fd2a3ba1e2db1070fa2ae";
+    const SPEC: &str = "hf://datasets/me/cats";
+    let dir = TestDir::new();
+    dir.refused(1, &["data", "info", SPEC], &["dcgan data fetch hf://datasets/me/cats"]);
+    dir.refused(1, &["data", "fetch", "hf://datasets/../cats"], &["hf://datasets/OWNER/NAME"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mirror = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let tree = format!(
+            r#"[{{"type": "file", "oid": "0", "size": {0}, "path": "data/train-0.parquet",
+                "lfs": {{"oid": "{SUM}", "size": {0}, "pointerSize": 132}}}}]"#,
+            SHARD.len()
+        );
+        [tree.as_bytes(), SHARD].map(|body| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(&stream).lines().map(|line| line.unwrap());
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            )
+            .unwrap();
+            stream.write_all(body).unwrap();
+            head
+        })
+    });
+    let run = |args: &[&str]| {
+        let mut command = dir.command(args);
+        command.env("DCGAN_DATASETS", "sets").env("HF_TOKEN", "hf_secret");
+        Ended::of(command.output().unwrap())
+    };
+    let ended = run(&["data", "fetch", SPEC, "--mirror", &mirror]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.out.contains("inspect it with: dcgan data info hf://datasets/me/cats"));
+    let requests = server.join().unwrap();
+    assert_eq!(requests[0][0], "GET /api/datasets/me/cats/tree/main?recursive=true HTTP/1.1");
+    assert!(requests.iter().flatten().any(|line| line.contains("Bearer hf_secret")));
+    let info = run(&["data", "info", SPEC, "--json"]);
+    assert_eq!(info.json()[0]["images"], 2, "{}", info.err);
+    for ended in [&ended, &info] {
+        assert!(!ended.out.contains("hf_secret") && !ended.err.contains("hf_secret"));
+    }
+    // Without the server.
+    assert_eq!(run(&["data", "fetch", SPEC, "--mirror", &mirror]).code, Some(0));
+}
+
 #[test]
 fn faces_are_cropped_from_images() {
     let dir = TestDir::new();
