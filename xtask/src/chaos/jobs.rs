@@ -24,6 +24,7 @@ const TRAIN_BY_RANKS: &str = "--recipe torch --image 8 --width 4 --batch 8 --dev
                               --threads 1 --log-every 1 --sample-every 20 --checkpoint-every 5 \
                               --keep 3 --ema 0.9";
 /// The steps of the training by several ranks.
+#[cfg(feature = "mpi")]
 pub const STEPS: u64 = 60;
 
 /// Files by name. Those that hold times do so with the times left out.
