@@ -132,37 +132,38 @@ fn a_file_is_read_and_its_tensors_are_checked() {
     Inception::from_fn(record, InputScaling::PytorchFid, &Device::Cpu);
     let counter = "Conv2d_1a_3x3.bn.num_batches_tracked";
     state.insert(counter.into(), HostTensor::scalar_i64(0));
-    let load = |name: &str, state: &BTreeMap<String, HostTensor>| {
-        let path = dir.path().join(name);
-        write_state_dict(&path, state).unwrap();
-        Inception::load(&path, InputScaling::CleanFid, &Device::Cpu)
+    // One file after the other: each has 96 MB.
+    let path = dir.path().join("weights.safetensors");
+    let load = |path: &Path, state: &BTreeMap<String, HostTensor>| {
+        write_state_dict(path, state).unwrap();
+        Inception::load(path, InputScaling::CleanFid, &Device::Cpu)
     };
-    let network = load("own.safetensors", &state).unwrap();
+    let network = load(&path, &state).unwrap();
     assert!(!network.is_published());
     assert!(network.id().starts_with("inception with other weights "), "{}", network.id());
     assert!(network.id().ends_with(", clean-fid resizing"), "{}", network.id());
 
-    let problem = |name: &str, state: &BTreeMap<String, HostTensor>| match load(name, state) {
+    let problem = |state: &BTreeMap<String, HostTensor>| match load(&path, state) {
         Err(EvalError::InceptionFile { problem, .. }) => problem,
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("{name} was read"),
+        Ok(_) => panic!("the file was read"),
     };
     // The weights of torchvision, for ImageNet's classes.
-    let mut other = state.clone();
-    other.insert("fc.weight".into(), HostTensor::f32([1000, 2048], vec![0.0; 1000 * 2048]));
-    let found = problem("torchvision.safetensors", &other);
-    assert_eq!(found, "tensor \"fc.weight\" is [1000, 2048], not [1008, 2048]");
-    let mut other = state.clone();
-    other.insert("AuxLogits.fc.bias".into(), HostTensor::f32([1], vec![0.0]));
-    assert!(problem("more.safetensors", &other).contains("no tensor \"AuxLogits.fc.bias\""));
+    let classifier = HostTensor::f32([1000, 2048], vec![0.0; 1000 * 2048]);
+    let own = state.insert("fc.weight".into(), classifier).unwrap();
+    assert_eq!(problem(&state), "tensor \"fc.weight\" is [1000, 2048], not [1008, 2048]");
+    state.insert("fc.weight".into(), own);
     let variance = "Mixed_7c.branch_pool.bn.running_var";
-    let mut other = state.clone();
-    other.insert(variance.into(), HostTensor::f32([192], vec![-0.5; 192]));
-    assert!(problem("negative.safetensors", &other).contains("has a value of -0.5"));
+    let own = state.insert(variance.into(), HostTensor::f32([192], vec![-0.5; 192])).unwrap();
+    assert!(problem(&state).contains("has a value of -0.5"));
     state.remove(variance);
-    assert!(problem("less.safetensors", &state).contains(&format!("no tensor {variance:?}")));
+    assert!(problem(&state).contains(&format!("no tensor {variance:?}")));
+    state.insert(variance.into(), own);
+    state.insert("AuxLogits.fc.bias".into(), HostTensor::f32([1], vec![0.0]));
+    assert!(problem(&state).contains("no tensor \"AuxLogits.fc.bias\""));
 
-    match load("pt_inception-2015-12-05-6726825d.pth", &BTreeMap::new()) {
+    let named = dir.path().join("pt_inception-2015-12-05-6726825d.pth");
+    match load(&named, &BTreeMap::new()) {
         Err(EvalError::InceptionHash { expected, found, .. }) => {
             assert!(expected == "6726825d" && found.len() == 64);
         }

@@ -163,6 +163,11 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     ];
     ranks.agree(require_files(args.output.force, files))?;
     let source = ranks.agree(FeatureSource::new(args))?;
+    // Before the network is read.
+    let unknown = args.metrics.iter().find(|metric| !WITH_STATISTICS.contains(metric));
+    if let (Some(_), Some(metric)) = (&args.real_stats, unknown) {
+        return Err(EvalError::NeedsRealImages { metric: metric.name }.into());
+    }
     let statistics = ranks.agree(args.real_stats.as_deref().map(Statistics::load).transpose())?;
     let device = ranks.agree(args.device.open())?;
     let (fake_name, fake) = open_fake(args, &device)?;
@@ -205,9 +210,6 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let open = || extractor(source, named, image, &device, json);
     let extractor = ranks.on_root(open)?;
     let extractor = ranks.agree(extractor.map_or_else(open, Ok))?;
-    if ranks.is_root() {
-        note_weights(&extractor);
-    }
     let (count, seed) = (args.count as usize, args.seed.seed);
     let conditions = args.condition_sampling;
     let real_source = real.as_ref().map(|real| ImageSource::from_dataset(real, count, seed));
@@ -228,13 +230,16 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         ImageSheet::framed(real.shape(), columns).check_size(3 * columns)?;
     }
     let options = Options {
-        metrics: metrics(args, &extractor, statistics.is_some())?,
+        metrics: metrics(args, &extractor),
         neighbors: args.neighbors as usize,
         subsets: Subsets::default(),
         bootstrap: args.bootstrap as usize,
         seed,
     };
     let cache = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
+    if ranks.is_root() {
+        note_weights(&extractor);
+    }
     let needs_training = options.metrics.iter().any(|metric| metric.needs == Needs::TrainSet);
     let computed = with_progress(|progress| {
         let features = |source: &ImageSource<'_>, cache: Option<&Path>, what| {
@@ -405,23 +410,16 @@ fn sheet(
     Ok(sheet)
 }
 
-fn metrics(
-    args: &CompareArgs,
-    extractor: &FeatureExtractor,
-    with_statistics: bool,
-) -> Result<Vec<&'static Metric>, CliError> {
-    let known = |metric: &&Metric| !with_statistics || WITH_STATISTICS.contains(metric);
+fn metrics(args: &CompareArgs, extractor: &FeatureExtractor) -> Vec<&'static Metric> {
+    let known = |metric: &&Metric| args.real_stats.is_none() || WITH_STATISTICS.contains(metric);
     if args.metrics.is_empty() {
         let fits = |metric: &&Metric| {
             metric.needs != Needs::ClassProbabilities || extractor.is_classifier()
         };
         let defaults = METRICS.iter().copied().filter(|metric| metric.default);
-        return Ok(defaults.filter(fits).filter(known).collect());
+        return defaults.filter(fits).filter(known).collect();
     }
-    match args.metrics.iter().find(|metric| !known(metric)) {
-        None => Ok(args.metrics.clone()),
-        Some(metric) => Err(EvalError::NeedsRealImages { metric: metric.name }.into()),
-    }
+    args.metrics.clone()
 }
 
 /// The generated images, with their name; none with --save-stats alone.
