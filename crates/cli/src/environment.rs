@@ -36,6 +36,13 @@ pub fn hub_token() -> Option<String> {
     std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())
 }
 
+/// Whether a program that is started here has a screen to open a window on (X11 or Wayland).
+pub fn has_display() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|variable| std::env::var_os(variable).is_some_and(|display| !display.is_empty()))
+}
+
 /// Parses a variable, if it is set, and hands it to `set`; an error lists the values that `values`
 /// returns.
 fn configure<T: FromStr<Err = E>, E: Display>(

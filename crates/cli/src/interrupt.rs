@@ -19,6 +19,9 @@ static WATCH_ERROR: OnceLock<io::Error> = OnceLock::new();
 /// and then its process group.
 const REPEATED_SIGNAL: Duration = Duration::from_millis(200);
 
+/// What the first interrupt prints.
+const STOPPING: &str = "\nfinishing the step, then saving; once more to quit at once";
+
 /// Installs the handlers: from now on an interrupt removes temporary files and ends the program
 /// with exit code 130, and a write over the limit of file sizes is an error like others. Where no
 /// thread can be started, an interrupt ends the program without that.
@@ -42,6 +45,18 @@ pub fn graceful() -> Result<&'static AtomicBool, CliError> {
     Ok(&STOP_REQUESTED)
 }
 
+/// Sets the flag of [`graceful`] as the first interrupt does; false if the program no longer trains,
+/// or is stopping already.
+pub fn request_stop() -> bool {
+    let stops =
+        STOPS_GRACEFULLY.load(Ordering::SeqCst) && !STOP_REQUESTED.swap(true, Ordering::SeqCst);
+    if stops {
+        FIRST_SIGNAL.get_or_init(Instant::now);
+        output::note(STOPPING);
+    }
+    stops
+}
+
 /// Makes every interrupt end the program again: what the run needs is saved.
 pub fn immediate() {
     STOPS_GRACEFULLY.store(false, Ordering::SeqCst);
@@ -53,7 +68,7 @@ fn interrupted() {
     }
     let first = FIRST_SIGNAL.get_or_init(Instant::now);
     if !STOP_REQUESTED.swap(true, Ordering::SeqCst) {
-        output::note("\nfinishing the step, then saving; once more to quit at once");
+        output::note(STOPPING);
     } else if first.elapsed() >= REPEATED_SIGNAL {
         end();
     }

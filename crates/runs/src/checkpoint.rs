@@ -156,6 +156,15 @@ pub fn inspect(path: &Path) -> Result<CheckpointHeader, ArtifactError> {
     })
 }
 
+/// Reads the metadata alone, for what may be wrong without harm: nothing is verified, and the tensors
+/// are not read.
+///
+/// # Errors
+/// Returns the errors of [`load`], except those of damaged tensors.
+pub fn read_meta(path: &Path) -> Result<CheckpointMeta, ArtifactError> {
+    Envelope::of(&Container::open(path)?, path)?.parse_meta(path)
+}
+
 fn checksum(tensors: &Fingerprint, schema: u32, meta: &str) -> String {
     tensors.checksum(&format!("{schema}\n{meta}"))
 }

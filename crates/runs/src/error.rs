@@ -149,7 +149,7 @@ impl ArtifactError {
     /// Whether an older checkpoint of the same folder may be used instead. Not so for a newer
     /// schema or a file this user may not read: those are intact, and a run resumed from an older
     /// one would write over them.
-    pub(crate) fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         match self {
             Self::NewerSchema { .. } | Self::Memory { .. } => false,
             Self::Read { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,

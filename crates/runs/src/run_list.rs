@@ -42,7 +42,7 @@ pub struct RunInfo {
 /// Returns [`ArtifactError::NoRuns`] if there are none or `base` is absent, and
 /// [`ArtifactError::Read`] if it cannot be listed.
 pub fn list_runs(base: &Path) -> Result<Vec<RunInfo>, ArtifactError> {
-    paths(base)?.iter().map(|path| info(path)).collect()
+    paths(base)?.iter().map(|path| run_info(path)).collect()
 }
 
 /// The run to resume by default: the one of the highest number that has a checkpoint, or the one of
@@ -83,7 +83,11 @@ fn paths(base: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     Ok(paths)
 }
 
-fn info(path: &Path) -> Result<RunInfo, ArtifactError> {
+/// The summary of one run.
+///
+/// # Errors
+/// Returns an error if `path` is no run directory or cannot be listed.
+pub fn run_info(path: &Path) -> Result<RunInfo, ArtifactError> {
     let run = RunDir::open(path)?;
     let checkpoints = checkpoint_retention::list(&run.checkpoints())?;
     let last_row = metrics::last(&run.metrics());

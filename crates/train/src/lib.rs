@@ -41,6 +41,7 @@ mod memory_estimate;
 pub mod monitor;
 mod rng_streams;
 mod run;
+mod run_summary;
 mod sampler;
 mod settings;
 mod step;
@@ -53,7 +54,8 @@ pub use event::Event;
 pub use html_page::{WeightPrecision, html_page};
 pub use import_export::{export, export_generator, export_onnx, import, import_newmu_svhn};
 pub use memory_estimate::estimate_memory;
-pub use run::{RunOutcome, run, run_with_eval};
+pub use run::{RunControls, RunOutcome, run, run_with_eval};
+pub use run_summary::{RunSummary, checkpoint_alerts};
 pub use sampler::{
     BatchNormMode, Sampler, batches, generator_condition, latents, load_discriminator,
     load_generator, truncate,

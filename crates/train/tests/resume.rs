@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensor::{Device, set_conv_algorithm, set_isa};
 use train::{
-    EvalConfig, EvalResult, Event, Sampler, Settings, TrainError, Trainer, latents, run,
-    run_with_eval,
+    EvalConfig, EvalResult, Event, RunControls, Sampler, Settings, TrainError, Trainer, latents,
+    run, run_with_eval,
 };
 
 /// A run on `count` images in `data`, with an EMA.
@@ -122,6 +122,37 @@ fn a_resumed_run_makes_up_for_a_cancelled_evaluation() {
     assert!(train("middle", &[4]) == whole, "cancelled in the middle");
     assert!(train("end", &[6]) == whole, "cancelled at the end");
     assert!(train("twice", &[2, 2, 6, 6]) == whole, "cancelled again when resumed");
+}
+
+/// A checkpoint that is asked for while a step is trained is saved after the next, and changes
+/// nothing.
+#[test]
+fn a_checkpoint_is_saved_when_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(&dir.path().join("data"), 14, 6);
+    (settings.checkpoint_every, settings.keep) = (100, 10);
+    let data = open(&settings);
+    let train = |name: &str, asked: Option<u64>| {
+        let run_dir = RunDir::create_at(&dir.path().join(name)).unwrap();
+        let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
+        let (stop, save) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut emit = |event: Event| {
+            if matches!(event, Event::Stepped { step } if asked == Some(step)) {
+                save.store(true, Ordering::Relaxed);
+            }
+        };
+        let controls = RunControls { stop: &stop, save: Some(&save) };
+        let outcome = run_with_eval(&mut trainer, &data, &run_dir, controls, &mut emit, None);
+        assert!(!save.load(Ordering::Relaxed));
+        let saved = checkpoint_retention::list(&run_dir.checkpoints()).unwrap();
+        let steps: Vec<u64> = saved.into_iter().map(|(step, _)| step).collect();
+        (steps, std::fs::read(outcome.unwrap().checkpoint).unwrap())
+    };
+    let (steps, whole) = train("whole", None);
+    assert_eq!(steps, [0, 6]);
+    let (steps, asked) = train("asked", Some(2));
+    assert_eq!(steps, [0, 3, 6]);
+    assert!(asked == whole);
 }
 
 #[test]

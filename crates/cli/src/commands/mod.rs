@@ -21,6 +21,7 @@ mod recipes;
 mod representation;
 mod runs;
 mod sample;
+mod studio;
 #[cfg(test)]
 mod tests;
 mod toy;
@@ -78,6 +79,8 @@ commands! {
         Devices(devices),
     }
     "Look": {
+        /// Open a page with the runs, live while they train, and their generators.
+        Studio(studio),
         /// Generate images with a trained generator.
         Sample(sample),
         /// Interpolate in latent space (memorization check).

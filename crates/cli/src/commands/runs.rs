@@ -3,13 +3,13 @@
 use super::JsonArg;
 use crate::error::CliError;
 use crate::render::clock;
-use crate::report::{self, Report, ReportPath, table};
+use crate::report::{self, Report, table};
 use data::DataSpec;
 use indicatif::HumanBytes;
-use runs::{MetricsRow, RunDir, RunInfo, run_list};
+use runs::{MetricsRow, run_list};
 use serde::Serialize;
 use std::path::PathBuf;
-use train::Settings;
+use train::RunSummary;
 
 /// Longest name in a table, in characters; the number in front distinguishes runs.
 const MAX_NAME_CHARS: usize = 36;
@@ -33,7 +33,10 @@ pub struct RunsDirArg {
 /// Lists the runs of a folder: their progress, then their settings.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let runs = run_list::list_runs(&args.runs_dir.runs_dir)?;
-    report::print(&RunList(runs.into_iter().map(RunReport::new).collect()), args.json.json);
+    report::print(
+        &RunList(runs.into_iter().map(|info| RunReport(RunSummary::new(info))).collect()),
+        args.json.json,
+    );
     Ok(())
 }
 
@@ -41,71 +44,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 #[serde(transparent)]
 struct RunList(Vec<RunReport>);
 
-/// A run. The settings are none for imported weights.
+/// A run, as rows of the tables and as JSON.
 #[derive(Serialize)]
-struct RunReport {
-    path: ReportPath,
-    name: String,
-    /// `running`, `finished` or `stopped`; none if the length of the run is unknown.
-    state: Option<&'static str>,
-    running: bool,
-    step: Option<u64>,
-    steps: Option<u64>,
-    seconds: Option<f64>,
-    recipe: Option<String>,
-    data: Option<String>,
-    image: Option<[usize; 2]>,
-    channels: Option<usize>,
-    batch: Option<usize>,
-    lr: Option<f64>,
-    seed: Option<u64>,
-    last: Option<MetricsRow>,
-    checkpoints: usize,
-    bytes: u64,
-}
+#[serde(transparent)]
+struct RunReport(RunSummary);
 
 impl RunReport {
-    fn new(info: RunInfo) -> Self {
-        let config = RunDir::open(&info.path).and_then(|dir| dir.read_config());
-        let settings: Option<Settings> = config.ok().and_then(|text| toml::from_str(&text).ok());
-        let settings = settings.as_ref();
-        let RunInfo { path, name, last_step, checkpoints, last_row, bytes, running } = info;
-        let steps = settings.map(|settings| settings.steps);
-        let state = match steps {
-            _ if running => Some("running"),
-            Some(steps) if last_step.is_some_and(|step| step >= steps) => Some("finished"),
-            Some(_) => Some("stopped"),
-            None => None,
-        };
-        Self {
-            path: path.into(),
-            name,
-            state,
-            running,
-            step: last_step,
-            steps,
-            seconds: last_row.as_ref().map(|row| row.seconds),
-            recipe: settings.map(|settings| settings.recipe.name.clone()),
-            data: settings.map(|settings| settings.data.clone()),
-            image: settings.map(|settings| settings.recipe.image.size),
-            channels: settings.map(|settings| settings.recipe.image.channels),
-            batch: settings.map(|settings| settings.recipe.train.batch),
-            lr: settings.map(|settings| settings.recipe.optimizer.lr),
-            seed: settings.map(|settings| settings.seed),
-            last: last_row,
-            checkpoints,
-            bytes,
-        }
-    }
-
     fn progress(&self) -> [String; 9] {
-        let row = |show: &dyn Fn(&MetricsRow) -> String| cell(self.last.as_ref().map(show));
-        let step = cell(self.step);
+        let row = |show: &dyn Fn(&MetricsRow) -> String| cell(self.0.last.as_ref().map(show));
+        let step = cell(self.0.step);
         [
-            shortened(&self.name),
-            cell(self.state),
-            self.steps.map_or_else(|| step.clone(), |steps| format!("{step}/{steps}")),
-            cell(self.seconds.map(clock)),
+            shortened(&self.0.name),
+            cell(self.0.state),
+            self.0.steps.map_or_else(|| step.clone(), |steps| format!("{step}/{steps}")),
+            cell(self.0.seconds.map(clock)),
             row(&|row| format!("{:.0}", row.images_per_second)),
             row(&|row| format!("{:.3}", row.d_loss)),
             row(&|row| format!("{:.3}", row.g_loss)),
@@ -119,16 +71,16 @@ impl RunReport {
             let name = DataSpec::parse(text).map_or_else(|_| text.clone(), |spec| spec.name());
             shortened(&name)
         };
-        let shape = self.image.zip(self.channels);
+        let shape = self.0.image.zip(self.0.channels);
         [
-            shortened(&self.name),
-            cell(self.recipe.as_deref().map(shortened)),
-            cell(self.data.as_ref().map(data)),
+            shortened(&self.0.name),
+            cell(self.0.recipe.as_deref().map(shortened)),
+            cell(self.0.data.as_ref().map(data)),
             cell(shape.map(|([height, width], channels)| format!("{height}x{width}x{channels}"))),
-            cell(self.batch),
-            cell(self.lr),
-            self.checkpoints.to_string(),
-            HumanBytes(self.bytes).to_string(),
+            cell(self.0.batch),
+            cell(self.0.lr),
+            self.0.checkpoints.to_string(),
+            HumanBytes(self.0.bytes).to_string(),
         ]
     }
 }

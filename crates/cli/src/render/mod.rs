@@ -94,6 +94,11 @@ impl Renderer {
         self.show(format!("Run directory: {}\n", output::name(path.display())), object);
     }
 
+    /// Shows the address of the page that shows the run.
+    pub fn studio(&self, url: &str) {
+        self.show(format!("Studio: {url}"), json!({ "event": "studio", "url": url }));
+    }
+
     /// Reports the end of a dry run.
     pub fn dry_run(&self, steps: u64) {
         let object = json!({ "event": "dry_run", "steps": steps });

@@ -30,6 +30,22 @@ const PAPER_EPOCHS: [u64; 2] = [1, 5];
 /// a stop never waits for more than these.
 const MAX_STEPS_IN_FLIGHT: usize = 2;
 
+/// Flags through which others control a run. They are read between two steps.
+#[derive(Clone, Copy, Debug)]
+pub struct RunControls<'a> {
+    /// Finishes the step, saves and returns.
+    pub stop: &'a AtomicBool,
+    /// Saves a checkpoint after the step, and is then reset. Either all ranks of a group have this
+    /// flag or none; that of any of them is enough.
+    pub save: Option<&'a AtomicBool>,
+}
+
+impl<'a> From<&'a AtomicBool> for RunControls<'a> {
+    fn from(stop: &'a AtomicBool) -> Self {
+        Self { stop, save: None }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOutcome {
@@ -80,20 +96,22 @@ pub fn run(
 /// [`run`] that evaluates the generator at the steps that the settings name, and keeps the best
 /// checkpoint in addition to the newest ones. The evaluation must depend only on the checkpoint;
 /// otherwise a resumed run differs from an uninterrupted one. It may be cancelled once `stop` is
-/// set: the run then ends, and makes up for the evaluation when it is resumed.
+/// set: the run then ends, and makes up for the evaluation when it is resumed. `controls` are the
+/// flag `stop` alone, or [`RunControls`].
 ///
 /// # Errors
 /// Returns the errors of [`run`], and those of `eval`.
-pub fn run_with_eval(
+pub fn run_with_eval<'a>(
     trainer: &mut Trainer,
     dataset: &Arc<Dataset>,
     dir: &RunDir,
-    stop: &AtomicBool,
+    controls: impl Into<RunControls<'a>>,
     emit: &mut dyn FnMut(Event),
     eval: Option<&mut EvalFn<'_>>,
 ) -> Result<RunOutcome, TrainError> {
+    let RunControls { stop, save } = controls.into();
     let eval = eval.map(|eval| eval as &mut EvalFn<'_>);
-    let mut context = RunContext { trainer, dataset, dir, stop, emit, eval };
+    let mut context = RunContext { trainer, dataset, dir, stop, save, emit, eval };
     // Counted here: the overrides of a checkpoint that is loaded repeatedly stay the same.
     let mut rollbacks = 0;
     loop {
@@ -123,6 +141,7 @@ struct RunContext<'a> {
     dataset: &'a Arc<Dataset>,
     dir: &'a RunDir,
     stop: &'a AtomicBool,
+    save: Option<&'a AtomicBool>,
     emit: &'a mut dyn FnMut(Event),
     eval: Option<&'a mut EvalFn<'a>>,
 }
@@ -385,6 +404,12 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         eval.is_some_and(|eval| step > 0 && (step.is_multiple_of(eval.every) || step == steps))
     }
 
+    /// Whether a checkpoint was asked for since the step before.
+    fn takes_save_request(&self) -> bool {
+        let Some(save) = self.context.save else { return false };
+        self.context.trainer.process_group().any(save.swap(false, Ordering::Relaxed))
+    }
+
     /// The outputs that are due after the step that was just trained.
     fn due(&self, epoch_end: bool) -> DueOutputs {
         let (settings, step) = (&self.settings, self.step());
@@ -399,7 +424,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
                 || is_last
                 || epoch.is_some_and(|epoch| PAPER_EPOCHS.contains(&epoch)),
             evaluates,
-            saves: step.is_multiple_of(settings.checkpoint_every),
+            saves: self.takes_save_request() || step.is_multiple_of(settings.checkpoint_every),
             epoch,
         }
     }

@@ -13,6 +13,7 @@ use super::flags::JsonArg;
 use super::monitor::MonitorArgs;
 use super::preprocess::{PreprocessArgs, open_dataset_on};
 use super::runs::RunsDirArg;
+use super::studio::StudioArg;
 use crate::distributed;
 use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
 use crate::interrupt;
@@ -20,7 +21,7 @@ use crate::memory;
 use crate::parse::{self, MAX_STEPS, count, steps};
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
-use ::train::{EvalFn, Event, TrainError, Trainer};
+use ::train::{EvalFn, Event, RunControls, TrainError, Trainer};
 use data::{DataError, Dataset, Preprocess, Split};
 pub use defaults::{toy_default, with_default};
 use indicatif::HumanBytes;
@@ -156,6 +157,9 @@ pub struct Args {
     /// Number of newest checkpoints to keep [default: 3].
     #[arg(long, value_name = "N", value_parser = count(1..), help_heading = "Output")]
     keep: Option<u32>,
+
+    #[command(flatten)]
+    studio: StudioArg,
 
     #[command(flatten)]
     evaluate: evaluate::EvaluateArgs,
@@ -358,6 +362,7 @@ fn evaluator(
 /// Trains on from the state of `trainer`, in the directory that `open_dir` returns once the ranks
 /// have compared their runs. All ranks call this together.
 fn train_from(
+    args: &Args,
     trainer: Trainer,
     dataset: &Arc<Dataset>,
     render: Renderer,
@@ -367,20 +372,27 @@ fn train_from(
     let trainer = ranks.agree(trainer.with_process_group(ranks.group().clone()))?;
     let evaluator = evaluator(&trainer, dataset, &render)?;
     let dir = open_dir(&trainer, &render)?;
-    run_training(trainer, dataset, evaluator.as_ref(), &dir, render)
+    run_training(args, trainer, dataset, evaluator.as_ref(), &dir, render)
 }
 
 /// Runs the training loop to its end, or until Ctrl-C or the monitor stops it. All ranks return the
 /// exit code of rank 0.
 fn run_training(
+    args: &Args,
     mut trainer: Trainer,
     dataset: &Arc<Dataset>,
     evaluator: Option<&Arc<Evaluator>>,
     dir: &RunDir,
     mut render: Renderer,
 ) -> Result<ExitCode, CliError> {
+    let ranks = distributed::ranks();
+    // Serves until the run has ended; rank 0 alone has one.
+    let studio = ranks.on_root(|| args.studio.start(dir, &args.runs_dir.runs_dir))?.flatten();
     render.device(trainer.device());
-    render.ranks(distributed::ranks());
+    render.ranks(ranks);
+    if let Some(studio) = &studio {
+        render.studio(studio.url());
+    }
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful()?;
@@ -401,7 +413,8 @@ fn run_training(
         }
         render.event(&event);
     };
-    let outcome = ::train::run_with_eval(&mut trainer, dataset, dir, stop, &mut emit, measure);
+    let controls = RunControls { stop, save: args.studio.save_flag() };
+    let outcome = ::train::run_with_eval(&mut trainer, dataset, dir, controls, &mut emit, measure);
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {

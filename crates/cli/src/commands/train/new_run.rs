@@ -50,7 +50,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     let Some(trainer) = ranks.agree(trainer(args, plan, &dataset, device, &render))? else {
         return Ok(ExitCode::SUCCESS);
     };
-    train_from(trainer, &dataset, render, |trainer, _| {
+    train_from(args, trainer, &dataset, render, |trainer, _| {
         let name = || format!("{}-{}", dataset.name(), trainer.settings().recipe.name);
         run_dir(|| {
             Ok(match &args.out {

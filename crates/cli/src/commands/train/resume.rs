@@ -110,7 +110,7 @@ pub fn run(
         render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
         return Ok(ExitCode::SUCCESS);
     }
-    train_from(trainer, &dataset, render, |trainer, render| {
+    train_from(args, trainer, &dataset, render, |trainer, render| {
         warn_of_other_numerics(&meta, &trainer.numerics_id(), render);
         if let Some(later) = contents.later {
             let step = meta.step;
