@@ -538,7 +538,7 @@ fn the_run_of_this_process_is_controlled() {
     let (saved, stopped) = (saves.clone(), stops.clone());
     config.controls = Some(Controls {
         run: "0001-first".into(),
-        save: Arc::new(move || drop(saved.fetch_add(1, Ordering::SeqCst))),
+        save: Arc::new(move || _ = saved.fetch_add(1, Ordering::SeqCst)),
         stop: Arc::new(move || stopped.fetch_add(1, Ordering::SeqCst) == 0),
     });
     let studio = start(config);
