@@ -13,6 +13,7 @@
 //!   samples/step-*.png      grids of the fixed latents             grid, timelapse
 //!   checkpoints/step-*.safetensors             checkpoint, checkpoint_retention
 //!   losses.png              the loss curves                        plots::losses
+//!   note.txt                a note of the user's                   crate studio
 //!   .lock                   held while a process trains here       run_dir
 //! ```
 

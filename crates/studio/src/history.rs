@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use train::monitor::AlertKind;
 
 /// The most that is read from `metrics.jsonl` at once, in bytes.
 pub const CHUNK: u64 = 4 << 20;
@@ -87,9 +88,21 @@ fn mark_before(file: &mut File, offset: u64) -> io::Result<Vec<u8>> {
 pub struct History {
     /// The values of the newest evaluation, by metric.
     pub evaluation: Map<String, Value>,
-    /// Alerts that the rows show, with the step of the first row that has them.
-    raised: Vec<(u64, String)>,
+    /// Alerts that the rows show.
+    raised: Vec<Raised>,
+    /// The step of the last row.
+    step: u64,
     active: BTreeSet<String>,
+}
+
+/// An alert that was raised between two rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Raised {
+    /// The step of the last row without it.
+    after: u64,
+    /// The step of the first row that has it.
+    step: u64,
+    kind: String,
 }
 
 impl History {
@@ -107,9 +120,10 @@ impl History {
         let kinds = row.get("alerts").or_else(|| row.get("findings")).and_then(Value::as_array);
         let kinds = kinds.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
         let active: BTreeSet<String> = kinds.collect();
-        let new = active.difference(&self.active).map(|kind| (step, kind.clone()));
-        self.raised.extend(new);
-        self.active = active;
+        let after = self.step;
+        let new = active.difference(&self.active);
+        self.raised.extend(new.map(|kind| Raised { after, step, kind: kind.clone() }));
+        (self.active, self.step) = (active, step);
     }
 }
 
@@ -117,8 +131,17 @@ impl History {
 struct Entry {
     position: Position,
     history: History,
-    /// The alerts of a checkpoint, its step, and what changes with the file.
-    saved: Option<(PathBuf, (u128, u64), Vec<RunAlert>, u64)>,
+    saved: Option<SavedAlerts>,
+}
+
+/// The alerts in a checkpoint.
+#[derive(Clone, Debug)]
+struct SavedAlerts {
+    path: PathBuf,
+    /// Of the file.
+    version: (u128, u64),
+    step: u64,
+    alerts: Vec<RunAlert>,
 }
 
 /// The histories of all runs.
@@ -157,40 +180,46 @@ impl Histories {
     /// rows of later steps show.
     pub fn alerts(&self, run: &Run) -> Vec<RunAlert> {
         let history = self.update(run);
-        let (mut alerts, saved) = self.saved_alerts(run).unwrap_or_default();
-        let later = history.raised.into_iter().filter(|(step, _)| *step > saved);
-        alerts.extend(later.map(|(step, kind)| {
-            let message =
-                format!("{} (its values are in the next checkpoint)", kind.replace('-', " "));
-            RunAlert { step, kind, message }
-        }));
+        let saved = self.saved_alerts(run);
+        let saved_step = saved.as_ref().map_or(0, |saved| saved.step);
+        let mut alerts = saved.map_or_else(Vec::new, |saved| saved.alerts);
+        for Raised { after, step, kind } in history.raised {
+            let is_saved = alerts.iter().any(|saved| saved.kind == kind && saved.step > after);
+            if step > saved_step && !is_saved {
+                let message =
+                    format!("{} (its values are in the next checkpoint)", kind.replace('-', " "));
+                alerts.push(RunAlert { step, kind, message });
+            }
+        }
         alerts
     }
 
-    /// The alerts in a run's newest checkpoint, and its step.
-    fn saved_alerts(&self, run: &Run) -> Option<(Vec<RunAlert>, u64)> {
+    /// The alerts in a run's newest checkpoint.
+    fn saved_alerts(&self, run: &Run) -> Option<SavedAlerts> {
         let (_, path) = run.checkpoint_paths().pop()?;
-        let file = version(&path.symlink_metadata().ok()?);
+        let version = version(&path.symlink_metadata().ok()?);
         let mut entries = self.entries();
         let entry = entries.entry(run.path.clone()).or_default();
-        if let Some((known, same, alerts, step)) = &entry.saved
-            && (known, same) == (&path, &file)
-        {
-            return Some((alerts.clone(), *step));
+        let known = entry.saved.as_ref();
+        if let Some(saved) = known.filter(|saved| saved.path == path && saved.version == version) {
+            return Some(saved.clone());
         }
         let meta = checkpoint::read_meta(&path).ok()?;
         let alerts = train::checkpoint_alerts(&meta).into_iter().map(|alert| RunAlert {
             step: alert.step,
-            kind: serde_json::to_value(alert.kind)
-                .ok()
-                .and_then(|kind| kind.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            kind: kind_name(alert.kind),
             message: format!("{}; {}", alert.message, alert.hint),
         });
-        let alerts: Vec<_> = alerts.collect();
-        entry.saved = Some((path, file, alerts.clone(), meta.step));
-        Some((alerts, meta.step))
+        let saved = SavedAlerts { path, version, step: meta.step, alerts: alerts.collect() };
+        entry.saved = Some(saved.clone());
+        Some(saved)
     }
+}
+
+/// A kind of alert, as in rows of metrics.
+fn kind_name(kind: AlertKind) -> String {
+    let name = serde_json::to_value(kind).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -235,7 +264,8 @@ mod tests {
             let row = serde_json::json!({ "step": step, "alerts": kinds, "eval/by": "x" });
             history.add(row.as_object().unwrap());
         }
-        let raised = [(10, "a"), (20, "b"), (40, "a")].map(|(step, kind)| (step, kind.to_owned()));
+        let raised = [(0, 10, "a"), (10, 20, "b"), (30, 40, "a")];
+        let raised = raised.map(|(after, step, kind)| Raised { after, step, kind: kind.into() });
         assert_eq!(history.raised, raised);
         assert!(history.evaluation.is_empty());
         let row = serde_json::json!({ "step": 50, "eval/frechet": 12.5, "eval/by": "x" });
