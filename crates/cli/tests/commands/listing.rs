@@ -118,9 +118,10 @@ fn a_printed_recipe_can_be_used() {
 #[test]
 fn every_command_has_help() {
     let dir = TestDir::new();
-    for command in
-        ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export", "toy"]
-    {
+    for command in [
+        "train", "sample", "studio", "data", "info", "devices", "runs", "recipes", "import",
+        "export", "toy",
+    ] {
         let ended = dir.ok(&[command, "--help"]);
         assert!(ended.out.contains("Usage:") && ended.err.is_empty());
     }

@@ -20,5 +20,6 @@ mod memorization;
 mod representation;
 mod resume;
 mod sample;
+mod studio;
 mod toy;
 mod train;
