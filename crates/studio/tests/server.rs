@@ -7,7 +7,7 @@ use client::{Events, Fixture, PATIENCE, PNG, get, own, raw, send, start};
 use runs::{MetricsWriter, RunDir};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

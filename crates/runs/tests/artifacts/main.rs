@@ -7,6 +7,7 @@ mod disk;
 mod images;
 mod import;
 mod metrics;
+mod npz;
 mod old_run;
 mod pytorch;
 mod run_dir;

@@ -1,5 +1,8 @@
 //! A client of a studio, over TCP, and a folder of runs.
 
+// Each test program uses a part.
+#![allow(dead_code)]
+
 use runs::{MetricsRow, MetricsWriter, RunDir};
 use std::fs;
 use std::io::{Read, Write};
