@@ -116,6 +116,23 @@ class Average {
   }
 }
 
+/** How many finite values a column has, and whether all are positive, kept up as rows arrive. */
+class Facts {
+  update(columns, name) {
+    const values = columns.get(name);
+    if (this.cut !== columns.cut) {
+      Object.assign(this, { cut: columns.cut, length: 0, values: 0, isPositive: true });
+    }
+    for (let i = this.length; i < columns.length; i++) {
+      if (!Number.isFinite(values[i])) continue;
+      this.values += 1;
+      if (!(values[i] > 0)) this.isPositive = false;
+    }
+    this.length = columns.length;
+    return this;
+  }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Axes.
 
@@ -199,6 +216,7 @@ export class ChartGroup {
     this.axis = "step";
     this.range = null; // All there is.
     this.hover = null; // An x value.
+    this.pointed = null; // The chart with the pointer.
     this.marker = null; // A step, such as that of the grid shown beside.
     this.smoothing = 0.6;
     this.frame = 0;
@@ -325,7 +343,7 @@ export class Chart {
     this.isStale = true;
     this.isOverlayStale = true;
     this.isVisible = true;
-    for (const one of series) one.average = new Average();
+    for (const one of series) Object.assign(one, { average: new Average(), facts: new Facts() });
     this.build();
     group.add(this);
   }
@@ -389,6 +407,7 @@ export class Chart {
       if (start !== null) {
         this.selection = Math.abs(at(event) - start) > 4 ? [start, at(event)] : null;
       }
+      this.group.pointed = this;
       this.group.setHover(this.toX(at(event)));
       this.group.drawOverlays();
     });
@@ -451,6 +470,7 @@ export class Chart {
     const move = moves[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
+    group.pointed = this;
     move();
     if (group.hover !== null) group.announce(`${group.text(group.hover)}: ${this.values()}`);
   }
@@ -555,7 +575,8 @@ export class Chart {
       context.lineWidth = 1;
       if (smoothed && line.isDense) {
         context.globalAlpha = 0.28;
-        this.drawLine(context, line, line.raw, color);
+        if (this.isShort(line)) this.drawLine(context, line, line.raw, color);
+        else this.drawBand(context, line, color);
         context.globalAlpha = 1;
         context.lineWidth = 1.7;
         this.drawLine(context, line, line.smooth, color);
@@ -577,13 +598,7 @@ export class Chart {
     const first = Math.max(0, lowerBound(xs, columns.length, low) - 1);
     const last = Math.min(columns.length, lowerBound(xs, columns.length, high) + 1);
     const raw = columns.get(name);
-    let values = 0;
-    let isPositive = true;
-    for (let i = 0; i < columns.length; i++) {
-      if (!Number.isFinite(raw[i])) continue;
-      values++;
-      isPositive &&= raw[i] > 0;
-    }
+    const { values, isPositive } = one.facts.update(columns, name);
     // A few values among many rows, as those of evaluations, are points that are not averaged.
     const isDense = values > columns.length / 4 && values > 2;
     const smooth =
@@ -662,6 +677,47 @@ export class Chart {
     }
   }
 
+  /** Whether each value of a line is drawn, not the extremes of each column of pixels. */
+  isShort({ first, last }) {
+    return last - first <= 2 * this.width * this.scale;
+  }
+
+  /** Fills the range of the values in each column of pixels. */
+  drawBand(context, { xs, raw, first, last }, color) {
+    const [low, high] = this.group.shown();
+    const pxPerX = this.width / (high - low);
+    const tops = [];
+    const fill = () => {
+      context.beginPath();
+      for (const [px, top] of tops) context.lineTo(px, this.toPy(top));
+      for (const [px, , bottom] of tops.reverse()) context.lineTo(px, this.toPy(bottom));
+      context.fill();
+      tops.length = 0;
+    };
+    context.fillStyle = color;
+    let column = NaN;
+    for (let i = first; i < last; i++) {
+      const y = raw[i];
+      if (Number.isNaN(y) || (this.isLog && y <= 0)) continue;
+      if (y === BREAK) {
+        fill();
+        column = NaN;
+        continue;
+      }
+      const own = Math.floor((LEFT + (xs[i] - low) * pxPerX) * this.scale);
+      const band = tops.at(-1);
+      if (own !== column) {
+        column = own;
+        tops.push([own / this.scale, y, y]);
+      } else if (y > band[1]) {
+        band[1] = y;
+      } else if (y < band[2]) {
+        band[2] = y;
+      }
+    }
+    fill();
+  }
+
   /** Draws values, with at most four points per column of pixels. */
   drawLine(context, { xs, first, last, isDense }, ys, color) {
     const [low, high] = this.group.shown();
@@ -670,7 +726,9 @@ export class Chart {
     context.strokeStyle = color;
     context.fillStyle = color;
     context.beginPath();
-    if (last - first <= 2 * this.width * this.scale) {
+    const isShort = this.isShort({ first, last });
+    context.lineJoin = isShort ? "round" : "bevel";
+    if (isShort) {
       this.tracePoints(context, xs, ys, first, last, px);
     } else {
       this.traceColumns(context, xs, ys, first, last, px);
@@ -811,6 +869,7 @@ export class Chart {
     }
     const px = this.toPx(group.hover);
     context.strokeStyle = this.colors("--soft");
+    context.lineWidth = 1;
     vertical(px);
     for (const { one, smooth, raw, xs, isDense } of this.lines ?? []) {
       const row = this.nearest(one, group.hover);
@@ -843,10 +902,11 @@ export class Chart {
 
   /** The box at the crosshair: the step, and an alert near it. */
   showTip(px) {
-    const near = (this.alertPixels ?? [])
+    const { group } = this;
+    // An alert is told once, where the pointer is.
+    const near = (group.pointed === this ? this.alertPixels : [])
       .filter((mark) => Math.abs(mark.px - px) < 7)
       .sort((a, b) => Math.abs(a.px - px) - Math.abs(b.px - px))[0];
-    const { group } = this;
     // The nearest row's own x, so that a step is a whole number.
     const row = this.nearest(this.series[0], group.hover);
     const x = row < 0 ? group.hover : this.series[0].columns.get(group.axis)[row];

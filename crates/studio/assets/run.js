@@ -3,7 +3,7 @@
 
 import {
   Follower, announce, bytes, commandLine, control, copyButton, count, description, duration,
-  element, exploreUrl, getRun, number, onLink, plural, probability, putNote, quoted,
+  element, exploreUrl, getRun, getRuns, number, onLink, plural, probability, putNote, quoted,
   readRows, realUrl, sampleUrl, setText,
 } from "./api.js";
 import { Chart, ChartGroup, Columns } from "./chart.js";
@@ -462,6 +462,23 @@ function tomlText(text) {
   return element("pre", { tabindex: "0", "aria-label": "Configuration" }, code);
 }
 
+/** A choice of another run, which leads to the comparison with it. */
+function compareWith(name) {
+  const select = element("select", {
+    onchange: () => {
+      if (!select.value) return;
+      location.hash = `#/compare/${[name, select.value].map(encodeURIComponent).join("/")}`;
+    },
+  });
+  getRuns().then((runs) => {
+    const others = runs.map((run) => run.name).filter((other) => other !== name).reverse();
+    select.append(
+      element("option", { value: "", text: others.length ? "Choose a run" : "No other run" }),
+      ...others.map((other) => element("option", { value: other, text: other })));
+  }, () => {});
+  return element("label", { class: "field other" }, element("span", { text: "Compare with" }), select);
+}
+
 /** A section that can be closed. */
 function fold(title, hint, isOpen, ...children) {
   return element("details", { class: "fold", open: isOpen },
@@ -715,6 +732,7 @@ export function mountRun(view, [name], info) {
       folds.replaceChildren(
         checkpointsNode,
         fold("Configuration", "config.toml, as resolved", false,
+          compareWith(name),
           element("div", { class: "pre" }, copyButton(() => config), tomlText(config))));
       if (layers) {
         folds.append(fold("Layers", "of both networks", false,
