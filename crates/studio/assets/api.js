@@ -73,22 +73,32 @@ const LONGEST_TASK = 20; // Milliseconds.
 const nextTask = () => new Promise((resolve) => setTimeout(resolve));
 
 /**
- * Reads metrics.jsonl from byte `from`, and calls `onRows` with rows as they arrive. Returns the
- * byte to continue from.
+ * Reads metrics.jsonl from its start, part by part, and calls `onRows` with rows as they arrive.
+ * Returns the byte to continue from.
  */
-export async function readRows(name, from, onRows, signal) {
-  const response = await request(`${runPath(name)}/metrics?from=${from}`, { signal });
-  const next = Number(response.headers.get("X-Next"));
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+export async function readRows(name, onRows, signal) {
+  let next = 0;
+  for (;;) {
+    const from = next;
+    const response = await request(`${runPath(name)}/metrics?from=${from}`, { signal });
+    await readPart(response.body, onRows);
+    next = Number(response.headers.get("X-Next"));
+    if (next === from) return next;
+  }
+}
+
+async function readPart(body, onRows) {
+  if (!body) return;
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   let rested = performance.now();
   for (;;) {
     const { value, done } = await reader.read();
     const lines = (rest + (value ?? "")).split("\n");
     rest = done ? "" : lines.pop();
-    const rows = lines.filter((line) => line.trim()).map((line) => JSON.parse(line));
+    const rows = lines.filter((line) => line.trim()).map(parsedRow);
     if (rows.length) onRows(rows);
-    if (done) return next;
+    if (done) return;
     if (performance.now() - rested > LONGEST_TASK) {
       await nextTask();
       rested = performance.now();
@@ -96,9 +106,18 @@ export async function readRows(name, from, onRows, signal) {
   }
 }
 
+function parsedRow(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Error(`metrics.jsonl has a line that is not a row: ${line.slice(0, 80)}`);
+  }
+}
+
 /**
  * Follows a run by server-sent events from byte `from` of its metrics: calls the functions of
- * `handlers` by the name of the event (`metrics`, `samples`, `checkpoints`, `state`) with its data.
+ * `handlers` by the name of the event with its data: `metrics`, `samples`, `checkpoints`, `state`,
+ * and `reset` before all rows come again, since the run went back to a checkpoint.
  * A lost connection is opened again from the last byte. A hidden page, which no one looks at, has
  * no connection: browsers allow six per server.
  */
@@ -209,7 +228,12 @@ export function commandLine(text) {
   // Breaks between words come first; long names break anywhere.
   const words = text.split(" ").flatMap((word) => [" ", element("span", { text: word })]);
   const code = element("code", {}, ...words.slice(1));
-  return element("p", { class: "command" }, code, copyButton(() => text));
+  return element(
+    "p",
+    { class: "command" },
+    code,
+    copyButton(() => text),
+  );
 }
 
 /** A word as one argument of a shell. */
@@ -231,8 +255,10 @@ export function number(value, digits = 4) {
   if (size === 0) return "0";
   if (size >= 1e6 || size < 1e-4) return value.toExponential(2).replace("e+", "e");
   if (size >= 1000) return count(value);
-  const places = Math.max(0, Math.min(digits - 1, digits - 1 - Math.floor(Math.log10(size))));
-  return value.toFixed(places);
+  const power = Math.floor(Math.log10(size));
+  // Of small values two digits that are not zero.
+  const places = size < 0.1 ? Math.max(digits - 1, 1 - power) : Math.max(0, digits - 1 - power);
+  return value.toFixed(Math.min(places, size < 0.1 ? 6 : digits - 1));
 }
 
 /** A probability, as `0.48`; a dash without one. */

@@ -36,13 +36,17 @@ function show(info, isFirst) {
   unmount?.();
   unmount = null;
   view.replaceChildren();
-  byId("nav-runs").toggleAttribute("data-here", target?.mount === mountRuns);
+  if (target?.mount === mountRuns) byId("nav-runs").setAttribute("aria-current", "page");
+  else byId("nav-runs").removeAttribute("aria-current");
   if (!target) {
     document.title = "dcgan studio";
     view.append(
-      element("main", { class: "empty" },
+      element(
+        "main",
+        { class: "empty" },
         element("h1", { text: "There is no such page" }),
-        element("p", {}, element("a", { href: "#/", text: "All runs" }))),
+        element("p", {}, element("a", { href: "#/", text: "All runs" })),
+      ),
     );
     return;
   }

@@ -7,6 +7,14 @@ import { count, duration, element, number, setText } from "./api.js";
 
 const BREAK = Infinity; // A value that is not finite (null in a row): the line has a gap.
 
+/** Names of values in rows of earlier versions, and the present ones. */
+const RENAMED = {
+  g_gradient: "g_grad_norm",
+  oscillation: "spectral_peak",
+  "eval/memorised": "eval/memorized",
+  "eval/memorised_real": "eval/memorized_real",
+};
+
 /** The numbers of metric rows, one growing array per name. NaN where a row has no such value. */
 export class Columns {
   constructor() {
@@ -35,7 +43,8 @@ export class Columns {
     for (const row of rows) {
       if (this.length && row.step <= this.get("step")[this.length - 1]) this.truncate(row.step);
       if (this.length === this.capacity) this.grow();
-      for (const [name, value] of Object.entries(row)) {
+      for (const [key, value] of Object.entries(row)) {
+        const name = RENAMED[key] ?? key;
         if (typeof value !== "number" && value !== null) continue;
         if (!this.byName.has(name)) {
           if (value === null) continue;
@@ -226,12 +235,16 @@ export class ChartGroup {
     this.resizes = new ResizeObserver((entries) => {
       for (const { target } of entries) target.chart.resize();
     });
-    this.views = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) {
-        target.chart.isVisible = isIntersecting;
-        if (isIntersecting) this.schedule();
-      }
-    });
+    this.views = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          target.chart.isVisible = isIntersecting;
+          if (isIntersecting) this.schedule();
+        }
+        // Charts are ready before they are scrolled to.
+      },
+      { rootMargin: "500px 0px" },
+    );
   }
 
   add(chart) {
@@ -332,9 +345,10 @@ export class ChartGroup {
 }
 
 /**
- * A chart. A series is `{columns, name, label, color}`: a name of the columns, and the name of a
- * custom property of the stylesheet for its colour, and whether it `isNamed` though it is alone. `bounds` fixes the y axis unless values leave
- * it, `alerts()` returns `[{step, kind, message}]`.
+ * A chart. A series is `{columns, name, label, color, isNamed}`: a name of the columns, the name of
+ * a custom property of the stylesheet for its colour, and whether the label is shown though it is
+ * alone. `bounds` fixes the y axis unless values leave it, `alerts()` returns `[{step, kind,
+ * message}]`.
  */
 export class Chart {
   constructor(group, { title, series, bounds, alerts = () => [] }) {
@@ -350,12 +364,21 @@ export class Chart {
 
   build() {
     this.canvas = element("canvas", { "aria-hidden": "true" });
-    this.overlay = element("canvas", { tabindex: "0", role: "img", "aria-keyshortcuts": "ArrowLeft ArrowRight + - Escape Enter" });
+    this.overlay = element("canvas", {
+      tabindex: "0",
+      role: "img",
+      "aria-keyshortcuts": "ArrowLeft ArrowRight + - Escape Enter",
+    });
     this.tip = element("p", { class: "tip", hidden: true });
     this.plot = element("div", { class: "plot" }, this.canvas, this.overlay, this.tip);
     this.logButton = element("button", {
-      type: "button", class: "quiet log", text: "log", "aria-pressed": "false", hidden: true,
-      title: "Logarithmic y axis", "aria-label": `Logarithmic y axis of ${this.title}`,
+      type: "button",
+      class: "quiet log",
+      text: "log",
+      "aria-pressed": "false",
+      hidden: true,
+      title: "Logarithmic y axis",
+      "aria-label": `Logarithmic y axis of ${this.title}`,
       onclick: () => {
         this.isLog = !this.isLog;
         this.logButton.setAttribute("aria-pressed", String(this.isLog));
@@ -370,16 +393,24 @@ export class Chart {
       swatch.style.background = `var(${one.color})`;
       // The title says what a single series is.
       const isAlone = this.series.length === 1 && !one.isNamed;
-      legend.append(element("div", {},
-        isAlone
-          ? element("dt", { class: "unseen", text: one.label })
-          : element("dt", { title: one.label }, swatch, one.label),
-        one.output));
+      legend.append(
+        element(
+          "div",
+          {},
+          isAlone
+            ? element("dt", { class: "unseen", text: one.label })
+            : element("dt", { title: one.label }, swatch, one.label),
+          one.output,
+        ),
+      );
     }
-    this.node = element("figure", { class: "chart" },
+    this.node = element(
+      "figure",
+      { class: "chart" },
       element("figcaption", {}, element("h3", { text: this.title }), this.logButton),
       legend,
-      this.plot);
+      this.plot,
+    );
     this.listen();
   }
 
@@ -513,9 +544,7 @@ export class Chart {
 
   toPy(y) {
     const [low, high] = this.yRange;
-    const share = this.isLog
-      ? Math.log(y / low) / Math.log(high / low)
-      : (y - low) / (high - low);
+    const share = this.isLog ? Math.log(y / low) / Math.log(high / low) : (y - low) / (high - low);
     return TOP + (1 - share) * this.height;
   }
 
@@ -855,8 +884,7 @@ export class Chart {
       context.fill();
     }
     if (this.selection) {
-      const [a, b] = this.selection.map((px) =>
-        Math.min(LEFT + this.width, Math.max(LEFT, px)));
+      const [a, b] = this.selection.map((px) => Math.min(LEFT + this.width, Math.max(LEFT, px)));
       context.fillStyle = this.colors("--accent");
       context.globalAlpha = 0.14;
       context.fillRect(Math.min(a, b), TOP, Math.abs(b - a), this.height);

@@ -2,9 +2,29 @@
 // The comparison of runs uses the parts of this page.
 
 import {
-  Follower, announce, bytes, commandLine, control, copyButton, count, description, duration,
-  element, exploreUrl, getRun, getRuns, number, onLink, plural, probability, putNote, quoted,
-  readRows, realUrl, sampleUrl, setText,
+  Follower,
+  announce,
+  bytes,
+  commandLine,
+  control,
+  copyButton,
+  count,
+  description,
+  duration,
+  element,
+  exploreUrl,
+  getRun,
+  getRuns,
+  number,
+  onLink,
+  plural,
+  probability,
+  putNote,
+  quoted,
+  readRows,
+  realUrl,
+  sampleUrl,
+  setText,
 } from "./api.js";
 import { Chart, ChartGroup, Columns } from "./chart.js";
 
@@ -33,38 +53,54 @@ export class Feed {
     try {
       this.detail = await getRun(this.name, signal);
       this.onChange("detail");
-      this.isReading = true;
-      const next = await readRows(this.name, 0, (rows) => this.append(rows), signal);
-      if (signal.aborted) return;
-      this.isReading = false;
-      this.onChange("read");
-      this.onChange("rows");
-      if (this.isFollowed(this.detail)) this.follow(next);
+      await this.read();
     } catch (error) {
-      if (signal.aborted) return;
-      // A lost server comes back; a run that is not there does not.
-      if (error instanceof TypeError) {
-        this.unlink = onLink((isUp) => {
-          if (!isUp) return;
-          this.unlink();
-          this.open();
-        });
-      } else {
-        this.onError(error);
-      }
+      this.fail(error);
     }
+  }
+
+  /** A lost server comes back; a run that is not there does not. */
+  fail(error) {
+    if (this.abort.signal.aborted) return;
+    if (!(error instanceof TypeError)) {
+      this.onError(error);
+      return;
+    }
+    this.unlink?.();
+    this.unlink = onLink((isUp) => {
+      if (!isUp) return;
+      this.unlink();
+      this.open();
+    });
+  }
+
+  /** Reads all rows, then follows the run. */
+  async read() {
+    const { signal } = this.abort;
+    this.follower?.close();
+    this.columns.truncate(0);
+    this.isReading = true;
+    const next = await readRows(this.name, (rows) => this.append(rows), signal);
+    if (signal.aborted) return;
+    this.isReading = false;
+    this.onChange("read");
+    this.onChange("rows");
+    if (this.isFollowed(this.detail)) this.follow(next);
   }
 
   follow(next) {
     this.follower = new Follower(this.name, next, {
+      reset: () => {
+        this.columns.truncate(0);
+        forgetImages(this.name);
+      },
       metrics: (rows) => this.append(rows),
       samples: (steps) => this.change({ samples: steps }),
       checkpoints: (checkpoints) => this.change({ checkpoints }),
       state: (summary) => {
         const { summary: old } = this.detail;
         this.change({ summary });
-        const isOther = old.state !== summary.state || old.alerts !== summary.alerts;
-        if (isOther) this.refresh();
+        if (old.state !== summary.state || old.alerts !== summary.alerts) this.refresh();
       },
     });
   }
@@ -87,8 +123,8 @@ export class Feed {
   async refresh() {
     try {
       this.change(await getRun(this.name, this.abort.signal));
-    } catch {
-      // The next state event, or the notice of a lost server, follows.
+    } catch (error) {
+      this.fail(error);
     }
   }
 
@@ -165,7 +201,12 @@ export function chartControls(group) {
   // The slider is finer where an average covers many rows.
   const weightOf = (position) => (position === 0 ? 0 : 1 - 10 ** (-position / SMOOTHING_SCALE));
   const slider = element("input", {
-    type: "range", min: "0", max: "100", step: "1", value: "16", "aria-label": "Smoothing",
+    type: "range",
+    min: "0",
+    max: "100",
+    step: "1",
+    value: "16",
+    "aria-label": "Smoothing",
   });
   let isOwn = false; // Chosen by the person.
   const smooth = () => {
@@ -186,33 +227,56 @@ export function chartControls(group) {
     smooth();
   };
   const reset = element("button", {
-    type: "button", text: "Reset zoom", title: "Show all (double-click on a chart)",
+    type: "button",
+    text: "Reset zoom",
+    title: "Show all (double-click on a chart)",
     onclick: () => group.zoom(null),
   });
   reset.disabled = true;
   const range = element("span", { class: "soft range" });
   const onRange = () => {
     reset.disabled = group.range === null;
-    setText(range, group.range
-      ? `${group.text(group.range[0])} to ${group.text(group.range[1]).replace("step ", "")}`
-      : "");
+    setText(
+      range,
+      group.range
+        ? `${group.text(group.range[0])} to ${group.text(group.range[1]).replace("step ", "")}`
+        : "",
+    );
   };
   group.onRange = onRange;
   onRange();
   const axis = (value, label, isChecked) =>
-    element("label", { class: "chip" },
+    element(
+      "label",
+      { class: "chip" },
       element("input", {
-        type: "radio", name: "axis", value, checked: isChecked,
+        type: "radio",
+        name: "axis",
+        value,
+        checked: isChecked,
         onchange: () => group.setAxis(value),
       }),
-      element("span", { text: label }));
-  return element("form", { class: "controls", "aria-label": "Charts", onsubmit: (e) => e.preventDefault() },
-    element("label", { class: "field slider" }, element("span", { text: "Smoothing" }), slider, output),
-    element("fieldset", { class: "chips" },
+      element("span", { text: label }),
+    );
+  return element(
+    "form",
+    { class: "controls", "aria-label": "Charts", onsubmit: (e) => e.preventDefault() },
+    element(
+      "label",
+      { class: "field slider" },
+      element("span", { text: "Smoothing" }),
+      slider,
+      output,
+    ),
+    element(
+      "fieldset",
+      { class: "chips" },
       element("legend", { class: "unseen", text: "Horizontal axis" }),
       axis("step", "Steps", true),
-      axis("seconds", "Time", false)),
-    element("div", { class: "buttons" }, reset, range));
+      axis("seconds", "Time", false),
+    ),
+    element("div", { class: "buttons" }, reset, range),
+  );
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -240,6 +304,14 @@ function preload(url) {
   return entry;
 }
 
+/** Forgets the images of a run that draws its grids again. */
+function forgetImages(name) {
+  const own = sampleUrl(name, "");
+  for (const url of decoded.keys()) {
+    if (url.startsWith(own.slice(0, own.lastIndexOf("/") + 1))) decoded.delete(url);
+  }
+}
+
 /** Index of the step of `steps` (ascending) that is nearest to `step`. */
 function nearestIndex(steps, step) {
   let best = 0;
@@ -253,9 +325,8 @@ function nearestIndex(steps, step) {
 export class GridFrame {
   constructor(name, image) {
     this.name = name;
-    this.image = element("img", { class: "grid", alt: "", hidden: true, decoding: "sync" });
     this.empty = element("p", { class: "soft", text: "No grid yet" });
-    this.node = element("div", { class: "frame" }, this.image, this.empty);
+    this.node = element("div", { class: "frame" }, this.empty);
     // Grids are square tables of images, but for the last rows of few.
     if (image) this.node.style.setProperty("--aspect", `${image[1]} / ${image[0]}`);
     this.wanted = null;
@@ -264,19 +335,17 @@ export class GridFrame {
   /** Shows the grid of a step. Returns when it is shown or another one is wanted. */
   async show(step) {
     this.wanted = step;
-    const url = sampleUrl(this.name, step);
     try {
-      const { naturalWidth, naturalHeight } = await preload(url);
+      const image = await preload(sampleUrl(this.name, step));
       if (this.wanted !== step) return;
-      this.image.src = url;
-      this.image.alt = `Grid of generated images at step ${count(step)}`;
-      this.node.style.setProperty("--aspect", `${naturalWidth} / ${naturalHeight}`);
-      this.image.hidden = false;
-      this.empty.hidden = true;
+      image.alt = `Grid of generated images at step ${count(step)}`;
+      image.className = "grid";
+      this.node.style.setProperty("--aspect", `${image.naturalWidth} / ${image.naturalHeight}`);
+      // The decoded element itself: a new address of an old one would be asked for again.
+      if (this.node.firstChild !== image) this.node.replaceChildren(image);
     } catch {
       if (this.wanted !== step) return;
-      this.image.hidden = true;
-      this.empty.hidden = false;
+      this.node.replaceChildren(this.empty);
       this.empty.textContent = `The grid of step ${count(step)} cannot be read`;
     }
   }
@@ -286,11 +355,24 @@ export class GridFrame {
 export class Scrubber {
   constructor({ onStep, onNear = () => {} }) {
     Object.assign(this, { onStep, onNear, steps: [], isPlaying: false });
-    this.range = element("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "Step of the grid" });
-    this.button = element("button", {
-      type: "button", "aria-pressed": "false", "aria-label": "Play the grids", title: "Play",
-      onclick: () => (this.isPlaying ? this.stop() : this.play()),
-    }, element("span", { class: "icon", "aria-hidden": "true" }));
+    this.range = element("input", {
+      type: "range",
+      min: "0",
+      max: "0",
+      value: "0",
+      "aria-label": "Step of the grid",
+    });
+    this.button = element(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": "false",
+        "aria-label": "Play the grids",
+        title: "Play",
+        onclick: () => (this.isPlaying ? this.stop() : this.play()),
+      },
+      element("span", { class: "icon", "aria-hidden": "true" }),
+    );
     this.label = element("output", { text: "" });
     this.node = element("div", { class: "scrub" }, this.button, this.range, this.label);
     this.node.hidden = true;
@@ -304,10 +386,9 @@ export class Scrubber {
     return this.steps[Number(this.range.value)];
   }
 
-  /** The steps that there are. A slider at its end stays at the end: a live run shows its newest. */
+  /** The steps that there are. A slider at its end stays there: a live run shows its newest. */
   setSteps(steps) {
-    const isSame =
-      steps.length === this.steps.length && steps.at(-1) === this.steps.at(-1);
+    const isSame = steps.length === this.steps.length && steps.at(-1) === this.steps.at(-1);
     if (isSame) return;
     const old = this.step;
     const wasAtEnd = !this.steps.length || Number(this.range.value) === this.steps.length - 1;
@@ -369,13 +450,20 @@ export const preloadGrid = (name, step) => preload(sampleUrl(name, step)).catch(
 // ---------------------------------------------------------------------------------------------
 // Notes and states.
 
+/** Why a request failed. */
+const reason = (error) =>
+  error instanceof TypeError ? "the server does not answer" : error.message;
+
 const SAVE_AFTER = 800; // Milliseconds without a key.
 
 /** An editor of a run's note that saves by itself and says whether it has. */
 export function noteEditor(name, note, isReadOnly) {
   const status = element("span", { class: "soft", role: "status" });
   const area = element("textarea", {
-    rows: "2", maxlength: "60000", spellcheck: "true", readonly: isReadOnly,
+    rows: "2",
+    maxlength: "60000",
+    spellcheck: "true",
+    readonly: isReadOnly,
     placeholder: isReadOnly ? "No note" : "What this run is about, what you saw …",
     "aria-label": `Note on ${name}`,
   });
@@ -394,7 +482,7 @@ export function noteEditor(name, note, isReadOnly) {
       saved = text;
       status.textContent = "Saved";
     } catch (error) {
-      status.textContent = `Not saved: ${error instanceof TypeError ? "the server does not answer" : error.message}`;
+      status.textContent = `Not saved: ${reason(error)}`;
     }
     isSaving = false;
     status.classList.toggle("problem", saved !== text);
@@ -409,9 +497,17 @@ export function noteEditor(name, note, isReadOnly) {
   // A note that could not be saved is saved when the server is back.
   const unlink = onLink((isUp) => isUp && save());
   return {
-    node: element("label", { class: "note" },
-      element("span", { class: "label" }, element("span", { class: "title", text: "Note" }), status),
-      area),
+    node: element(
+      "label",
+      { class: "note" },
+      element(
+        "span",
+        { class: "label" },
+        element("span", { class: "title", text: "Note" }),
+        status,
+      ),
+      area,
+    ),
     /** Takes a note that was changed elsewhere, unless this one is being changed. */
     set(text) {
       if (area.value !== saved || document.activeElement === area) return;
@@ -427,8 +523,12 @@ export function noteEditor(name, note, isReadOnly) {
 /** The state of a run, with a dot that is alive while it runs. */
 export function stateBadge(summary) {
   const state = summary.state ?? "imported";
-  return element("span", { class: `state ${state}` },
-    element("span", { class: "dot", "aria-hidden": "true" }), state);
+  return element(
+    "span",
+    { class: `state ${state}` },
+    element("span", { class: "dot", "aria-hidden": "true" }),
+    state,
+  );
 }
 
 /** Seconds until a running run ends; undefined if that is unknown. */
@@ -470,20 +570,40 @@ function compareWith(name) {
       location.hash = `#/compare/${[name, select.value].map(encodeURIComponent).join("/")}`;
     },
   });
-  getRuns().then((runs) => {
-    const others = runs.map((run) => run.name).filter((other) => other !== name).reverse();
-    select.append(
-      element("option", { value: "", text: others.length ? "Choose a run" : "No other run" }),
-      ...others.map((other) => element("option", { value: other, text: other })));
-  }, () => {});
-  return element("label", { class: "field other" }, element("span", { text: "Compare with" }), select);
+  getRuns().then(
+    (runs) => {
+      const others = runs
+        .map((run) => run.name)
+        .filter((other) => other !== name)
+        .reverse();
+      select.append(
+        element("option", { value: "", text: others.length ? "Choose a run" : "No other run" }),
+        ...others.map((other) => element("option", { value: other, text: other })),
+      );
+    },
+    () => {},
+  );
+  return element(
+    "label",
+    { class: "field other" },
+    element("span", { text: "Compare with" }),
+    select,
+  );
 }
 
 /** A section that can be closed. */
 function fold(title, hint, isOpen, ...children) {
-  return element("details", { class: "fold", open: isOpen },
-    element("summary", {}, element("h2", { text: title }), element("span", { class: "soft", text: hint })),
-    ...children);
+  return element(
+    "details",
+    { class: "fold", open: isOpen },
+    element(
+      "summary",
+      {},
+      element("h2", { text: title }),
+      element("span", { class: "soft", text: hint }),
+    ),
+    ...children,
+  );
 }
 
 /** Mounts the page of a run. Returns the function that ends it. */
@@ -494,8 +614,13 @@ export function mountRun(view, [name], info) {
   const badge = element("span");
   const message = element("p", { class: "soft message", role: "status" });
   const explore = element("a", {
-    class: "button", href: exploreUrl(name), target: "_blank", rel: "noopener",
-    text: "Explore", title: "Play with the newest generator, in a new tab", hidden: true,
+    class: "button",
+    href: exploreUrl(name),
+    target: "_blank",
+    rel: "noopener",
+    text: "Explore",
+    title: "Play with the newest generator, in a new tab",
+    hidden: true,
   });
   const act = async (action, asked) => {
     message.textContent = "…";
@@ -503,21 +628,28 @@ export function mountRun(view, [name], info) {
       await control(name, action);
       message.textContent = asked;
     } catch (error) {
-      message.textContent =
-        error instanceof TypeError ? "The server does not answer" : error.message;
+      message.textContent = reason(error);
     }
   };
   const save = element("button", {
-    type: "button", text: "Save a checkpoint", hidden: true,
+    type: "button",
+    text: "Save a checkpoint",
+    hidden: true,
     onclick: () => act("save", "A checkpoint is saved after this step"),
   });
   const stop = element("button", {
-    type: "button", text: "Stop after this step", hidden: true,
+    type: "button",
+    text: "Stop after this step",
+    hidden: true,
     onclick: () => act("stop", "The run stops and saves after this step"),
   });
 
   const bar = element("div", { class: "bar-fill" });
-  const progress = element("div", { class: "progress", role: "progressbar", "aria-label": "Training", "aria-valuemin": "0" }, bar);
+  const progress = element(
+    "div",
+    { class: "progress", role: "progressbar", "aria-label": "Training", "aria-valuemin": "0" },
+    bar,
+  );
   const facts = element("dl", { class: "facts" });
   const fact = (label) => {
     const value = element("dd", { text: "–" });
@@ -547,14 +679,29 @@ export function mountRun(view, [name], info) {
     },
     onNear: (at) => preloadGrid(name, at),
   });
-  const open = element("a", { class: "quiet-link", target: "_blank", rel: "noopener", text: "Open" });
+  const open = element("a", {
+    class: "quiet-link",
+    target: "_blank",
+    rel: "noopener",
+    text: "Open",
+  });
   const gridSlot = element("div");
   const real = element("figure", { class: "real", hidden: true });
   const noteSlot = element("div");
-  const pictures = element("section", { class: "pictures", "aria-label": "Grids" },
-    element("div", { class: "section-head" },
-      element("h2", { text: "Grids of fixed latents" }), open),
-    gridSlot, scrubber.node, real, noteSlot);
+  const pictures = element(
+    "section",
+    { class: "pictures", "aria-label": "Grids" },
+    element(
+      "div",
+      { class: "section-head" },
+      element("h2", { text: "Grids of fixed latents" }),
+      open,
+    ),
+    gridSlot,
+    scrubber.node,
+    real,
+    noteSlot,
+  );
   scrubber.node.addEventListener("keydown", (event) => {
     if (event.key === " " && event.target === scrubber.range) {
       event.preventDefault();
@@ -562,23 +709,51 @@ export function mountRun(view, [name], info) {
     }
   });
 
-  const alerts = element("section", { class: "alerts", hidden: true, "aria-labelledby": "alerts-title" });
+  const alerts = element("section", {
+    class: "alerts",
+    hidden: true,
+    "aria-labelledby": "alerts-title",
+  });
   const folds = element("div", { class: "folds" });
-  const body = element("div", { class: "run", hidden: true },
+  const body = element(
+    "div",
+    { class: "run", hidden: true },
     pictures,
-    element("section", { class: "metrics", "aria-label": "Metrics" },
-      chartControls(group), charts, waiting, alerts));
+    element(
+      "section",
+      { class: "metrics", "aria-label": "Metrics" },
+      chartControls(group),
+      charts,
+      waiting,
+      alerts,
+    ),
+  );
   const problem = element("p", { class: "notice", role: "alert", hidden: true });
-  const main = element("main", { class: "wide" },
-    element("header", { class: "masthead" },
-      element("div", {},
+  const main = element(
+    "main",
+    { class: "wide" },
+    element(
+      "header",
+      { class: "masthead" },
+      element(
+        "div",
+        {},
         element("p", { class: "crumbs" }, element("a", { href: "#/", text: "Runs" }), " / ", badge),
-        heading, about),
-      element("div", { class: "actions" },
-        element("div", { class: "buttons" }, save, stop, explore), message)),
+        heading,
+        about,
+      ),
+      element(
+        "div",
+        { class: "actions" },
+        element("div", { class: "buttons" }, save, stop, explore),
+        message,
+      ),
+    ),
     problem,
     element("div", { class: "status", hidden: true }, progress, facts),
-    body, folds);
+    body,
+    folds,
+  );
   view.append(main);
 
   const feed = new Feed(name, {
@@ -618,6 +793,7 @@ export function mountRun(view, [name], info) {
     }
     save.hidden = stop.hidden = !(controls && canWrite && summary.state === "running");
     explore.hidden = !checkpoints.length;
+    open.hidden = !samples.length;
     scrubber.setSteps(samples);
     showAlerts();
     showFolds();
@@ -639,7 +815,8 @@ export function mountRun(view, [name], info) {
     speed.set(count(last("images_per_second")));
     losses.set(`${number(last("d_loss"), 3)} / ${number(last("g_loss"), 3)}`);
     outputs.set(`${probability(last("d_real"))} / ${probability(last("d_fake"))}`);
-    const frechet = (isBehind ? undefined : columns.last("eval/frechet")) ?? summary.metrics?.frechet;
+    const frechet =
+      (isBehind ? undefined : columns.last("eval/frechet")) ?? summary.metrics?.frechet;
     measured.node.hidden = frechet === undefined;
     measured.set(number(frechet));
     progress.hidden = !summary.steps;
@@ -682,11 +859,17 @@ export function mountRun(view, [name], info) {
       const old = built.get(title);
       // A value that first appears later makes its chart again.
       if (old && old.series.length === Object.keys(names).length) continue;
-      const colors = names.d_loss || names.d_real ? ["--series-2", "--series-1"] : ["--series-1", "--series-2"];
+      const colors =
+        names.d_loss || names.d_real ? ["--series-2", "--series-1"] : ["--series-1", "--series-2"];
       const chart = new Chart(group, {
-        title, bounds,
-        series: Object.entries(names).map(([key, label], i) =>
-          ({ columns, name: key, label, color: colors[i % 2] })),
+        title,
+        bounds,
+        series: Object.entries(names).map(([key, label], i) => ({
+          columns,
+          name: key,
+          label,
+          color: colors[i % 2],
+        })),
         alerts: () => feed.detail.alerts,
       });
       if (old) {
@@ -710,14 +893,27 @@ export function mountRun(view, [name], info) {
     alerts.hidden = !list.length;
     alerts.replaceChildren(
       element("h2", { id: "alerts-title", text: plural(list.length, "alert") }),
-      element("ul", {}, ...list.map((alert) =>
-        element("li", {},
-          element("button", {
-            type: "button", class: "quiet", text: `step ${count(alert.step)}`,
-            title: "Show this step's grid", onclick: () => scrubber.seek(alert.step),
-          }),
-          element("b", { text: alert.kind }), " ",
-          element("span", { text: alert.message })))));
+      element(
+        "ul",
+        {},
+        ...list.map((alert) =>
+          element(
+            "li",
+            {},
+            element("button", {
+              type: "button",
+              class: "quiet",
+              text: `step ${count(alert.step)}`,
+              title: "Show this step's grid",
+              onclick: () => scrubber.seek(alert.step),
+            }),
+            element("b", { text: alert.kind }),
+            " ",
+            element("span", { text: alert.message }),
+          ),
+        ),
+      ),
+    );
     if (isNew) announce(`Alert: ${list.at(-1).message}`);
     group.draw();
   }
@@ -731,13 +927,37 @@ export function mountRun(view, [name], info) {
       checkpointsNode = fold("Checkpoints", "", true);
       folds.replaceChildren(
         checkpointsNode,
-        fold("Configuration", "config.toml, as resolved", false,
+        fold(
+          "Configuration",
+          "config.toml, as resolved",
+          false,
           compareWith(name),
-          element("div", { class: "pre" }, copyButton(() => config), tomlText(config))));
+          element(
+            "div",
+            { class: "pre" },
+            copyButton(() => config),
+            tomlText(config),
+          ),
+        ),
+      );
       if (layers) {
-        folds.append(fold("Layers", "of both networks", false,
-          element("div", { class: "pre" }, copyButton(() => layers),
-            element("pre", { tabindex: "0", "aria-label": "Layers" }, element("code", { text: layers })))));
+        folds.append(
+          fold(
+            "Layers",
+            "of both networks",
+            false,
+            element(
+              "div",
+              { class: "pre" },
+              copyButton(() => layers),
+              element(
+                "pre",
+                { tabindex: "0", "aria-label": "Layers" },
+                element("code", { text: layers }),
+              ),
+            ),
+          ),
+        );
       }
     }
     const key = checkpoints.map((one) => one.step).join();
@@ -745,21 +965,33 @@ export function mountRun(view, [name], info) {
     checkpointsNode.dataset.key = key;
     checkpointsNode.querySelector("summary .soft").textContent = plural(checkpoints.length, "file");
     checkpointsNode.querySelector(".checkpoints")?.remove();
-    checkpointsNode.append(element("ul", { class: "checkpoints" },
-      ...[...checkpoints].reverse().map((one) => {
-        const file = `${name}/checkpoints/step-${String(one.step).padStart(8, "0")}.safetensors`;
-        return element("li", {},
-          element("span", { class: "at", text: `step ${count(one.step)}` }),
-          element("span", { class: "soft size", text: bytes(one.bytes) }),
-          element("a", {
-            class: "button small", href: exploreUrl(name, one.step), target: "_blank",
-            rel: "noopener", text: "Explore", "aria-label": `Explore the generator of step ${count(one.step)}`,
-          }),
-          commandLine(`dcgan sample --checkpoint ${quoted(file)} --grid samples.png`));
-      }),
-      checkpoints.length
-        ? element("li", { class: "soft", text: "The commands are for the folder of the runs." })
-        : element("li", { class: "soft", text: "No checkpoint yet." })));
+    checkpointsNode.append(
+      element(
+        "ul",
+        { class: "checkpoints" },
+        ...[...checkpoints].reverse().map((one) => {
+          const file = `${name}/checkpoints/step-${String(one.step).padStart(8, "0")}.safetensors`;
+          return element(
+            "li",
+            {},
+            element("span", { class: "at", text: `step ${count(one.step)}` }),
+            element("span", { class: "soft size", text: bytes(one.bytes) }),
+            element("a", {
+              class: "button small",
+              href: exploreUrl(name, one.step),
+              target: "_blank",
+              rel: "noopener",
+              text: "Explore",
+              "aria-label": `Explore the generator of step ${count(one.step)}`,
+            }),
+            commandLine(`dcgan sample --checkpoint ${quoted(file)} --grid samples.png`),
+          );
+        }),
+        checkpoints.length
+          ? element("li", { class: "soft", text: "The commands are for the folder of the runs." })
+          : element("li", { class: "soft", text: "No checkpoint yet." }),
+      ),
+    );
   }
 
   return () => {

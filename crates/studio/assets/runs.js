@@ -1,12 +1,28 @@
 // All runs: a table that sorts and filters, and two to four of them side by side.
 
 import {
-  announce, copyButton, count, description, duration, element, getRuns, number, plural, probability,
+  announce,
+  copyButton,
+  count,
+  description,
+  duration,
+  element,
+  getRuns,
+  number,
+  plural,
+  probability,
   setText,
 } from "./api.js";
 import { Chart, ChartGroup } from "./chart.js";
 import {
-  Feed, GridFrame, Scrubber, chartControls, chartsOf, metricTitle, noteEditor, preloadGrid,
+  Feed,
+  GridFrame,
+  Scrubber,
+  chartControls,
+  chartsOf,
+  metricTitle,
+  noteEditor,
+  preloadGrid,
   stateBadge,
 } from "./run.js";
 
@@ -31,7 +47,13 @@ const COLUMNS = [
   { key: "g_loss", label: "G loss", value: (run) => run.last?.g_loss, show: three },
   { key: "d_real", label: "D(x)", value: (run) => run.last?.d_real, show: probability },
   { key: "d_fake", label: "D(G(z))", value: (run) => run.last?.d_fake, show: probability },
-  { key: "frechet", label: "Fréchet", value: (run) => run.metrics?.frechet, show: number, title: "Fréchet distance, the newest measured; lower is better" },
+  {
+    key: "frechet",
+    label: "Fréchet",
+    value: (run) => run.metrics?.frechet,
+    show: number,
+    title: "Fréchet distance, the newest measured; lower is better",
+  },
   { key: "alerts", label: "Alerts", value: (run) => run.alerts || undefined, show: count },
 ];
 
@@ -56,30 +78,56 @@ function order(a, b) {
 
 function isMatch(run) {
   const text = [run.name, run.state, run.recipe, run.data, run.note].join(" ").toLowerCase();
-  return chosen.filter.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  return chosen.filter
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }
 
 /** A row of the table; it is kept and updated, so that images and focus stay. */
 class Row {
   constructor(name, onSelect) {
     this.name = name;
-    this.box = element("input", { type: "checkbox", "aria-label": `Compare ${name}`, onchange: () => onSelect(this) });
+    this.box = element("input", {
+      type: "checkbox",
+      "aria-label": `Compare ${name}`,
+      onchange: () => onSelect(this),
+    });
     this.image = element("img", { alt: "", hidden: true, loading: "lazy" });
     this.about = element("span", { class: "soft about" });
     this.note = element("span", { class: "note-line" });
     this.bar = element("span", { class: "bar-fill" });
     this.progress = element("span", { class: "progress small" }, this.bar);
-    this.cells = new Map(COLUMNS.map(({ key, label }) => [key, element("td", {
-      role: "cell", class: `c-${key}`, "data-label": label,
-    })]));
-    this.cells.get("name").append(
-      element("a", { href: runHash(name), class: "name", text: name }), this.about, this.note);
+    this.cells = new Map(
+      COLUMNS.map(({ key, label }) => [
+        key,
+        element("td", {
+          role: "cell",
+          class: `c-${key}`,
+          "data-label": label,
+        }),
+      ]),
+    );
+    this.cells
+      .get("name")
+      .append(
+        element("a", { href: runHash(name), class: "name", text: name }),
+        this.about,
+        this.note,
+      );
     this.stepText = element("span");
     this.cells.get("step").append(this.stepText, this.progress);
-    this.node = element("tr", { role: "row" },
+    this.node = element(
+      "tr",
+      { role: "row" },
       element("td", { role: "cell", class: "c-select" }, element("label", {}, this.box)),
-      element("td", { role: "cell", class: "c-thumb" }, element("span", { class: "thumb" }, this.image)),
-      ...this.cells.values());
+      element(
+        "td",
+        { role: "cell", class: "c-thumb" },
+        element("span", { class: "thumb" }, this.image),
+      ),
+      ...this.cells.values(),
+    );
   }
 
   update(run) {
@@ -95,7 +143,10 @@ class Row {
       this.state = run.state;
       this.cells.get("state").replaceChildren(stateBadge(run));
     }
-    setText(this.stepText, run.steps ? `${count(run.step ?? 0)} / ${count(run.steps)}` : count(run.step));
+    setText(
+      this.stepText,
+      run.steps ? `${count(run.step ?? 0)} / ${count(run.steps)}` : count(run.step),
+    );
     this.progress.hidden = !run.steps;
     this.progress.classList.toggle("running", run.state === "running");
     this.bar.style.width = `${run.steps ? Math.min(100, (100 * (run.step ?? 0)) / run.steps) : 0}%`;
@@ -111,7 +162,10 @@ class Row {
 export function mountRuns(view) {
   const summary = element("p", { class: "about", text: "Reading the runs …" });
   const filter = element("input", {
-    type: "search", placeholder: "Name, recipe, data, note", "aria-label": "Filter runs", autocomplete: "off",
+    type: "search",
+    placeholder: "Name, recipe, data, note",
+    "aria-label": "Filter runs",
+    autocomplete: "off",
     spellcheck: "false",
     oninput: () => {
       chosen.filter = filter.value.trim();
@@ -128,49 +182,103 @@ export function mountRuns(view) {
   };
   const isTextColumn = (key) => key === "name" || key === "state";
   for (const { key, label, title } of COLUMNS) {
-    headers.set(key, element("th", { role: "columnheader", scope: "col", class: `c-${key}` },
-      element("button", {
-        type: "button", class: "sort", text: label, title,
-        onclick: () => sortBy(key, chosen.sort === key ? !chosen.isDescending : !isTextColumn(key)),
-      })));
+    headers.set(
+      key,
+      element(
+        "th",
+        { role: "columnheader", scope: "col", class: `c-${key}` },
+        element("button", {
+          type: "button",
+          class: "sort",
+          text: label,
+          title,
+          onclick: () =>
+            sortBy(key, chosen.sort === key ? !chosen.isDescending : !isTextColumn(key)),
+        }),
+      ),
+    );
   }
-  const select = element("select", { "aria-label": "Sort by", onchange: () => sortBy(select.value, !isTextColumn(select.value)) },
-    ...COLUMNS.map(({ key, label }) => element("option", { value: key, text: label })));
+  const select = element(
+    "select",
+    { "aria-label": "Sort by", onchange: () => sortBy(select.value, !isTextColumn(select.value)) },
+    ...COLUMNS.map(({ key, label }) => element("option", { value: key, text: label })),
+  );
   const direction = element("button", {
-    type: "button", class: "direction",
+    type: "button",
+    class: "direction",
     onclick: () => sortBy(chosen.sort, !chosen.isDescending),
   });
   const rowsBody = element("tbody", { role: "rowgroup" });
-  const table = element("table", { class: "runs", role: "table", "aria-label": "Runs", hidden: true },
-    element("thead", { role: "rowgroup" },
-      element("tr", { role: "row" },
-        element("th", { role: "columnheader", class: "c-select" }, element("span", { class: "unseen", text: "Compare" })),
-        element("th", { role: "columnheader", class: "c-thumb" }, element("span", { class: "unseen", text: "Newest grid" })),
-        ...headers.values())),
-    rowsBody);
+  const table = element(
+    "table",
+    { class: "runs", role: "table", "aria-label": "Runs", hidden: true },
+    element(
+      "thead",
+      { role: "rowgroup" },
+      element(
+        "tr",
+        { role: "row" },
+        element(
+          "th",
+          { role: "columnheader", class: "c-select" },
+          element("span", { class: "unseen", text: "Compare" }),
+        ),
+        element(
+          "th",
+          { role: "columnheader", class: "c-thumb" },
+          element("span", { class: "unseen", text: "Newest grid" }),
+        ),
+        ...headers.values(),
+      ),
+    ),
+    rowsBody,
+  );
   const empty = element("div", { class: "empty", hidden: true });
   const problem = element("p", { class: "notice", role: "alert", hidden: true });
 
   const chosenText = element("p", {});
   const compare = element("a", { class: "button primary", text: "Compare" });
-  const tray = element("div", { class: "tray", role: "region", "aria-label": "Runs to compare", hidden: true },
+  const tray = element(
+    "div",
+    { class: "tray", role: "region", "aria-label": "Runs to compare", hidden: true },
     chosenText,
-    element("div", { class: "buttons" },
+    element(
+      "div",
+      { class: "buttons" },
       element("button", {
-        type: "button", class: "quiet", text: "Clear",
+        type: "button",
+        class: "quiet",
+        text: "Clear",
         onclick: () => {
           chosen.names.clear();
           render();
         },
       }),
-      compare));
+      compare,
+    ),
+  );
 
-  view.append(element("main", {},
-    element("header", { class: "masthead" },
-      element("div", {}, element("h1", { tabindex: "-1", text: "Runs" }), summary),
-      element("form", { class: "find", role: "search", onsubmit: (event) => event.preventDefault() },
-        filter, element("span", { class: "sorting" }, select, direction))),
-    problem, table, empty, tray));
+  view.append(
+    element(
+      "main",
+      {},
+      element(
+        "header",
+        { class: "masthead" },
+        element("div", {}, element("h1", { tabindex: "-1", text: "Runs" }), summary),
+        element(
+          "form",
+          { class: "find", role: "search", onsubmit: (event) => event.preventDefault() },
+          filter,
+          element("span", { class: "sorting" }, select, direction),
+        ),
+      ),
+      problem,
+      table,
+      empty,
+      tray,
+    ),
+  );
 
   const rows = new Map();
   let runs = null;
@@ -181,8 +289,12 @@ export function mountRuns(view) {
       if (!rows.has(name)) rows.set(name, new Row(name, onSelect));
     }
     for (const run of runs) rows.get(run.name).update(run);
-    const shown = runs.filter(isMatch).sort(order).map((run) => rows.get(run.name).node);
-    const isSame = shown.length === rowsBody.children.length &&
+    const shown = runs
+      .filter(isMatch)
+      .sort(order)
+      .map((run) => rows.get(run.name).node);
+    const isSame =
+      shown.length === rowsBody.children.length &&
       shown.every((node, i) => node === rowsBody.children[i]);
     if (!isSame) {
       const focused = rowsBody.contains(document.activeElement) && document.activeElement;
@@ -191,25 +303,43 @@ export function mountRuns(view) {
     }
     for (const [key, header] of headers) {
       const isSorted = key === chosen.sort;
-      if (isSorted) header.setAttribute("aria-sort", chosen.isDescending ? "descending" : "ascending");
+      if (isSorted)
+        header.setAttribute("aria-sort", chosen.isDescending ? "descending" : "ascending");
       else header.removeAttribute("aria-sort");
     }
     select.value = chosen.sort;
     direction.textContent = chosen.isDescending ? "↓" : "↑";
-    direction.setAttribute("aria-label", chosen.isDescending ? "Descending; press for ascending" : "Ascending; press for descending");
+    direction.setAttribute(
+      "aria-label",
+      chosen.isDescending ? "Descending; press for ascending" : "Ascending; press for descending",
+    );
     const running = runs.filter((run) => run.state === "running").length;
-    setText(summary, [
-      plural(runs.length, "run"),
-      running ? `${count(running)} running` : "",
-      chosen.filter ? `${count(shown.length)} shown` : "",
-    ].filter(Boolean).join(" · "));
+    setText(
+      summary,
+      [
+        plural(runs.length, "run"),
+        running ? `${count(running)} running` : "",
+        chosen.filter ? `${count(shown.length)} shown` : "",
+      ]
+        .filter(Boolean)
+        .join(" · "),
+    );
     table.hidden = !shown.length;
     empty.hidden = shown.length > 0;
     if (!shown.length) {
-      empty.replaceChildren(...(runs.length
-        ? [element("p", { text: `No run matches “${chosen.filter}”.` })]
-        : [element("p", { text: "There are no runs yet. This begins one:" }),
-          element("p", { class: "command" }, element("code", { text: "dcgan train" }), copyButton(() => "dcgan train"))]));
+      empty.replaceChildren(
+        ...(runs.length
+          ? [element("p", { text: `No run matches “${chosen.filter}”.` })]
+          : [
+              element("p", { text: "There are no runs yet. This begins one:" }),
+              element(
+                "p",
+                { class: "command" },
+                element("code", { text: "dcgan train" }),
+                copyButton(() => "dcgan train"),
+              ),
+            ]),
+      );
     }
     renderTray();
   }
@@ -225,9 +355,10 @@ export function mountRuns(view) {
     }
     const picked = [...chosen.names];
     tray.hidden = !picked.length;
-    chosenText.textContent = picked.length === 1
-      ? `${picked[0]}: choose one to three more to compare`
-      : `${picked.join(", ")}${isFull ? " (four at most)" : ""}`;
+    chosenText.textContent =
+      picked.length === 1
+        ? `${picked[0]}: choose one to three more to compare`
+        : `${picked.join(", ")}${isFull ? " (four at most)" : ""}`;
     const canCompare = picked.length >= 2;
     if (canCompare) compare.href = compareHash(picked);
     else compare.removeAttribute("href");
@@ -329,26 +460,74 @@ function configTable(names, texts) {
   const body = element("tbody");
   let heading = null;
   for (const { cells, isTable, isEqual } of rows) {
-    const row = element("tr", { class: isTable ? "table" : isEqual ? "equal" : "differs" },
+    const row = element(
+      "tr",
+      { class: isTable ? "table" : isEqual ? "equal" : "differs" },
       ...cells.map((cell, i) =>
-        element("td", { class: cell === null ? "none" : null },
+        element(
+          "td",
+          { class: cell === null ? "none" : null },
           element("span", { class: `swatch run-${i + 1}`, "aria-hidden": "true" }),
-          cell === null ? element("span", { class: "unset", text: "not set" }) : element("code", { text: cell }))));
+          cell === null
+            ? element("span", { class: "unset", text: "not set" })
+            : element("code", { text: cell }),
+        ),
+      ),
+    );
     body.append(row);
     if (isTable) heading = row;
     else if (!isEqual) heading?.classList.add("has-difference");
   }
-  const table = element("table", { class: "diff only" },
-    element("thead", {}, element("tr", {}, ...names.map((name, i) =>
-      element("th", { scope: "col" }, element("span", { class: `swatch run-${i + 1}`, "aria-hidden": "true" }), name)))),
-    body);
-  const all = element("input", { type: "checkbox", onchange: () => table.classList.toggle("only", !all.checked) });
-  return element("section", { class: "configs", "aria-label": "Configurations" },
-    element("div", { class: "section-head" },
+  const table = element(
+    "table",
+    { class: "diff only" },
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        ...names.map((name, i) =>
+          element(
+            "th",
+            { scope: "col" },
+            element("span", { class: `swatch run-${i + 1}`, "aria-hidden": "true" }),
+            name,
+          ),
+        ),
+      ),
+    ),
+    body,
+  );
+  const all = element("input", {
+    type: "checkbox",
+    onchange: () => table.classList.toggle("only", !all.checked),
+  });
+  return element(
+    "section",
+    { class: "configs", "aria-label": "Configurations" },
+    element(
+      "div",
+      { class: "section-head" },
       element("h2", { text: "Configuration" }),
-      element("p", { text: differing ? `${plural(differing, "line")} differ${differing === 1 ? "s" : ""}` : "no line differs" }),
-      element("label", { class: "chip" }, all, element("span", { text: "All lines" }))),
-    element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Configurations side by side" }, table));
+      element("p", {
+        text: differing
+          ? `${plural(differing, "line")} differ${differing === 1 ? "s" : ""}`
+          : "no line differs",
+      }),
+      element("label", { class: "chip" }, all, element("span", { text: "All lines" })),
+    ),
+    element(
+      "div",
+      {
+        class: "scroll",
+        tabindex: "0",
+        role: "group",
+        "aria-label": "Configurations side by side",
+      },
+      table,
+    ),
+  );
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -371,11 +550,22 @@ export function mountCompare(view, names, info) {
     run.metrics = element("p", { class: "soft" });
     run.slot = element("div");
     run.noteSlot = element("div");
-    run.panel = element("section", { class: "panel", "aria-label": name },
-      element("h2", {}, element("span", { class: `swatch run-${i + 1}`, "aria-hidden": "true" }),
-        element("a", { href: runHash(name), text: name })),
+    run.panel = element(
+      "section",
+      { class: "panel", "aria-label": name },
+      element(
+        "h2",
+        {},
+        element("span", { class: `swatch run-${i + 1}`, "aria-hidden": "true" }),
+        element("a", { href: runHash(name), text: name }),
+      ),
       element("p", { class: "line" }, run.state),
-      run.about, run.slot, run.shown, run.metrics, run.noteSlot);
+      run.about,
+      run.slot,
+      run.shown,
+      run.metrics,
+      run.noteSlot,
+    );
     panels.append(run.panel);
     run.feed = new Feed(name, {
       onChange(kind) {
@@ -395,13 +585,15 @@ export function mountCompare(view, names, info) {
   const scrubber = new Scrubber({
     onStep(step) {
       group.setMarker(step);
-      return Promise.all(runs.map((run) => {
-        const near = nearest(run.steps, step);
-        if (near === undefined || !run.frame) return null;
-        setText(run.shown, `step ${count(near)}`);
-        run.shown.classList.toggle("away", near !== step);
-        return run.frame.show(near);
-      }));
+      return Promise.all(
+        runs.map((run) => {
+          const near = nearest(run.steps, step);
+          if (near === undefined || !run.frame) return null;
+          setText(run.shown, `step ${count(near)}`);
+          run.shown.classList.toggle("away", near !== step);
+          return run.frame.show(near);
+        }),
+      );
     },
     onNear(step) {
       for (const run of runs) {
@@ -411,16 +603,39 @@ export function mountCompare(view, names, info) {
     },
   });
   const nearest = (steps, step) =>
-    steps.reduce((best, other) =>
-      best === undefined || Math.abs(other - step) < Math.abs(best - step) ? other : best, undefined);
+    steps.reduce(
+      (best, other) =>
+        best === undefined || Math.abs(other - step) < Math.abs(best - step) ? other : best,
+      undefined,
+    );
 
-  view.append(element("main", { class: "wide" },
-    element("header", { class: "masthead" },
-      element("div", {},
-        element("p", { class: "crumbs" }, element("a", { href: "#/", text: "Runs" }), " / compare"),
-        element("h1", { tabindex: "-1", text: "Side by side" })),
-      scrubber.node),
-    problem, panels, chartControls(group), charts, configs));
+  view.append(
+    element(
+      "main",
+      { class: "wide" },
+      element(
+        "header",
+        { class: "masthead" },
+        element(
+          "div",
+          {},
+          element(
+            "p",
+            { class: "crumbs" },
+            element("a", { href: "#/", text: "Runs" }),
+            " / compare",
+          ),
+          element("h1", { tabindex: "-1", text: "Side by side" }),
+        ),
+        scrubber.node,
+      ),
+      problem,
+      panels,
+      chartControls(group),
+      charts,
+      configs,
+    ),
+  );
 
   let isCompared = false;
   function showDetail(run) {
@@ -434,8 +649,13 @@ export function mountCompare(view, names, info) {
     }
     run.note.set(summary.note);
     run.state.replaceChildren(stateBadge(summary));
-    const measured = Object.entries(summary.metrics ?? {});
-    setText(run.metrics, measured.map(([key, value]) => `${metricTitle(key)} ${number(value)}`).join(" · "));
+    const measured = Object.entries(summary.metrics ?? {}).filter(
+      ([key]) => !key.endsWith("_real"),
+    );
+    setText(
+      run.metrics,
+      measured.map(([key, value]) => `${metricTitle(key)} ${number(value)}`).join(" · "),
+    );
     if (run.steps.length !== samples.length || !run.frame.wanted) {
       run.steps = samples;
       const all = new Set(runs.flatMap((one) => one.steps));
@@ -446,7 +666,12 @@ export function mountCompare(view, names, info) {
     }
     if (!isCompared && runs.every((one) => one.feed.detail)) {
       isCompared = true;
-      configs.append(configTable(names, runs.map((one) => one.feed.detail.config)));
+      configs.append(
+        configTable(
+          names,
+          runs.map((one) => one.feed.detail.config),
+        ),
+      );
     }
   }
 
@@ -477,8 +702,15 @@ export function mountCompare(view, names, info) {
       const old = built.get(name);
       if (old && old.series.length === having.length) continue;
       const chart = new Chart(group, {
-        title, bounds,
-        series: having.map((run) => ({ columns: run.feed.columns, name, label: run.name, color: run.color, isNamed: true })),
+        title,
+        bounds,
+        series: having.map((run) => ({
+          columns: run.feed.columns,
+          name,
+          label: run.name,
+          color: run.color,
+          isNamed: true,
+        })),
       });
       if (old) {
         old.node.replaceWith(chart.node);
@@ -503,4 +735,9 @@ export function mountCompare(view, names, info) {
   };
 }
 
-const COMPARED_TITLES = { d_loss: "Loss of D", g_loss: "Loss of G", d_real: "D(x)", d_fake: "D(G(z))" };
+const COMPARED_TITLES = {
+  d_loss: "Loss of D",
+  g_loss: "Loss of G",
+  d_real: "D(x)",
+  d_fake: "D(G(z))",
+};
