@@ -11,8 +11,16 @@ export class ApiError extends Error {
   }
 }
 
+/** The server does not answer. */
+export class LostError extends Error {
+  constructor() {
+    super("the server does not answer");
+  }
+}
+
 const linkListeners = new Set();
 let isLinkUp = true;
+const ASK_AGAIN_MILLISECONDS = 1500;
 
 /** Calls `listener(isUp)` whenever the server is lost or found again. Returns how to end that. */
 export function onLink(listener) {
@@ -23,19 +31,33 @@ export function onLink(listener) {
 function reportLink(isUp) {
   if (isUp === isLinkUp) return;
   isLinkUp = isUp;
-  for (const listener of linkListeners) listener(isUp);
+  for (const listener of [...linkListeners]) listener(isUp);
+  if (!isUp) setTimeout(askAgain, ASK_AGAIN_MILLISECONDS);
+}
+
+/** Asks a lost server until it answers. */
+async function askAgain() {
+  if (isLinkUp) return;
+  await getInfo().catch(() => {});
+  if (!isLinkUp) setTimeout(askAgain, ASK_AGAIN_MILLISECONDS);
 }
 
 const isAbort = (error) => error.name === "AbortError";
 
-/** A request. Throws an ApiError for an error of the server and a TypeError if it is lost. */
+/** The error of a connection that failed, unless it was aborted here. */
+function lost(error) {
+  if (isAbort(error)) return error;
+  reportLink(false);
+  return new LostError();
+}
+
+/** A request. Throws an ApiError for an error of the server and a LostError if it is lost. */
 async function request(path, options = {}) {
   let response;
   try {
     response = await fetch(path, options);
   } catch (error) {
-    if (!isAbort(error)) reportLink(false);
-    throw error;
+    throw lost(error);
   }
   reportLink(true);
   if (response.ok) return response;
@@ -55,9 +77,13 @@ export const getRuns = (signal) => getJson("/api/runs", signal);
 /** A run: `{summary, config, samples, checkpoints, alerts, layers, controls}`. */
 export const getRun = (name, signal) => getJson(runPath(name), signal);
 
-/** Replaces the note of a run. */
+/** Replaces the note of a run, also while the page is being closed. */
 export const putNote = (name, text) =>
-  request(`${runPath(name)}/note`, { method: "PUT", body: text, keepalive: text.length < 60_000 });
+  request(`${runPath(name)}/note`, {
+    method: "PUT",
+    body: text,
+    keepalive: new Blob([text]).size < 60_000,
+  });
 
 /** Asks the process that trains the run to `save` a checkpoint or to `stop`. */
 export const control = (name, action) => request(`${runPath(name)}/${action}`, { method: "POST" });
@@ -93,7 +119,7 @@ async function readPart(body, onRows) {
   let rest = "";
   let rested = performance.now();
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => Promise.reject(lost(error)));
     const lines = (rest + (value ?? "")).split("\n");
     rest = done ? "" : lines.pop();
     const rows = lines.filter((line) => line.trim()).map(parsedRow);
@@ -118,14 +144,16 @@ function parsedRow(line) {
  * Follows a run by server-sent events from byte `from` of its metrics: calls the functions of
  * `handlers` by the name of the event with its data: `metrics`, `samples`, `checkpoints`, `state`,
  * and `reset` before all rows come again, since the run went back to a checkpoint.
+ * `onGone(error)` is called if the run is no longer there.
  * A lost connection is opened again from the last byte. A hidden page, which no one looks at, has
  * no connection: browsers allow six per server.
  */
 export class Follower {
-  constructor(name, from, handlers) {
+  constructor(name, from, handlers, onGone) {
     this.name = name;
     this.next = from;
     this.handlers = handlers;
+    this.onGone = onGone;
     this.wait = 0;
     this.onVisibility = () => (document.hidden ? this.disconnect() : this.connect());
     document.addEventListener("visibilitychange", this.onVisibility);
@@ -157,9 +185,11 @@ export class Follower {
   /** Connects if the server answers; an EventSource does not say why it failed. */
   async retry() {
     try {
-      await getInfo();
-    } catch {
-      this.timer = setTimeout(() => this.retry(), this.wait);
+      await getRun(this.name);
+    } catch (error) {
+      if (this.isClosed) return;
+      if (error instanceof ApiError && error.status === 404) this.onGone(error);
+      else this.timer = setTimeout(() => this.retry(), this.wait);
       return;
     }
     if (!this.isClosed) this.onVisibility();

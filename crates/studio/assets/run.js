@@ -3,6 +3,7 @@
 
 import {
   Follower,
+  LostError,
   announce,
   bytes,
   commandLine,
@@ -62,7 +63,7 @@ export class Feed {
   /** A lost server comes back; a run that is not there does not. */
   fail(error) {
     if (this.abort.signal.aborted) return;
-    if (!(error instanceof TypeError)) {
+    if (!(error instanceof LostError)) {
       this.onError(error);
       return;
     }
@@ -89,7 +90,7 @@ export class Feed {
   }
 
   follow(next) {
-    this.follower = new Follower(this.name, next, {
+    const handlers = {
       reset: () => {
         this.columns.truncate(0);
         forgetImages(this.name);
@@ -102,7 +103,8 @@ export class Feed {
         this.change({ summary });
         if (old.state !== summary.state || old.alerts !== summary.alerts) this.refresh();
       },
-    });
+    };
+    this.follower = new Follower(this.name, next, handlers, (error) => this.fail(error));
   }
 
   append(rows) {
@@ -450,10 +452,6 @@ export const preloadGrid = (name, step) => preload(sampleUrl(name, step)).catch(
 // ---------------------------------------------------------------------------------------------
 // Notes and states.
 
-/** Why a request failed. */
-const reason = (error) =>
-  error instanceof TypeError ? "the server does not answer" : error.message;
-
 const SAVE_AFTER = 800; // Milliseconds without a key.
 
 /** An editor of a run's note that saves by itself and says whether it has. */
@@ -482,7 +480,7 @@ export function noteEditor(name, note, isReadOnly) {
       saved = text;
       status.textContent = "Saved";
     } catch (error) {
-      status.textContent = `Not saved: ${reason(error)}`;
+      status.textContent = `Not saved: ${error.message}`;
     }
     isSaving = false;
     status.classList.toggle("problem", saved !== text);
@@ -494,6 +492,7 @@ export function noteEditor(name, note, isReadOnly) {
     timer = setTimeout(save, SAVE_AFTER);
   });
   area.addEventListener("blur", save);
+  addEventListener("pagehide", save);
   // A note that could not be saved is saved when the server is back.
   const unlink = onLink((isUp) => isUp && save());
   return {
@@ -516,6 +515,7 @@ export function noteEditor(name, note, isReadOnly) {
     close() {
       save();
       unlink();
+      removeEventListener("pagehide", save);
     },
   };
 }
@@ -628,7 +628,7 @@ export function mountRun(view, [name], info) {
       await control(name, action);
       message.textContent = asked;
     } catch (error) {
-      message.textContent = reason(error);
+      message.textContent = error.message;
     }
   };
   const save = element("button", {
@@ -699,8 +699,8 @@ export function mountRun(view, [name], info) {
     ),
     gridSlot,
     scrubber.node,
-    real,
     noteSlot,
+    real,
   );
   scrubber.node.addEventListener("keydown", (event) => {
     if (event.key === " " && event.target === scrubber.range) {

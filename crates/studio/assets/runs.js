@@ -1,6 +1,7 @@
 // All runs: a table that sorts and filters, and two to four of them side by side.
 
 import {
+  LostError,
   announce,
   copyButton,
   count,
@@ -382,7 +383,7 @@ export function mountRuns(view) {
     } catch (error) {
       if (abort.signal.aborted) return;
       // A lost server is told above the view.
-      problem.hidden = error instanceof TypeError;
+      problem.hidden = error instanceof LostError;
       problem.textContent = error.message;
     }
     if (abort.signal.aborted || document.hidden) return;
