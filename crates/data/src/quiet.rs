@@ -11,9 +11,13 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// The result of `call`, or an error if it panics: a panic of a library that reads a file is a
-/// defect of the file, which the caller reports. The panic's own message is not printed.
-pub(crate) fn catch_quietly<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// The result of `call`, or the error that `reader` panicked: a panic of a library that reads a file
+/// is a defect of the file, which the caller reports, and must not end the process. The panic's own
+/// message is not printed.
+pub(crate) fn catch_quietly<T>(
+    reader: &str,
+    call: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {
@@ -25,7 +29,7 @@ pub(crate) fn catch_quietly<T>(call: impl FnOnce() -> Result<T, String>) -> Resu
     let outer = QUIET.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
     QUIET.set(outer);
-    result.unwrap_or_else(|_| Err("the reader panicked".to_owned()))
+    result.unwrap_or_else(|_| Err(format!("{reader} panicked")))
 }
 
 #[cfg(test)]
@@ -35,8 +39,8 @@ mod tests {
     #[test]
     fn a_panic_is_an_error() {
         let panicking = || -> Result<u8, String> { panic!("this message must not be printed") };
-        assert_eq!(catch_quietly(panicking), Err("the reader panicked".to_owned()));
-        assert_eq!(catch_quietly(|| Ok(3)), Ok(3));
+        assert_eq!(catch_quietly("it", panicking), Err("it panicked".to_owned()));
+        assert_eq!(catch_quietly("it", || Ok(3)), Ok(3));
         assert!(!QUIET.get());
     }
 }

@@ -14,7 +14,6 @@ mod tiff;
 
 use std::borrow::Cow;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -25,6 +24,7 @@ use image::{
 
 use crate::error::ImageError;
 use crate::foreign::ForeignFormat;
+use crate::quiet::catch_quietly;
 
 /// The largest side of an image that is decoded, in pixels.
 pub const MAX_SIDE: u32 = 16384;
@@ -82,11 +82,9 @@ pub(crate) fn check_header(bytes: &[u8], name: &Path) -> Result<(), String> {
     guarded(|| open(bytes, name).map(drop))
 }
 
-/// Decoders are third-party code on untrusted files: a panic in one makes the image bad and must
-/// not end the process.
+/// Decoders are third-party code on untrusted files: a panic in one makes the image bad.
 fn guarded<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
+    catch_quietly("the decoder", decode)
 }
 
 /// Whether the extension is that of a supported image format.

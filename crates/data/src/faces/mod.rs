@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::codecs::png::PngEncoder;
@@ -20,6 +19,7 @@ use crate::decode::{DecodedImage, one_line};
 use crate::error::{DataError, ImageError, SkippedImage};
 use crate::fit::fit_image;
 use crate::preprocess::Preprocess;
+use crate::quiet::catch_quietly;
 use crate::scan::ScanProgress;
 use crate::source::Split;
 use crate::spec::DataSpec;
@@ -223,11 +223,9 @@ fn detect(
     };
     let mut gray = vec![0; width as usize * height as usize];
     fit_image(image, &to_gray, &mut gray)?;
-    // Third-party code on untrusted images, as with decoders: a panic makes the image bad and must
-    // not end the process.
-    let faces =
-        catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&gray, width, height))))
-            .map_err(|_| "the face detector panicked".to_owned())?;
+    // Third-party code on untrusted images, as decoders are: a panic makes the image bad.
+    let detect = || Ok(detector.detect(&ImageData::new(&gray, width, height)));
+    let faces = catch_quietly("the face detector", detect)?;
     let in_image = |face: &rustface::FaceInfo| {
         let found = face.bbox();
         let [x, y] = [found.x(), found.y()].map(|at| f64::from(at) * scale);

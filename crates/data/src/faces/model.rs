@@ -14,13 +14,13 @@
 //! ```
 
 use std::fs;
-use std::panic::catch_unwind;
 use std::path::Path;
 
 use rustface::Model;
 
 use crate::decode::one_line;
 use crate::error::{DataError, FileProblem};
+use crate::quiet::catch_quietly;
 
 static BUILT_IN: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin");
 
@@ -63,9 +63,8 @@ pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
 fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
     let bad = |problem: FileProblem| DataError::malformed(FORMAT_NAME, path, problem);
     check(bytes).map_err(bad)?;
-    let read = catch_unwind(|| rustface::read_model(bytes))
-        .map_err(|_| bad(FileProblem::Damaged("its reader panicked".to_owned())))?;
-    read.map_err(|error| bad(FileProblem::Damaged(one_line(&error))))
+    let read = || rustface::read_model(bytes).map_err(|error| one_line(&error));
+    catch_quietly("its reader", read).map_err(|problem| bad(FileProblem::Damaged(problem)))
 }
 
 /// Checks that the detector can use all of the model's values.

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use crate::quiet::catch_quietly;
 
 /// The most memory that a stream's dictionary or window may take, in bytes: that of the highest
 /// usual level of each program.
@@ -57,8 +58,8 @@ struct PanicGuard(Box<dyn Read>);
 
 impl Read for PanicGuard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        catch_unwind(AssertUnwindSafe(|| self.0.read(buffer)))
-            .unwrap_or_else(|_| Err(invalid("the decoder panicked")))
+        catch_quietly("the decoder", || Ok(self.0.read(buffer)))
+            .unwrap_or_else(|problem| Err(invalid(problem)))
     }
 }
 

@@ -78,7 +78,7 @@ impl ParquetFile {
         }
         let end = length - TAIL - size;
         let footer = read_range(path, end, size)?;
-        let metadata = catch_quietly(|| {
+        let metadata = catch_quietly("the reader", || {
             ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| one_line(&error))
         });
         let metadata = metadata
@@ -174,7 +174,7 @@ impl ParquetFile {
         let present = descriptor.max_def_level();
         let rows = self.rows(group);
         let pages = ChunkPages::new(chunk, metadata.compression(), rows as i64, present > 0);
-        let read = catch_quietly(|| {
+        let read = catch_quietly("the reader", || {
             let reader = reader(get_column_reader(descriptor, Box::new(pages)));
             let mut reader = reader.ok_or("its values are of another type")?;
             let (mut levels, mut values) = (Vec::new(), Vec::new());
