@@ -10,7 +10,6 @@ mod client;
 
 use chromium::{Chromium, Page, program};
 use client::{Fixture, PATIENCE, start};
-use libtest_mimic::{Arguments, Failed, Trial};
 use runs::{MetricsRow, MetricsWriter, RunDir};
 use serde_json::{Value, json};
 use std::fs;
@@ -113,37 +112,13 @@ const IS_TEXT_ALONE: &str =
     "[...document.images].every((image) => image.getAttribute('src') !== 'x')";
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // A browser has threads of its own.
-    arguments.test_threads.get_or_insert(1);
-    let missing = program().is_none();
-    if missing {
-        eprintln!("ignored: no Chromium found (apt-get install chromium-headless-shell)");
-        if std::env::var_os("DCGAN_REQUIRE_BROWSER").is_some_and(|value| value == "1") {
-            eprintln!("DCGAN_REQUIRE_BROWSER=1");
-            std::process::exit(1);
-        }
-    }
-    let tests: [(&str, fn()); 5] = [
+    chromium::run_tests([
         ("runs_are_listed_sorted_and_compared", runs_are_listed_sorted_and_compared),
         ("a_run_is_shown_and_followed", a_run_is_shown_and_followed),
         ("a_typed_note_is_kept", a_typed_note_is_kept),
         ("a_read_only_page_changes_nothing", a_read_only_page_changes_nothing),
         ("a_phone_has_no_horizontal_scrolling", a_phone_has_no_horizontal_scrolling),
-    ];
-    let trials = tests.map(|(name, test)| {
-        Trial::test(name, move || {
-            std::panic::catch_unwind(test).map_err(|panic| {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or(panic.downcast_ref::<&str>().copied());
-                Failed::from(text.unwrap_or("panicked"))
-            })
-        })
-        .with_ignored_flag(missing)
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit();
+    ]);
 }
 
 /// A browser with the studio's page.

@@ -1,6 +1,7 @@
 //! A headless Chromium over its debugging pipe: JSON messages of the DevTools protocol, each ended
 //! by a NUL.
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,35 @@ const PROGRAMS: [&str; 4] = [
 pub fn program() -> Option<PathBuf> {
     let named = std::env::var_os("DCGAN_CHROMIUM").map(PathBuf::from);
     named.into_iter().chain(PROGRAMS.map(PathBuf::from)).find(|path| path.is_file())
+}
+
+/// Runs tests that need a browser, and exits. Where there is none they report themselves as ignored;
+/// with `DCGAN_REQUIRE_BROWSER=1` that is a failure.
+pub fn run_tests<const N: usize>(tests: [(&'static str, fn()); N]) -> ! {
+    let mut arguments = Arguments::from_args();
+    // A browser has threads of its own.
+    arguments.test_threads.get_or_insert(1);
+    let missing = program().is_none();
+    if missing {
+        eprintln!("ignored: no Chromium found (apt-get install chromium-headless-shell)");
+        if std::env::var_os("DCGAN_REQUIRE_BROWSER").is_some_and(|value| value == "1") {
+            eprintln!("DCGAN_REQUIRE_BROWSER=1");
+            std::process::exit(1);
+        }
+    }
+    let trials = tests.map(|(name, test)| {
+        Trial::test(name, move || {
+            std::panic::catch_unwind(test).map_err(|panic| {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or(panic.downcast_ref::<&str>().copied());
+                Failed::from(text.unwrap_or("panicked"))
+            })
+        })
+        .with_ignored_flag(missing)
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit()
 }
 
 /// A running browser, which ends when it is dropped.

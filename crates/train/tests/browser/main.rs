@@ -5,7 +5,6 @@
 mod chromium;
 
 use chromium::{Chromium, Page, program};
-use libtest_mimic::{Arguments, Failed, Trial};
 use nn::Recipe;
 use nn::layers::Parametrization;
 use runs::{Checkpoint, CheckpointMeta, GridOptions, grid};
@@ -23,18 +22,7 @@ const GPU: &str = "(async () => { while (!studio.gpu) await new Promise((done) =
                    setTimeout(done, 20)); await studio.gpu; })()";
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // A browser has threads of its own.
-    arguments.test_threads.get_or_insert(1);
-    let missing = program().is_none();
-    if missing {
-        eprintln!("ignored: no Chromium found (apt-get install chromium-headless-shell)");
-        if std::env::var_os("DCGAN_REQUIRE_BROWSER").is_some_and(|value| value == "1") {
-            eprintln!("DCGAN_REQUIRE_BROWSER=1");
-            std::process::exit(1);
-        }
-    }
-    let tests: [(&str, fn()); 7] = [
+    chromium::run_tests([
         ("all_recipes_draw_the_cpus_images", all_recipes_draw_the_cpus_images),
         ("all_layers_draw_the_cpus_images", all_layers_draw_the_cpus_images),
         ("webgpu_draws_the_cpus_images", webgpu_draws_the_cpus_images),
@@ -42,20 +30,7 @@ fn main() {
         ("a_seed_has_the_programs_latents", a_seed_has_the_programs_latents),
         ("the_controls_draw", the_controls_draw),
         ("a_phone_has_no_horizontal_scrolling", a_phone_has_no_horizontal_scrolling),
-    ];
-    let trials = tests.map(|(name, test)| {
-        Trial::test(name, move || {
-            std::panic::catch_unwind(test).map_err(|panic| {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or(panic.downcast_ref::<&str>().copied());
-                Failed::from(text.unwrap_or("panicked"))
-            })
-        })
-        .with_ignored_flag(missing)
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit();
+    ]);
 }
 
 fn start(webgpu: bool) -> Chromium {
