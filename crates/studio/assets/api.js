@@ -1,7 +1,4 @@
-// What the views share: requests to the server, events of a run, elements, and texts of numbers.
-
-// ---------------------------------------------------------------------------------------------
-// Requests.
+// Requests to the server, the events of a run, and addresses.
 
 /** An answer of the server that is not a success; `message` is its one line. */
 export class ApiError extends Error {
@@ -92,6 +89,9 @@ export const sampleUrl = (name, step) => `/runs/${encodeURIComponent(name)}/samp
 export const realUrl = (name) => `/runs/${encodeURIComponent(name)}/real.png`;
 export const exploreUrl = (name, step) =>
   `/runs/${encodeURIComponent(name)}/explore${step === undefined ? "" : `?step=${step}`}`;
+
+export const runHash = (name) => `#/run/${encodeURIComponent(name)}`;
+export const compareHash = (names) => `#/compare/${names.map(encodeURIComponent).join("/")}`;
 
 const LONGEST_TASK = 20; // Milliseconds.
 
@@ -206,129 +206,4 @@ export class Follower {
     this.disconnect();
     document.removeEventListener("visibilitychange", this.onVisibility);
   }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Elements.
-
-/**
- * An element. `properties`: `class`, `text` (its textContent), `onevent` functions, and attributes
- * (`true` sets an empty one; `false`, null and undefined none). Strings among the children become
- * text: no text from the server is ever parsed as HTML.
- */
-export function element(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(properties)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (key === "class") node.className = value;
-    else if (key === "text") node.textContent = value;
-    else if (typeof value === "function") node.addEventListener(key.slice(2), value);
-    else node.setAttribute(key, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-/** Sets the text if it differs, so that selections and screen readers are left alone. */
-export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-/** Announces a text to screen readers. */
-export const announce = (text) => setText(document.getElementById("live"), text);
-
-/** A button that copies what `text()` returns, and says so. */
-export function copyButton(text, label = "Copy") {
-  const button = element("button", { type: "button", class: "quiet", text: label });
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(text());
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Not allowed here";
-    }
-    announce(button.textContent);
-    setTimeout(() => (button.textContent = label), 1500);
-  });
-  return button;
-}
-
-/** A command line with a button that copies it. */
-export function commandLine(text) {
-  // Breaks between words come first; long names break anywhere.
-  const words = text.split(" ").flatMap((word) => [" ", element("span", { text: word })]);
-  const code = element("code", {}, ...words.slice(1));
-  return element(
-    "p",
-    { class: "command" },
-    code,
-    copyButton(() => text),
-  );
-}
-
-/** A word as one argument of a shell. */
-export const quoted = (word) =>
-  /^[\w./:@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-
-// ---------------------------------------------------------------------------------------------
-// Texts.
-
-const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-
-/** A count, as `12,000`; a dash without one. */
-export const count = (value) => (isNumber(value) ? Math.round(value).toLocaleString("en") : "–");
-
-/** A measured value with about four digits; a dash without one. */
-export function number(value, digits = 4) {
-  if (!isNumber(value)) return "–";
-  const size = Math.abs(value);
-  if (size === 0) return "0";
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(2).replace("e+", "e");
-  if (size >= 1000) return count(value);
-  const power = Math.floor(Math.log10(size));
-  // Of small values two digits that are not zero.
-  const places = size < 0.1 ? Math.max(digits - 1, 1 - power) : Math.max(0, digits - 1 - power);
-  return value.toFixed(Math.min(places, size < 0.1 ? 6 : digits - 1));
-}
-
-/** A probability, as `0.48`; a dash without one. */
-export const probability = (value) => (isNumber(value) ? value.toFixed(2) : "–");
-
-/** A time, as `8.4 s`, `3 min 20 s` or `1 h 04 min`; a dash without one. */
-export function duration(seconds) {
-  if (!isNumber(seconds)) return "–";
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  const two = (value) => String(value).padStart(2, "0");
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-  const hours = Math.floor(whole / 3600);
-  if (hours < 48) return `${hours} h ${two(Math.floor((whole % 3600) / 60))} min`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}
-
-/** A size, as `1.4 MiB`. */
-export function bytes(value) {
-  if (!isNumber(value)) return "–";
-  if (value < 1024) return `${value} B`;
-  const power = Math.min(4, Math.floor(Math.log2(value) / 10));
-  return `${(value / 1024 ** power).toFixed(1)} ${["", "KiB", "MiB", "GiB", "TiB"][power]}`;
-}
-
-/** A number and its noun, as `1 run` or `3 runs`. */
-export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
-
-/** What a run is: its recipe, data and shape of images. */
-export function description(summary) {
-  const { recipe, data, image, channels, batch, seed } = summary;
-  return [
-    recipe,
-    // Of a path to a dataset, its name.
-    data?.replace(/\/+$/, "").split(/[/\\]/).pop(),
-    image && `${image[0]}×${image[1]}×${channels}`,
-    batch && `batch ${batch}`,
-    isNumber(seed) && `seed ${seed}`,
-  ]
-    .filter(Boolean)
-    .join(" · ");
 }

@@ -3,9 +3,11 @@
 //   #/run/NAME          a run
 //   #/compare/A/B[/C/D] two to four runs side by side
 
-import { announce, element, getInfo, onLink } from "./api.js";
-import { mountCompare, mountRuns } from "./runs.js";
+import { getInfo, onLink } from "./api.js";
+import { mountCompare } from "./compare.js";
+import { announce, element } from "./elements.js";
 import { mountRun } from "./run.js";
+import { mountRuns } from "./runs.js";
 
 const byId = (id) => document.getElementById(id);
 const view = byId("view");

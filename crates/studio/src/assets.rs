@@ -29,14 +29,30 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: [Asset; 7] = assets! {
+static ASSETS: [Asset; 23] = assets! {
     "index.html": "text/html; charset=utf-8",
     "studio.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
-    "runs.js": "text/javascript; charset=utf-8",
-    "run.js": "text/javascript; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "axes.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "columns.js": "text/javascript; charset=utf-8",
+    "compare.js": "text/javascript; charset=utf-8",
+    "configs.js": "text/javascript; charset=utf-8",
+    "controls.js": "text/javascript; charset=utf-8",
+    "elements.js": "text/javascript; charset=utf-8",
+    "feed.js": "text/javascript; charset=utf-8",
+    "folds.js": "text/javascript; charset=utf-8",
+    "gestures.js": "text/javascript; charset=utf-8",
+    "grids.js": "text/javascript; charset=utf-8",
+    "group.js": "text/javascript; charset=utf-8",
+    "lines.js": "text/javascript; charset=utf-8",
+    "marks.js": "text/javascript; charset=utf-8",
+    "metrics.js": "text/javascript; charset=utf-8",
+    "note.js": "text/javascript; charset=utf-8",
+    "run.js": "text/javascript; charset=utf-8",
+    "runs.js": "text/javascript; charset=utf-8",
+    "texts.js": "text/javascript; charset=utf-8",
 };
 
 /// The tags of [`ASSETS`]: their contents' checksums.

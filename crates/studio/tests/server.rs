@@ -37,6 +37,35 @@ fn the_page_is_served_with_a_tag() {
     assert_eq!((&info["read_only"], &info["model"]), (&false.into(), &().into()));
 }
 
+/// A module that is not compiled in would leave the page empty.
+#[test]
+fn every_module_that_the_page_imports_is_served() {
+    let fixture = Fixture::new();
+    let studio = fixture.start();
+    let mut modules = vec!["app.js".to_owned()];
+    let mut next = 0;
+    while next < modules.len() {
+        let answer = get(&studio, &format!("/assets/{}", modules[next]));
+        assert_eq!(answer.status, 200, "{}", modules[next]);
+        for part in answer.text().split("from \"./").skip(1) {
+            let (module, _) = part.split_once('"').unwrap();
+            if !modules.iter().any(|known| known == module) {
+                modules.push(module.to_owned());
+            }
+        }
+        next += 1;
+    }
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let mut written: Vec<_> = fs::read_dir(assets)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".js"))
+        .collect();
+    modules.sort();
+    written.sort();
+    assert_eq!(modules, written);
+}
+
 #[test]
 fn runs_are_listed_and_shown() {
     let fixture = Fixture::new();
