@@ -50,7 +50,6 @@ mod load_image;
 mod loader;
 mod prepare;
 mod preprocess;
-#[cfg(feature = "parquet")]
 mod quiet;
 mod ranks;
 mod read_ahead;

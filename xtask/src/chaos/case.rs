@@ -168,8 +168,14 @@ pub struct ChildProcess {
 impl ChildProcess {
     /// Waits until the shell has become the program, so that signals reach that.
     pub fn wait_for_exec(&self) {
-        let line = format!("/proc/{}/cmdline", self.pid);
-        while fs::read(&line).is_ok_and(|line| line.starts_with(b"sh\0")) {
+        let process = PathBuf::from(format!("/proc/{}", self.pid));
+        // While a program is being loaded its command line is empty, as that of a process that has
+        // ended, which has no program.
+        let is_shell = |line: &[u8]| {
+            line.starts_with(b"sh\0")
+                || line.is_empty() && fs::read_link(process.join("exe")).is_ok()
+        };
+        while fs::read(process.join("cmdline")).is_ok_and(|line| is_shell(&line)) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
