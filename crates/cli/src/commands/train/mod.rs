@@ -375,8 +375,8 @@ fn train_from(
     run_training(args, trainer, dataset, evaluator.as_ref(), &dir, render)
 }
 
-/// Runs the training loop to its end, or until Ctrl-C or the monitor stops it. All ranks return the
-/// exit code of rank 0.
+/// Runs the training loop to its end, or until Ctrl-C or the monitor stops it. All ranks return one
+/// exit code.
 fn run_training(
     args: &Args,
     mut trainer: Trainer,
@@ -429,11 +429,10 @@ fn run_training(
         ));
     }
     render.ended(dir.path(), &outcome);
-    let code = match (&outcome.stopped_by, outcome.finished) {
+    // The same on all ranks, as the outcome's end is.
+    Ok(ExitCode::from(match (&outcome.stopped_by, outcome.finished) {
         (Some(_), _) => EXIT_STOPPED_BY_MONITOR,
         (None, true) => 0,
         (None, false) => EXIT_INTERRUPTED,
-    };
-    // An alert about a grid is known to rank 0 alone, which draws it.
-    Ok(ExitCode::from(distributed::ranks().broadcast(code)))
+    }))
 }
