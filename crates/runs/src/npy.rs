@@ -53,16 +53,15 @@ fn parse<T: Copy>(
         header.shape.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let shape = shape.ok_or("its shape is larger than can exist")?;
 
-    let width = match header.dtype.as_str() {
+    let width: u64 = match header.dtype.as_str() {
         "<f4" => 4,
         "<f8" => 8,
         other => {
             return Err(format!("its type is {other:?}, \"<f4\" and \"<f8\" are read"));
         }
     };
-    let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-    let expected = elements.and_then(|elements| elements.checked_mul(width));
-    if expected != Some(data.len()) {
+    let expected = header.elements().and_then(|elements| elements.checked_mul(width));
+    if expected != Some(data.len() as u64) {
         let expected = expected.map_or("more than can exist".to_owned(), |bytes| bytes.to_string());
         return Err(format!(
             "shape {shape:?} needs {expected} bytes of data, there are {}",
