@@ -85,15 +85,16 @@ fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
         strides.push(stride);
         stride *= extent;
     }
-    (0..values.len())
-        .filter_map(|index| {
-            let mut rest = index;
-            let mut source = 0;
-            for (&extent, &stride) in shape.iter().zip(&strides).rev() {
-                source += rest % extent * stride;
-                rest /= extent;
-            }
-            values.get(source).copied()
-        })
-        .collect()
+    // Not collected: without a known length, that takes up to three times the memory.
+    let mut reordered = Vec::with_capacity(values.len());
+    reordered.extend((0..values.len()).filter_map(|index| {
+        let mut rest = index;
+        let mut source = 0;
+        for (&extent, &stride) in shape.iter().zip(&strides).rev() {
+            source += rest % extent * stride;
+            rest /= extent;
+        }
+        values.get(source).copied()
+    }));
+    reordered
 }

@@ -8,8 +8,8 @@ use rawzip::{CompressionMethod, ZipArchive, ZipArchiveWriter};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// The most bytes that a stored one may stand for: reading an array takes its bytes, and numbers of
-/// at most twice their size.
+/// The most bytes that a stored one may stand for: reading an array takes its bytes, numbers of at
+/// most twice their size, and in Fortran order a copy of these.
 const MAX_RATIO: u64 = 256;
 
 /// An array of float64 in row-major order.
