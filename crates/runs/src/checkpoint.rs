@@ -156,8 +156,8 @@ pub fn inspect(path: &Path) -> Result<CheckpointHeader, ArtifactError> {
     })
 }
 
-/// Reads the metadata alone, for what may be wrong without harm: nothing is verified, and the tensors
-/// are not read.
+/// Reads the metadata alone, without verifying it: to show it, where a damaged value does no harm.
+/// The tensors are not read.
 ///
 /// # Errors
 /// Returns the errors of [`load`], except those of damaged tensors.

@@ -1,5 +1,5 @@
-//! Damaged files of PyTorch and NumPy: an error or the tensors, never a panic, and never more memory than
-//! the file could hold.
+//! Damaged files of PyTorch and NumPy: an error or the tensors, never a panic, and never more memory
+//! than the file could hold.
 //!
 //! Each fixture is changed in a few positions (`common/mutations.rs` of `data`); in a zip archive
 //! the checksums of its entries are recomputed, so that the reader gets past them.

@@ -32,8 +32,8 @@ const EXIT_PANICKED: u8 = 101;
 /// ranks give rank 0 this time to report it and end them; longer than a launcher takes for it.
 const ROOT_REPORTS_FIRST: Duration = Duration::from_secs(2);
 
-/// What a launcher gets to forward the message of a rank that aborts: MPICH's sometimes drops what
-/// it has not read by then.
+/// The time that a launcher gets to forward the message of a rank that aborts: MPICH's sometimes
+/// drops a message that it has not read by then.
 const FORWARDING: Duration = Duration::from_millis(300);
 
 /// The ranks, of which this process is one.

@@ -119,7 +119,7 @@ macro_rules! winograd_or_continue {
 }
 
 /// `y[n, oy, ox, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · w[kh, kw, ci, co]`.
-/// Then `after` is applied, if there is one.
+/// Each row is given to `after`, if there is one.
 pub(crate) fn conv2d(
     x: &[f32],
     w: &[f32],

@@ -236,8 +236,8 @@ pub(crate) fn normalize(x: &[f32], affine: [&[f32]; 3], activation: Activation, 
     }));
 }
 
-/// What is added to the channels of a result, and then applied to it, while it is in the cache. The
-/// bits are those of [`scale_shift`] with a scale of one.
+/// A bias per channel and an activation, applied to the rows of a result while they are in the
+/// cache. The bits are those of [`scale_shift`] with a scale of one.
 #[derive(Clone, Copy)]
 pub(crate) struct BiasActivation<'a> {
     pub bias: &'a [f32],

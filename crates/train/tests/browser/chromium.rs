@@ -22,8 +22,8 @@ pub fn program() -> Option<PathBuf> {
     named.into_iter().chain(PROGRAMS.map(PathBuf::from)).find(|path| path.is_file())
 }
 
-/// Runs tests that need a browser, and exits. Where there is none they report themselves as ignored;
-/// with `DCGAN_REQUIRE_BROWSER=1` that is a failure.
+/// Runs tests that need a browser, and exits. Where there is none they report themselves as
+/// ignored; with `DCGAN_REQUIRE_BROWSER=1` that is a failure.
 pub fn run_tests<const N: usize>(tests: [(&'static str, fn()); N]) -> ! {
     let mut arguments = Arguments::from_args();
     // A browser has threads of its own.
