@@ -7,15 +7,9 @@ use std::error::Error;
 use std::path::PathBuf;
 use tensor::{Device, DeviceSpec, gpu};
 
-/// Flags of the benchmarks of networks.
+/// Flags that say where a benchmark computes.
 #[derive(Args)]
-pub struct NetworkArgs {
-    /// Side of the square images: three channels from 48 up, one below.
-    #[arg(long, default_value_t = 64)]
-    pub image: usize,
-    /// Recipe.
-    #[arg(long, default_value = "torch")]
-    pub recipe: String,
+pub struct DeviceArgs {
     /// Threads (default: all cores).
     #[arg(long)]
     threads: Option<usize>,
@@ -25,21 +19,32 @@ pub struct NetworkArgs {
     /// Accept a software renderer as graphics processor.
     #[arg(long)]
     allow_software: bool,
+}
+
+/// Flags of the benchmarks of a recipe's networks.
+#[derive(Args)]
+pub struct NetworkArgs {
+    /// Side of the square images: three channels from 48 up, one below.
+    #[arg(long, default_value_t = 64)]
+    pub image: usize,
+    /// Recipe.
+    #[arg(long, default_value = "torch")]
+    pub recipe: String,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// A Python with torch: its networks, in NCHW and in channels-last layout, alternate with ours
     /// in the same run.
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
 }
 
+/// The memory layouts of the peer's networks.
+pub const LAYOUTS: [&str; 2] = ["nchw", "channels_last"];
+
 /// An error that may leave the thread pool.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-impl NetworkArgs {
-    /// The preset at this image size.
-    pub fn recipe(&self) -> Result<Recipe, BoxError> {
-        preset(&self.recipe, self.image)
-    }
-
+impl DeviceArgs {
     /// Opens the device; with `half`, a GPU's convolutions round their operands.
     pub fn open(&self, half: bool) -> Result<Device, BoxError> {
         let options =
@@ -55,6 +60,13 @@ impl NetworkArgs {
         let threads = self.threads.unwrap_or(0);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         pool.install(work).map_err(|error| -> Box<dyn Error> { error })
+    }
+}
+
+impl NetworkArgs {
+    /// The preset at this image size.
+    pub fn recipe(&self) -> Result<Recipe, BoxError> {
+        preset(&self.recipe, self.image)
     }
 
     /// The peer in both layouts, each with room for its times; none without `--peer`.
@@ -75,7 +87,7 @@ impl NetworkArgs {
         let start = |layout| {
             Ok((Baseline::start(python, &self.recipe, work, layout, on, shape)?, Vec::new()))
         };
-        ["nchw", "channels_last"].into_iter().map(start).collect()
+        LAYOUTS.into_iter().map(start).collect()
     }
 }
 

@@ -1,13 +1,13 @@
 //! `bench-inception`: the features of FID, with random weights.
 
-use crate::bench::{BoxError, median};
+use crate::bench::{BoxError, DeviceArgs, LAYOUTS, median};
 use crate::pytorch_baseline::Baseline;
 use clap::Args;
 use eval::inception::{Inception, InputScaling};
 use std::path::PathBuf;
 use std::time::Instant;
+use tensor::Device;
 use tensor::rng::Philox;
-use tensor::{Device, DeviceSpec, gpu};
 
 /// Time the Inception network of FID with random weights: median images per second, with resizing.
 #[derive(Args)]
@@ -21,15 +21,8 @@ pub struct Options {
     /// Timed batches, after a warm-up.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Threads (default: all cores).
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
-    #[arg(long, default_value = "cpu")]
-    device: DeviceSpec,
-    /// Accept a software renderer as graphics processor.
-    #[arg(long)]
-    allow_software: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// A Python with torch, torchvision and pytorch-fid: its network on a CPU, in NCHW and in
     /// channels-last layout, alternates with ours in the same run.
     #[arg(long, value_name = "PYTHON")]
@@ -38,23 +31,22 @@ pub struct Options {
 
 /// Runs the benchmark.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
-    pool.install(|| measure(options)).map_err(|error| -> Box<dyn std::error::Error> { error })
+    options.device.in_pool(|| measure(options))
 }
 
 fn measure(options: &Options) -> Result<(), BoxError> {
     let Options { image: side, batch, .. } = *options;
-    let open = gpu::Options { allow_software: options.allow_software, ..Default::default() };
-    let device = Device::open(options.device, open)?;
+    let device = options.device.open(false)?;
     let network = random(&device);
     let images = Philox::new(1, 0).uniform([batch, side, side, 3], -1.0, 1.0);
     let threads = rayon::current_num_threads();
     let mut baselines = Vec::new();
     if let Some(python) = &options.peer {
-        for layout in ["nchw", "channels_last"] {
+        for layout in LAYOUTS {
             let sizes = [side, batch, threads].map(|size| size.to_string());
             let arguments = [layout, &sizes[0], &sizes[1], &sizes[2]];
-            let started = Baseline::run(python, "inception_baseline.py", layout, &arguments)?;
+            let started =
+                Baseline::start_script(python, "inception_baseline.py", layout, &arguments)?;
             baselines.push((started, Vec::new()));
         }
     }

@@ -27,12 +27,12 @@ const IMAGES: usize = 64;
 /// Runs the benchmark.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let all = || options.batch.iter().try_for_each(|&batch| measure(options, batch));
-    options.network.in_pool(all)
+    options.network.device.in_pool(all)
 }
 
 fn measure(options: &Options, batch: usize) -> Result<(), BoxError> {
     let recipe = options.network.recipe()?;
-    let device = options.network.open(false)?;
+    let device = options.network.device.open(false)?;
     let mut rng = Philox::new(3, 0);
     let (generator, _) = recipe.build(&mut rng)?;
     let generator = generator.folded();

@@ -78,7 +78,7 @@ impl Options {
 
 /// Runs the benchmark.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let report = options.network.in_pool(|| measure(options))?;
+    let report = options.network.device.in_pool(|| measure(options))?;
     println!(
         "{} {}x{}x{} batch {} on {}, {} threads: {:.3} s/step, {:.1} images/s, peak {:.0} MiB \
          (tensors {:.0} MiB)",
@@ -137,7 +137,7 @@ fn measure(options: &Options) -> Result<StepReport, BoxError> {
         overrides: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
-    let device = options.network.open(options.mixed)?;
+    let device = options.network.device.open(options.mixed)?;
     let recipe = &settings.recipe;
     let condition = recipe
         .condition

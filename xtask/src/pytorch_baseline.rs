@@ -57,11 +57,11 @@ impl Baseline {
             [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
         let arguments: Vec<&str> =
             [recipe, work, layout, device].into_iter().chain(sizes.iter().map(|n| &**n)).collect();
-        Self::run(python, "pytorch_baseline.py", layout, &arguments)
+        Self::start_script(python, "pytorch_baseline.py", layout, &arguments)
     }
 
     /// Starts a script of `xtask` with these arguments, and waits until it is ready.
-    pub fn run(
+    pub fn start_script(
         python: &Path,
         script: &str,
         layout: &'static str,
