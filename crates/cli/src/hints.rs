@@ -525,7 +525,7 @@ pub fn eval(error: &EvalError) -> Option<String> {
             "give a file that pytorch-fid or dcgan eval wrote with --save-stats"
         }
         EvalError::NeedsRealImages { metric } => {
-            return Some(format!("leave {metric} out of --metrics, or give --real"));
+            return Some(format!("leave {metric} out of --metrics, or give --real alone"));
         }
         EvalError::NeedsRealConditions => "give --real too, or --condition-sampling uniform",
         EvalError::NoLabels { .. } => {

@@ -164,10 +164,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     ranks.agree(require_files(args.output.force, files))?;
     let source = ranks.agree(FeatureSource::new(args))?;
     // Before the network is read.
-    let unknown = args.metrics.iter().find(|metric| !WITH_STATISTICS.contains(metric));
-    if let (Some(_), Some(metric)) = (&args.real_stats, unknown) {
-        return Err(EvalError::NeedsRealImages { metric: metric.name }.into());
-    }
+    ranks.agree(check_metrics(args))?;
     let statistics = ranks.agree(args.real_stats.as_deref().map(Statistics::load).transpose())?;
     let device = ranks.agree(args.device.open())?;
     let (fake_name, fake) = open_fake(args, &device)?;
@@ -343,6 +340,15 @@ struct Computed {
     /// The statistics of the real images, for --save-stats.
     saved: Option<Statistics>,
     sheet: Option<ImageSheet>,
+}
+
+/// Returns an error if a metric is named that needs more than --real-stats has.
+fn check_metrics(args: &CompareArgs) -> Result<(), EvalError> {
+    let unknown = args.metrics.iter().find(|metric| !WITH_STATISTICS.contains(metric));
+    match (&args.real_stats, unknown) {
+        (Some(_), Some(metric)) => Err(EvalError::NeedsRealImages { metric: metric.name }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether images of the real dataset are needed in addition to their statistics.
