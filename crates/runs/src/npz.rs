@@ -25,7 +25,7 @@ pub struct NpzArray {
 ///
 /// # Errors
 /// Returns an error if the file cannot be read or is no such archive, if an array is missing,
-/// malformed or of another element type, or if a checksum does not fit.
+/// malformed, there twice or of another element type, or if a checksum does not fit.
 pub fn read_npz<const N: usize>(
     path: &Path,
     names: [&str; N],
@@ -40,6 +40,10 @@ pub fn read_npz<const N: usize>(
         let wanted = names.iter().position(|wanted| name.strip_suffix(".npy") == Some(wanted));
         let Some(slot) = wanted.and_then(|at| found.get_mut(at)) else { continue };
         let array = |reason: String| refused(format!("array {name:?}: {reason}"));
+        // Each is decompressed, so that many of one name would take for ever.
+        if slot.is_some() {
+            return Err(array("it is there twice".to_owned()));
+        }
         let length = entry.uncompressed_size_hint();
         let local = archive.get_entry(entry.wayfinder()).map_err(|e| array(e.to_string()))?;
         let stored = local.data();
