@@ -145,7 +145,7 @@ impl Inception {
     /// # Panics
     /// Panics if the images have another shape.
     #[track_caller]
-    pub fn forward(&self, images: &Tensor) -> [Tensor; 2] {
+    fn forward(&self, images: &Tensor) -> [Tensor; 2] {
         let count = images.shape()[0];
         assert_eq!(images.shape()[..], [count, SIDE, SIDE, 3], "Inception: images");
         let images = images.to_device(self.device());

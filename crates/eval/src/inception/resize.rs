@@ -2,11 +2,10 @@
 
 use super::network::SIDE;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 
 /// How images are resized and scaled for the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum InputScaling {
     /// As pytorch-fid: `F.interpolate(mode="bilinear", align_corners=False)`, which does not
     /// average when it makes images smaller, then 2x − 1 of values in [0, 1].
