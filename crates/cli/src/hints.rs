@@ -262,7 +262,8 @@ fn foreign(format: ForeignFormat) -> &'static str {
             "name the file itself, or the folder of it and its shards"
         }
         ForeignFormat::Parquet => {
-            "this dcgan was built without it: build it with cargo build --release --features parquet"
+            "this dcgan was built without it: build it with cargo build --release --features \
+             parquet"
         }
         ForeignFormat::Arrow => {
             "save its images as files first (Python: row[\"image\"].save(...) for each row of \

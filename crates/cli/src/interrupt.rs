@@ -1,7 +1,7 @@
-//! Signals. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (which OpenMPI's launcher passes on at once) end the
-//! program at once and leave no temporary file; while training, the first one lets the step finish
-//! and the run save. A signal that was ignored when the program started (`nohup`, background jobs
-//! of scripts) stays ignored.
+//! Signals. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (which OpenMPI's launcher passes on at once) end
+//! the program at once and leave no temporary file; while training, the first one lets the step
+//! finish and the run save. A signal that was ignored when the program started (`nohup`, background
+//! jobs of scripts) stays ignored.
 
 use crate::error::{CliError, EXIT_INTERRUPTED};
 use crate::{distributed, output};
@@ -45,8 +45,8 @@ pub fn graceful() -> Result<&'static AtomicBool, CliError> {
     Ok(&STOP_REQUESTED)
 }
 
-/// Sets the flag of [`graceful`] as the first interrupt does; false if the program no longer trains,
-/// or is stopping already.
+/// Sets the flag of [`graceful`] as the first interrupt does; false if the program no longer
+/// trains, or is stopping already.
 pub fn request_stop() -> bool {
     let stops =
         STOPS_GRACEFULLY.load(Ordering::SeqCst) && !STOP_REQUESTED.swap(true, Ordering::SeqCst);
