@@ -114,6 +114,9 @@ mod tests {
         let mu = NpzArray { shape: vec![3], values: vec![0.1, -2.5, 1e300] };
         let sigma =
             NpzArray { shape: vec![2, 2], values: vec![1.0, 0.25, 0.25, f64::MIN_POSITIVE] };
+        write_npz(&path, &[("mu", &mu), ("mu", &mu)]).unwrap();
+        let twice = read_npz(&path, ["mu"]).unwrap_err().to_string();
+        assert!(twice.ends_with("array \"mu.npy\": it is there twice"), "{twice}");
         write_npz(&path, &[("mu", &mu), ("sigma", &sigma)]).unwrap();
         assert_eq!(read_npz(&path, ["sigma", "mu"]).unwrap(), [sigma, mu]);
         let problem = |bytes: &[u8], name: &str| {
