@@ -526,7 +526,9 @@ pub fn eval(error: &EvalError) -> Option<String> {
             "give a file that pytorch-fid or dcgan eval wrote with --save-stats"
         }
         EvalError::NeedsRealImages { metric } => {
-            return Some(format!("leave {metric} out of --metrics, or give --real alone"));
+            return Some(format!(
+                "leave {metric} out of --metrics, or give --real instead of --real-stats"
+            ));
         }
         EvalError::NeedsRealConditions => "give --real too, or --condition-sampling uniform",
         EvalError::NoLabels { .. } => {
