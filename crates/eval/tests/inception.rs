@@ -117,6 +117,9 @@ fn features_and_fid_equal_pytorch_fid() {
     // The number of an image's batch changes no bit of its features.
     let alone = like_pytorch_fid.extract(&images(0, FIRST, 0).narrow(0, 2, 1)).unwrap().0;
     assert_eq!(alone, first.select(&[2]));
+    let many: Vec<usize> = (2..19).map(|i| i % IMAGES).collect();
+    let full = like_pytorch_fid.extract(&images(0, FIRST, 0).index_select(&many)).unwrap().0;
+    assert_eq!(full, first.select(&many));
 }
 
 #[test]

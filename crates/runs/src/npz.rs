@@ -9,8 +9,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// The most bytes that a stored one may stand for: reading an array takes its bytes, numbers of at
-/// most twice their size, and in Fortran order a copy of these.
-const MAX_RATIO: u64 = 256;
+/// most twice their size, and in Fortran order a copy of these, in all 1000 bytes.
+const MAX_RATIO: u64 = 200;
 
 /// An array of float64 in row-major order.
 #[derive(Clone, Debug, PartialEq)]

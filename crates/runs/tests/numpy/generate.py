@@ -13,8 +13,8 @@ mu = np.arange(3) + 0.5
 sigma = np.add.outer(10.0 * np.arange(3), np.arange(3)) + 0.25
 np.savez(folder / "savez.npz", mu=mu, sigma=sigma)
 np.savez_compressed(folder / "compressed.npz", mu=mu, sigma=sigma)
-# float32 in Fortran order, and an array that is not wanted, of a type that is not read.
-np.savez(
+# Compressed float32 in Fortran order, and an array that is not wanted, of a type that is not read.
+np.savez_compressed(
     folder / "mixed.npz",
     names=np.array(["a", "b"]),
     sigma=np.asfortranarray(sigma.astype(np.float32)),
