@@ -248,7 +248,7 @@ impl Array {
     }
 
     fn is_bytes(&self) -> bool {
-        matches!(self.header.dtype.trim_start_matches(['|', '<', '>', '=']), "u1" | "B")
+        self.header.dtype.trim_start_matches(['|', '<', '>', '=']) == "u1"
     }
 
     /// Refuses images that are not bytes, row by row.
@@ -295,7 +295,7 @@ impl Array {
             _ => (false, self.header.dtype.as_str()),
         };
         let labels = match kind {
-            "b1" | "?" | "u1" => labels(values, big, |b: [u8; 1]| b[0].into()),
+            "b1" | "u1" => labels(values, big, |b: [u8; 1]| b[0].into()),
             "i1" => labels(values, big, |b| i8::from_le_bytes(b).into()),
             "i2" => labels(values, big, |b| i16::from_le_bytes(b).into()),
             "i4" => labels(values, big, |b| i32::from_le_bytes(b).into()),
