@@ -6,30 +6,26 @@
 //! cannot cause an allocation. Images are read in place; those of a gzipped file are unpacked into
 //! memory.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use rawzip::{FileReader, ReaderAt as _};
-use sha2::{Digest as _, Sha256};
 
+use super::array_source::{ArrayPixels, ArraySource, ImageShape};
 use super::idx_files::{self, IdxFiles, UNSIGNED_BYTE};
+use super::labels::ClassLabels;
 use super::{
     Confidence, DetectionInput, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, is_gzip, read_start,
 };
-use crate::decode::{DecodedImage, MAX_SIDE, one_line};
-use crate::error::{DataError, IdxProblem, ImageError};
-use crate::source::{Digest, Source};
+use crate::decode::{MAX_SIDE, one_line};
+use crate::error::{DataError, IdxProblem};
 
 pub(crate) static FORMAT: Format = Format {
     name: "idx",
     about: "an idx file of images (MNIST), gzipped or not, or a folder of idx files",
     detect,
-    open: |path, split, classes| {
-        Ok(Box::new(IdxSource::open(&idx_files::find(path, split)?, classes)?))
-    },
+    open: |path, split, classes| Ok(Box::new(open(&idx_files::find(path, split)?, classes)?)),
     image_shape: |path, split| {
         let [height, width] = size(&idx_files::find(path, split)?)?;
         Ok(Some([height, width, 1]))
@@ -47,153 +43,47 @@ fn detect(candidate: &DetectionInput<'_>) -> Result<Option<Confidence>, DataErro
     Ok(Confidence::Likely.when(found))
 }
 
-/// Images of one size, with labels if there are any.
-struct IdxSource {
-    path: PathBuf,
-    count: usize,
-    height: u32,
-    width: u32,
-    pixels: IdxPixels,
-    /// `[N]`.
-    labels: Option<Vec<u8>>,
-    class_names: Vec<String>,
-}
-
-/// Where the pixels `[N, H, W]` are.
-enum IdxPixels {
-    /// The pixels of a gzipped file, which cannot be read at random positions.
-    Memory(Vec<u8>),
-    /// After the header; read when they are loaded.
-    File(FileReader),
-}
-
-impl IdxSource {
-    /// Reads the files; `classes` are the labels' names, by default their numbers.
-    fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<Self, DataError> {
-        let ([count, height, width], pixels) =
-            with_stream(&files.images, |mut stream, length, packed| {
-                if packed {
-                    let (sides, pixels) =
-                        parse::<3>(&mut stream, length, packed, MAX_UNPACKED_BYTES)?;
-                    return Ok((sides, IdxPixels::Memory(pixels)));
+/// Reads the files; `classes` are the labels' names, by default their numbers.
+fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<ArraySource, DataError> {
+    let ([count, height, width], unpacked) =
+        with_stream(&files.images, |mut stream, length, packed| {
+            if packed {
+                let (sides, pixels) = parse::<3>(&mut stream, length, packed, MAX_UNPACKED_BYTES)?;
+                return Ok((sides, Some(pixels)));
+            }
+            let sides = parse_header::<3>(&mut stream, packed)?;
+            check_length(elements(&sides), length.saturating_sub(header_bytes(3)))?;
+            Ok((sides, None))
+        })?;
+    let pixels = match unpacked {
+        Some(pixels) => ArrayPixels::Memory(pixels),
+        None => ArrayPixels::open(&files.images, header_bytes(3))?,
+    };
+    let count = count as usize;
+    let classes = match &files.labels {
+        None => None,
+        Some(path) => {
+            let labels = read_labels(path)?;
+            if labels.len() != count {
+                return Err(DataError::LabelCount {
+                    images_path: files.images.clone(),
+                    images: count,
+                    labels_path: path.clone(),
+                    labels: labels.len(),
+                });
+            }
+            let used = labels.iter().max().map_or(0, |&label| usize::from(label) + 1);
+            let names = match classes {
+                Some(names) if names.len() >= used => {
+                    names.iter().map(|&name| name.to_owned()).collect()
                 }
-                let sides = parse_header::<3>(&mut stream, packed)?;
-                check_length(elements(&sides), length.saturating_sub(header_bytes(3)))?;
-                Ok((
-                    sides,
-                    IdxPixels::File(FileReader::from(
-                        file_io::open(&files.images).map_err(IdxReadError::Io)?,
-                    )),
-                ))
-            })?;
-        let labels = match &files.labels {
-            None => None,
-            Some(path) => {
-                let labels = read_labels(path)?;
-                if labels.len() != count as usize {
-                    return Err(DataError::LabelCount {
-                        images_path: files.images.clone(),
-                        images: count as usize,
-                        labels_path: path.clone(),
-                        labels: labels.len(),
-                    });
-                }
-                Some(labels)
-            }
-        };
-        let used = labels.iter().flatten().max().map_or(0, |&label| usize::from(label) + 1);
-        let class_names = match classes {
-            Some(names) if names.len() >= used => {
-                names.iter().map(|&name| name.to_owned()).collect()
-            }
-            _ => (0..used).map(|label| label.to_string()).collect(),
-        };
-        let class_names = if labels.is_some() { class_names } else { Vec::new() };
-        Ok(Self {
-            path: files.images.clone(),
-            count: count as usize,
-            height,
-            width,
-            pixels,
-            labels,
-            class_names,
-        })
-    }
-
-    fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
-        let size = self.height as usize * self.width as usize;
-        match &self.pixels {
-            IdxPixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
-            IdxPixels::File(file) => {
-                let mut bytes = vec![0; size];
-                let start = header_bytes(3) + index as u64 * size as u64;
-                file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
-                Ok(Cow::Owned(bytes))
-            }
+                _ => (0..used).map(|label| label.to_string()).collect(),
+            };
+            Some(ClassLabels { labels: labels.into_iter().map(u32::from).collect(), names })
         }
-    }
-
-    fn digest(&self, bytes: &[u8]) -> Digest {
-        let mut hash = Sha256::new();
-        // The sides too: 2×8 and 4×4 pixels of the same bytes are different images.
-        hash.update(self.height.to_le_bytes());
-        hash.update(self.width.to_le_bytes());
-        hash.update(bytes);
-        hash.finalize().into()
-    }
-}
-
-impl Source for IdxSource {
-    fn len(&self) -> usize {
-        self.count
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn name(&self, index: usize) -> String {
-        index.to_string()
-    }
-
-    fn load(&self, index: usize) -> Result<DecodedImage<'_>, ImageError> {
-        Ok(DecodedImage {
-            width: self.width,
-            height: self.height,
-            channels: 1,
-            pixels: self.bytes(index)?,
-        })
-    }
-
-    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), ImageError> {
-        let image = self.load(index)?;
-        let digest = self.digest(&image.pixels);
-        Ok((image, digest))
-    }
-
-    fn check(&self, index: usize) -> Result<Digest, ImageError> {
-        Ok(self.digest(&self.bytes(index)?))
-    }
-
-    fn read_ahead(&self, index: usize) {
-        // A read error is reported when the image is loaded.
-        let _ = self.bytes(index);
-    }
-
-    fn label(&self, index: usize) -> Option<u32> {
-        self.labels.as_ref().map(|labels| u32::from(labels[index]))
-    }
-
-    fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    fn drop_cache(&mut self) -> u64 {
-        match &mut self.pixels {
-            IdxPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
-            IdxPixels::File(_) => 0,
-        }
-    }
+    };
+    let shape = ImageShape { count, height, width, channels: 1, planar: false };
+    Ok(ArraySource { path: files.images.clone(), shape, pixels, classes, report: None })
 }
 
 /// Reads a file of one dimension.

@@ -4,6 +4,7 @@
 //! opening, image shape), one line in [`FORMATS`] with its `mod`, and a fixture with a test.
 //! Prefixes (`idx:PATH`), detection and the program's help are computed from the registry.
 
+mod array_source;
 pub(crate) mod celeba;
 pub(crate) mod cifar;
 mod cifar_python;

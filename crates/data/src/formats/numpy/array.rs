@@ -2,7 +2,6 @@
 //!
 //! A header is trusted only as far as its file could hold the declared values.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use pickle::{NpyError, NpyHeader};
 use super::{FORMAT_NAME, npy_files};
 use crate::decode::{MAX_SIDE, one_line};
 use crate::error::{DataError, FileProblem};
+use crate::formats::array_source::ImageShape;
 use crate::formats::zip::ZipFiles;
 use crate::formats::{MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, check_labels, io, read_start};
 
@@ -41,24 +41,6 @@ enum Place {
     Stored { number: usize, start: u64 },
     /// In an archive, compressed to this many bytes.
     Packed { number: usize, bytes: u64 },
-}
-
-/// The images of an array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ImageShape {
-    pub count: usize,
-    pub height: u32,
-    pub width: u32,
-    pub channels: u8,
-    /// Whether each image is channels first.
-    pub planar: bool,
-}
-
-impl ImageShape {
-    /// Bytes of an image.
-    pub fn image_len(&self) -> usize {
-        self.height as usize * self.width as usize * usize::from(self.channels)
-    }
 }
 
 impl ArrayFile {
@@ -363,9 +345,4 @@ fn type_name(dtype: &str) -> String {
         Ok(bytes @ 1..=16) => format!("{word}{}", 8 * bytes),
         _ => dtype.chars().take(40).collect(),
     }
-}
-
-/// Opens a file for reading in place.
-pub(super) fn open_in_place(path: &Path) -> Result<File, DataError> {
-    file_io::open(path).map_err(|error| io(path, error))
 }

@@ -7,12 +7,11 @@
 //! file beside it, such as `y_train.npy`, `k49-train-labels.npz` or `cats_labels.npy`.
 
 mod array;
-mod source;
 
 use std::path::{Path, PathBuf};
 
-use self::array::{Array, ArrayFile, ImageShape};
-use self::source::{NumpyPixels, NumpySource};
+use self::array::{Array, ArrayFile};
+use super::array_source::{ArrayPixels, ArraySource, ImageShape};
 use super::labels::{self, ClassLabels};
 use super::split_name::{SplitName, preferred, split_of, words};
 use super::{Confidence, DetectionInput, Format, has_extension, holds_image, io, no_split};
@@ -92,19 +91,19 @@ fn image_shape(path: &Path, split: Split) -> Result<Option<[u32; 3]>, DataError>
 }
 
 /// Opens one split of a file, or of a folder of `.npy` files.
-fn open(path: &Path, split: Split) -> Result<NumpySource, DataError> {
+fn open(path: &Path, split: Split) -> Result<ArraySource, DataError> {
     let images = Images::find(path, split)?;
     let Images { mut file, at, shape } = images;
     let (classes, from) = find_labels(&file, at, shape.count)?;
     let array = &file.arrays[at];
     let pixels = match array.position() {
-        Some(start) => NumpyPixels::open(&array.file, start)?,
-        None => NumpyPixels::Memory(file.read(at, "the images of an npz file")?),
+        Some(start) => ArrayPixels::open(&array.file, start)?,
+        None => ArrayPixels::Memory(file.read(at, "the images of an npz file")?),
     };
     let array = file.arrays.swap_remove(at);
     let description = format!("{from}, images from {}; split {}", array.name, split.name());
-    let report = LayoutReport { description, notes: Vec::new() };
-    Ok(NumpySource { path: array.file, shape, pixels, classes, report })
+    let report = Some(LayoutReport { description, notes: Vec::new() });
+    Ok(ArraySource { path: array.file, shape, pixels, classes, report })
 }
 
 /// The array of images of one split.

@@ -1,4 +1,5 @@
-//! The images of an array as a dataset.
+//! Images of one size whose pixels are bytes, one image after the other: idx files and NumPy's
+//! arrays.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -6,43 +7,63 @@ use std::path::{Path, PathBuf};
 use rawzip::{FileReader, ReaderAt as _};
 use sha2::{Digest as _, Sha256};
 
-use super::array::{ImageShape, open_in_place};
+use super::io;
+use super::labels::ClassLabels;
 use crate::decode::{DecodedImage, one_line};
 use crate::error::{DataError, ImageError};
-use crate::formats::labels::ClassLabels;
 use crate::layout_report::LayoutReport;
 use crate::source::{Digest, Source};
 
 /// Images of one size, with labels if there are any.
-pub(super) struct NumpySource {
+pub(super) struct ArraySource {
     pub path: PathBuf,
     pub shape: ImageShape,
-    pub pixels: NumpyPixels,
+    pub pixels: ArrayPixels,
     pub classes: Option<ClassLabels>,
-    pub report: LayoutReport,
+    pub report: Option<LayoutReport>,
+}
+
+/// The images of an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ImageShape {
+    pub count: usize,
+    pub height: u32,
+    pub width: u32,
+    pub channels: u8,
+    /// Whether each image is channels first.
+    pub planar: bool,
+}
+
+impl ImageShape {
+    /// Bytes of an image.
+    pub fn image_len(&self) -> usize {
+        self.height as usize * self.width as usize * usize::from(self.channels)
+    }
 }
 
 /// Where the images are, one after the other.
-pub(super) enum NumpyPixels {
-    /// Of a compressed array.
+pub(super) enum ArrayPixels {
+    /// Of a compressed file, which cannot be read at random positions.
     Memory(Vec<u8>),
     /// In a file from this byte on; read when they are loaded.
     File { file: FileReader, start: u64 },
 }
 
-impl NumpyPixels {
+impl ArrayPixels {
+    /// Those in the file at `path`, from the byte `start` on.
     pub fn open(path: &Path, start: u64) -> Result<Self, DataError> {
-        Ok(Self::File { file: FileReader::from(open_in_place(path)?), start })
+        let file = file_io::open(path).map_err(|error| io(path, error))?;
+        Ok(Self::File { file: FileReader::from(file), start })
     }
 }
 
-impl NumpySource {
+impl ArraySource {
     /// `[H, W, C]`.
     fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
         let size = self.shape.image_len();
         let stored = match &self.pixels {
-            NumpyPixels::Memory(pixels) => Cow::Borrowed(&pixels[index * size..][..size]),
-            NumpyPixels::File { file, start } => {
+            ArrayPixels::Memory(pixels) => Cow::Borrowed(&pixels[index * size..][..size]),
+            ArrayPixels::File { file, start } => {
                 let mut bytes = vec![0; size];
                 let at = start + index as u64 * size as u64;
                 file.read_exact_at(&mut bytes, at).map_err(|error| one_line(&error))?;
@@ -58,9 +79,10 @@ impl NumpySource {
         Ok(Cow::Owned((0..plane).flat_map(pixel).map(|at| stored[at]).collect()))
     }
 
-    /// That of the same gray images in an idx file.
+    /// The same for gray images of both formats.
     fn digest(&self, bytes: &[u8]) -> Digest {
         let mut hash = Sha256::new();
+        // The sides too: 2×8 and 4×4 pixels of the same bytes are different images.
         hash.update(self.shape.height.to_le_bytes());
         hash.update(self.shape.width.to_le_bytes());
         if self.shape.channels > 1 {
@@ -71,7 +93,7 @@ impl NumpySource {
     }
 }
 
-impl Source for NumpySource {
+impl Source for ArraySource {
     fn len(&self) -> usize {
         self.shape.count
     }
@@ -113,13 +135,13 @@ impl Source for NumpySource {
     }
 
     fn report(&self) -> Option<&LayoutReport> {
-        Some(&self.report)
+        self.report.as_ref()
     }
 
     fn drop_cache(&mut self) -> u64 {
         match &mut self.pixels {
-            NumpyPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
-            NumpyPixels::File { .. } => 0,
+            ArrayPixels::Memory(pixels) => std::mem::take(pixels).len() as u64,
+            ArrayPixels::File { .. } => 0,
         }
     }
 }
