@@ -3,7 +3,7 @@
 //! Names are compared word by word: `training_set`, `train2017`, `trainA` and `TestImages` are
 //! splits, `contest` and `interval` are none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::source::Split;
 
@@ -74,6 +74,16 @@ impl SplitName {
 pub(super) fn split_of(path: &Path) -> Option<Split> {
     let name = path.file_name()?.to_string_lossy();
     SplitName::of(&name).map(|name| name.split)
+}
+
+/// The held-out file beside a training file: the one whose name has the preferred word for a
+/// held-out split in the place of `train`.
+pub(super) fn test_file_beside(file: &Path) -> Option<PathBuf> {
+    let name = file.file_name()?.to_string_lossy();
+    TEST_WORDS
+        .iter()
+        .map(|word| file.with_file_name(name.replacen("train", word, 1)))
+        .find(|other| other != file && other.is_file())
 }
 
 /// The lower-case words of a name: parts between other characters, of letters or of digits, and

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use self::array::{Array, ArrayFile};
 use super::array_source::{ArrayPixels, ArraySource, ImageShape};
 use super::labels::{self, ClassLabels};
-use super::split_name::{SplitName, preferred, split_of, words};
+use super::split_name::{SplitName, preferred, split_of, test_file_beside, words};
 use super::{Confidence, DetectionInput, Format, has_extension, holds_image, io, no_split};
 use crate::error::{DataError, FileProblem};
 use crate::foreign::first_in_zip;
@@ -153,12 +153,7 @@ fn file_of(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     if split == Split::Train || path.is_dir() || split_of(path) == Some(Split::Test) {
         return Ok(path.to_owned());
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let other = ["test", "t10k", "val", "valid"]
-        .iter()
-        .map(|word| path.with_file_name(name.replacen("train", word, 1)))
-        .find(|other| other != path && other.is_file());
-    match other {
+    match test_file_beside(path) {
         Some(other) => Ok(other),
         // The arrays of an archive may be of several splits.
         None if is_zip(path)? => Ok(path.to_owned()),

@@ -21,7 +21,7 @@ use self::file::{MAGIC, ParquetFile};
 use self::rows::RowReader;
 use self::source::ParquetSource;
 use super::file_store::is_hidden;
-use super::split_name::{SplitName, place_of_shard, split_of};
+use super::split_name::{SplitName, place_of_shard, split_of, test_file_beside};
 use super::{
     Confidence, DetectionInput, Format, any_shape, has_extension, holds_image, no_split, read_start,
 };
@@ -111,12 +111,7 @@ fn of_file(file: &Path, split: Split) -> Result<PathBuf, DataError> {
     if split == Split::Train || split_of(file) == Some(Split::Test) {
         return Ok(file.to_owned());
     }
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    ["test", "validation", "valid", "val"]
-        .iter()
-        .map(|word| file.with_file_name(name.replacen("train", word, 1)))
-        .find(|other| other != file && other.is_file())
-        .ok_or_else(|| no_shards(file, split))
+    test_file_beside(file).ok_or_else(|| no_shards(file, split))
 }
 
 /// The shards of a split in a folder, sorted by path.
