@@ -317,9 +317,7 @@ pub fn fetch(error: &FetchError) -> Option<String> {
              may read it"
         ),
         FetchError::HubAddress { .. } => "such as hf://datasets/uoft-cs/cifar10".to_owned(),
-        FetchError::Hub { problem, .. } if problem.contains("several configurations") => {
-            "add /CONFIG to the address".to_owned()
-        }
+        FetchError::HubConfigs { .. } => "add /CONFIG to the address".to_owned(),
         FetchError::Token { .. } => format!("unset {TOKEN_VARIABLE}, or set it to a token"),
         FetchError::Address { .. } | FetchError::Status { .. } | FetchError::Length { .. } => {
             "name another server with --mirror URL".to_owned()

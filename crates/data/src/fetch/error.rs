@@ -38,6 +38,9 @@ pub enum FetchError {
     /// A dataset on the hub has no files to fetch, or not these.
     #[error("cannot fetch {dataset} from the hub: {problem}")]
     Hub { dataset: String, problem: String },
+    /// A dataset on the hub has several configurations, and none is named.
+    #[error("cannot fetch {dataset} from the hub: it has several configurations: {known}")]
+    HubConfigs { dataset: String, known: String },
     /// The token, which is not shown, cannot be sent.
     #[error("the token cannot be sent: {reason}")]
     Token { reason: &'static str },

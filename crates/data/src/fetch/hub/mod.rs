@@ -130,8 +130,8 @@ impl HubDataset {
 ///
 /// # Errors
 /// Returns an error as [`fetch`](crate::fetch) does; [`FetchError::Hub`] if there is no such
-/// dataset, configuration or Parquet file, or several configurations; [`FetchError::Token`] if the
-/// token cannot be one.
+/// configuration or Parquet file; [`FetchError::HubConfigs`] if there are several configurations
+/// and none is named; [`FetchError::Token`] if the token cannot be one.
 pub fn fetch_hub(
     dataset: &HubDataset,
     datasets: &Path,
@@ -238,7 +238,9 @@ fn list<'a>(
     let mut places: Vec<String> = files.iter().map(place).collect();
     places.sort_unstable();
     places.dedup();
-    let known = places.join(", ");
+    // Files may be in no folder.
+    let shown = places.iter().map(|place| if place.is_empty() { "." } else { place.as_str() });
+    let known = shown.collect::<Vec<_>>().join(", ");
     match &dataset.config {
         Some(config) => {
             let is_chosen = |file: &HubFile| place(file).split('/').any(|part| part == config);
@@ -248,7 +250,7 @@ fn list<'a>(
             }
         }
         None if places.len() > 1 => {
-            return refuse(format!("it has several configurations: {known}"));
+            return Err(FetchError::HubConfigs { dataset: dataset.repository.clone(), known });
         }
         None => {}
     }

@@ -133,7 +133,16 @@ fn one_configuration_is_chosen() {
         [("large/train-0.parquet", b"large"), ("small/train-0.parquet", b"small")];
     let of = |spec: &str, answers| fetched(spec, datasets.path(), None, answers);
     let outcome = of("hf://datasets/me/cats", vec![json(tree(&files))]);
-    assert!(outcome.problem().contains("large, small"));
+    assert!(matches!(
+        outcome.result,
+        Err(FetchError::HubConfigs { known, .. }) if known == "large, small"
+    ));
+    let beside: [(&str, &[u8]); 2] = [("small/train-0.parquet", b"small"), ("train.parquet", b"x")];
+    let outcome = of("hf://datasets/me/cats", vec![json(tree(&beside))]);
+    assert!(matches!(
+        outcome.result,
+        Err(FetchError::HubConfigs { known, .. }) if known == "., small"
+    ));
     let outcome = of("hf://datasets/me/cats/tiny", vec![json(tree(&files))]);
     assert!(outcome.problem().contains("\"tiny\""));
     let answers = vec![json(tree(&files)), honest(b"small".to_vec())];
