@@ -208,7 +208,7 @@ impl ParquetFile {
             let column = self.schema().column(column).path().string();
             let problem = format!(
                 "its column {column:?} is in {name}, which is not read: write it again with plain \
-                 or dictionary encoding, without compression or with snappy, gzip, zstd or lz4"
+                 or dictionary encoding, without compression or with snappy, gzip, zstd or LZ4_RAW"
             );
             let problem = FileProblem::Unsupported(problem);
             return Err(DataError::malformed(FORMAT_NAME, &self.path, problem));
