@@ -52,7 +52,9 @@ impl Token {
             return Ok(None);
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(FetchError::Token { reason: "it has other characters than ASCII's" });
+            return Err(FetchError::Token {
+                reason: "it has a space, or a character that is not printable ASCII",
+            });
         }
         let (scheme, rest) = base.split_once("://").unwrap_or_default();
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
