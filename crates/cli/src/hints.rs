@@ -3,6 +3,7 @@
 //! the user reads after the message: `message: hint`.
 
 use crate::environment::{DATASETS_VARIABLE, TOKEN_VARIABLE};
+use crate::render::quoted;
 use data::{
     DataError, EntryProblem, FetchError, FileProblem, ForeignFormat, IdxProblem, RankProblem,
 };
@@ -179,7 +180,10 @@ pub fn data(error: &DataError) -> Option<String> {
             COPY_AGAIN.to_owned()
         }
         DataError::Url { spec } => match spec.split("://").next().unwrap_or_default() {
-            "hf" => format!("get it first with dcgan data fetch {spec}"),
+            "hf" if cfg!(feature = "parquet") => {
+                format!("get it first with dcgan data fetch {}", quoted(Path::new(spec)))
+            }
+            "hf" => foreign(ForeignFormat::Parquet).to_owned(),
             "file" => "leave out file://".to_owned(),
             "http" | "https" | "ftp" => format!("get it first with curl -LO {spec:?}"),
             _ => "copy it to this machine first".to_owned(),
@@ -627,7 +631,11 @@ mod tests {
         assert!(parse("~/photos").contains("$HOME"));
         assert!(parse("https://host/set.zip").contains("curl -LO \"https://host/set.zip\""));
         let hub = parse("hf://datasets/me/cats");
-        assert!(hub.ends_with("dcgan data fetch hf://datasets/me/cats"), "{hub}");
+        let hint = match cfg!(feature = "parquet") {
+            true => "get it first with dcgan data fetch hf://datasets/me/cats",
+            false => "--features parquet",
+        };
+        assert!(hub.ends_with(hint), "{hub}");
         let status = |url: &str| fetch(&FetchError::Status { url: url.into(), status: 401 });
         assert!(
             status("https://huggingface.co/api/datasets/me/cats").unwrap().contains("HF_TOKEN")

@@ -86,8 +86,8 @@ fn run_hub(args: &Args, dataset: &HubDataset) -> Result<(), CliError> {
     let found = DataSpec::parse(&args.name).ok();
     let is_found =
         found.is_some_and(|spec| spec.path().is_some_and(|path| is_same_folder(path, &folder)));
-    let spec = if is_found { args.name.clone() } else { quoted(&folder) };
-    output::line(format!("inspect it with: dcgan data info {spec}"));
+    let spec = if is_found { Path::new(&args.name) } else { folder.as_path() };
+    output::line(format!("inspect it with: dcgan data info {}", quoted(spec)));
     Ok(())
 }
 
