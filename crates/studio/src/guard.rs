@@ -38,7 +38,7 @@ impl Guard {
     /// The address to open in a browser.
     pub fn url(&self) -> String {
         let query = self.token.as_ref().map_or_else(String::new, |token| format!("?token={token}"));
-        // An unspecified address is that of all of the computer's; it names none.
+        // The unspecified address stands for all addresses of this host; a URL needs one of them.
         let ip = match self.address.ip() {
             ip if !ip.is_unspecified() => ip,
             IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
@@ -61,7 +61,8 @@ impl Guard {
         let listened = self.address.ip();
         let is_own = name.eq_ignore_ascii_case("localhost")
             || ip.is_some_and(|ip| {
-                // A foreign page can make any name resolve to this computer, but has no number.
+                // DNS rebinding: a foreign page can make its own name resolve to this host, and
+                // then has that name as its Host, never an IP address.
                 ip == listened || ip.is_loopback() || listened.is_unspecified()
             });
         if is_own && port == Some(self.address.port()) {
@@ -108,12 +109,10 @@ impl Guard {
         let reads = [Method::GET, Method::HEAD].contains(request.method());
         if reads {
             // Another site may link here, but has no use for images and pages of runs.
-            let is_foreign = |name: &str, value: &str| {
+            let has = |name: &str, value: &str| {
                 headers.get(name).is_some_and(|own| own.as_bytes() == value.as_bytes())
             };
-            if is_foreign("sec-fetch-site", "cross-site")
-                && !is_foreign("sec-fetch-mode", "navigate")
-            {
+            if has("sec-fetch-site", "cross-site") && !has("sec-fetch-mode", "navigate") {
                 return Err(ApiError::forbidden("another site asks"));
             }
             return Ok(sets_cookie);
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_computers_names_are_served() {
+    fn only_names_of_this_host_are_served() {
         let local = at("127.0.0.1:6543");
         for host in ["127.0.0.1:6543", "localhost:6543", "LocalHost:6543", "[::1]:6543"] {
             assert!(local.check_host(host).is_ok(), "{host}");

@@ -17,11 +17,11 @@
 //! ```
 //!
 //! # Safety of the server
-//! It listens on this computer alone unless it is told otherwise, and then wants a random token. It
-//! answers only under the names of this computer (another name that resolves to it is that of a
-//! foreign page), and changes something only for its own page. Of the disk it reads the run
-//! directories of one folder and follows no link in them. Heads and bodies are limited in size and
-//! time, and so are the connections.
+//! The command line listens on the loopback address by default; on another address, clients need a
+//! random token. A request must name `localhost`, a loopback address or the address listened to as
+//! its `Host`, which prevents DNS rebinding, and one that changes something must come from the
+//! studio's own page. Of the disk the server reads the run directories of one folder and follows no
+//! link in them. Heads and bodies are limited in size and time, and so are the connections.
 
 #![forbid(unsafe_code)]
 
@@ -98,7 +98,7 @@ pub struct StudioConfig {
 }
 
 impl StudioConfig {
-    /// Shows these runs, on this computer alone, without controls.
+    /// Shows these runs, without controls or a token.
     pub fn new(source: Source) -> Self {
         Self { source, model: None, controls: None, read_only: false, needs_token: false }
     }

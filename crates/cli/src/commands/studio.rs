@@ -30,8 +30,7 @@ pub struct Args {
     /// Do not open the browser.
     #[arg(long)]
     no_open: bool,
-    /// Listen on this IP address, for other computers: they need the token in the address that is
-    /// printed.
+    /// Listen on this IP address, for other hosts: they need the token in the URL that is printed.
     #[arg(long, value_name = "ADDR")]
     listen: Option<IpAddr>,
     /// Refuse whatever changes something, such as notes.
@@ -47,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     config.needs_token = args.listen.is_some();
     let studio = start(config, args.listen, args.port)?;
     output::line(format!("Studio: {}", studio.url()));
-    // A command line is seen by all users of the computer: the token must not be in one.
+    // All users of this host see command lines: the token must not be in one.
     if !args.no_open && args.listen.is_none() {
         open_browser(studio.url());
     }
@@ -131,7 +130,7 @@ fn open_browser(url: &str) {
 }
 
 /// Set while the page asks for a checkpoint of the run that this process trains.
-pub static SAVE_REQUESTED: AtomicBool = AtomicBool::new(false);
+static SAVE_REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// The flag that shows a run while it trains.
 #[derive(clap::Args)]
