@@ -28,10 +28,7 @@ impl Guard {
         needs_token: bool,
         read_only: bool,
     ) -> Result<Self, StudioError> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)
-            .map_err(|error| StudioError::Start(std::io::Error::other(error.to_string())))?;
-        let token = needs_token.then(|| hex::encode(random));
+        let token = needs_token.then(random_token).transpose()?;
         Ok(Self { address, token, read_only })
     }
 
@@ -126,6 +123,13 @@ impl Guard {
         }
         Ok(sets_cookie)
     }
+}
+
+fn random_token() -> Result<String, StudioError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| StudioError::Start(std::io::Error::other(error.to_string())))?;
+    Ok(hex::encode(random))
 }
 
 /// Whether two texts are equal, in a time that does not tell where they differ.
