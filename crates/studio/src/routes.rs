@@ -49,7 +49,7 @@ pub struct Shared {
     guard: Guard,
     pages: Pages,
     /// One page is made at a time.
-    making: Semaphore,
+    making: Arc<Semaphore>,
     model: Option<Model>,
     controls: Option<Controls>,
     read_only: bool,
@@ -62,7 +62,7 @@ impl App {
             library: Library::new(source),
             guard,
             pages: Pages::default(),
-            making: Semaphore::new(1),
+            making: Arc::new(Semaphore::new(1)),
             model,
             controls,
             read_only,
@@ -330,12 +330,17 @@ impl App {
         })
     }
 
-    /// Makes a page while no other one is made, so that files are still read meanwhile.
+    /// Makes a page while no other one is made, so that files are still read meanwhile. A client that
+    /// leaves does not end the work, so the work holds the permit.
     async fn make_page(
         &self,
         make: impl FnOnce(&Shared) -> Result<Bytes, ApiError> + Send + 'static,
     ) -> Result<Bytes, ApiError> {
-        let _alone = self.0.making.acquire().await;
-        blocking(self, make).await?
+        let permit = self.0.making.clone().acquire_owned().await;
+        let work = move |app: &Shared| {
+            let _permit = permit;
+            make(app)
+        };
+        blocking(self, work).await?
     }
 }
