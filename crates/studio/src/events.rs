@@ -1,8 +1,8 @@
 //! What changes in a run, as server-sent events. The files are looked at a few times a second for
 //! each client, so that runs of other processes are followed, too.
 
-use crate::history::Position;
-use crate::library::{CheckpointFile, Run};
+use crate::history::{CHUNK, Position};
+use crate::library::{CheckpointFile, Library, Run};
 use crate::routes::{App, blocking};
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -112,7 +112,7 @@ impl Watch {
     }
 
     /// The changes since the last call; `None` if the run is gone.
-    fn look(&mut self, library: &crate::library::Library) -> Option<Changes> {
+    fn look(&mut self, library: &Library) -> Option<Changes> {
         if !self.run.exists() {
             return None;
         }
@@ -155,7 +155,7 @@ impl Watch {
         let rows: Vec<&str> = rows.collect();
         changes.event("metrics", Some(lines.next), &format!("[{}]", rows.join(",")));
         changes.more = file.metadata().is_ok_and(|file| file.len() > lines.next)
-            && lines.bytes.len() as u64 > crate::history::CHUNK / 2;
+            && lines.bytes.len() as u64 > CHUNK / 2;
     }
 }
 

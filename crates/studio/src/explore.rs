@@ -3,6 +3,7 @@
 use crate::Model;
 use crate::error::ApiError;
 use crate::library::{Run, version};
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use runs::checkpoint;
 use std::collections::VecDeque;
@@ -18,11 +19,11 @@ type Key = Option<(PathBuf, (u128, u64))>;
 
 /// Makes pages, one at a time, and keeps the last ones.
 #[derive(Debug, Default)]
-pub struct Pages(Mutex<VecDeque<(Key, axum::body::Bytes)>>);
+pub struct Pages(Mutex<VecDeque<(Key, Bytes)>>);
 
 impl Pages {
     /// The page of the model.
-    pub fn of_model(&self, model: &Model) -> Result<axum::body::Bytes, ApiError> {
+    pub fn of_model(&self, model: &Model) -> Result<Bytes, ApiError> {
         self.page(None, || {
             let name = model.is_builtin.then_some(&*model.name);
             html_page(&model.checkpoint, name, WeightPrecision::F16)
@@ -31,7 +32,7 @@ impl Pages {
     }
 
     /// The page of a run's checkpoint: of this step, or of the newest that is not damaged.
-    pub fn of_run(&self, run: &Run, step: Option<u64>) -> Result<axum::body::Bytes, ApiError> {
+    pub fn of_run(&self, run: &Run, step: Option<u64>) -> Result<Bytes, ApiError> {
         let mut files = run.checkpoint_paths();
         if let Some(step) = step {
             files.retain(|(own, _)| *own == step);
@@ -51,7 +52,7 @@ impl Pages {
         }))
     }
 
-    fn of_file(&self, path: PathBuf, step: u64) -> Result<axum::body::Bytes, ApiError> {
+    fn of_file(&self, path: PathBuf, step: u64) -> Result<Bytes, ApiError> {
         let gone = || ApiError::not_found(format!("the checkpoint of step {step} is gone"));
         let file = path.symlink_metadata().map_err(|_| gone())?;
         self.page(Some((path.clone(), version(&file))), || {
@@ -67,13 +68,13 @@ impl Pages {
         &self,
         key: Key,
         make: impl FnOnce() -> Result<String, ApiError>,
-    ) -> Result<axum::body::Bytes, ApiError> {
+    ) -> Result<Bytes, ApiError> {
         // Held while the page is made: whoever asks for the same one waits for it.
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, page)) = pages.iter().find(|(known, _)| *known == key) {
             return Ok(page.clone());
         }
-        let page = axum::body::Bytes::from(make()?);
+        let page = Bytes::from(make()?);
         pages.push_back((key, page.clone()));
         if pages.len() > KEPT {
             pages.pop_front();
