@@ -227,8 +227,11 @@ const RENAMED: [(&str, &str); 5] = [
     ("eval/memorised_real", "eval/memorized_real"),
 ];
 
-/// Parses a line; `None` for a blank one.
-fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {
+/// Parses a line of `metrics.jsonl`, also of an earlier version; `None` for a blank one.
+///
+/// # Errors
+/// Returns an error if the line is not a row.
+pub fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {
     if line.trim_ascii().is_empty() {
         return Ok(None);
     }

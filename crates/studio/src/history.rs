@@ -2,7 +2,7 @@
 //! Only the growth of `metrics.jsonl` is read after the first time.
 
 use crate::library::{Run, RunAlert, version};
-use runs::checkpoint;
+use runs::{MetricsRow, checkpoint, metrics};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -106,18 +106,17 @@ struct Raised {
 }
 
 impl History {
-    fn add(&mut self, row: &Map<String, Value>) {
+    fn add(&mut self, row: &MetricsRow) {
         let metric = |(name, value): (&String, &Value)| {
             let name = name.strip_prefix(EVALUATION).filter(|_| value.is_number())?;
             Some((name.to_owned(), value.clone()))
         };
-        let evaluation: Map<String, Value> = row.iter().filter_map(metric).collect();
+        let evaluation: Map<String, Value> = row.extra.iter().filter_map(metric).collect();
         if !evaluation.is_empty() {
             self.evaluation = evaluation;
         }
-        let step = row.get("step").and_then(Value::as_u64).unwrap_or_default();
-        // `findings` in rows of earlier versions.
-        let kinds = row.get("alerts").or_else(|| row.get("findings")).and_then(Value::as_array);
+        let step = row.step;
+        let kinds = row.extra.get("alerts").and_then(Value::as_array);
         let kinds = kinds.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
         let active: BTreeSet<String> = kinds.collect();
         let after = self.step;
@@ -169,7 +168,7 @@ impl Histories {
                 break;
             }
             let rows = lines.bytes.split(|&byte| byte == b'\n');
-            for row in rows.filter_map(|line| serde_json::from_slice(line).ok()) {
+            for row in rows.filter_map(|line| metrics::parse_line(line).ok().flatten()) {
                 entry.history.add(&row);
             }
         }
@@ -257,19 +256,22 @@ mod tests {
         assert_eq!([from(4), from(7), from(2), from(99)], [(4, 7), (7, 7), (0, 7), (0, 7)]);
     }
 
+    fn row(step: u64, extra: Value) -> MetricsRow {
+        let extra = extra.as_object().unwrap().clone();
+        MetricsRow { step, extra, ..MetricsRow::default() }
+    }
+
     #[test]
     fn an_alert_is_raised_by_the_first_row_that_has_it() {
         let mut history = History::default();
         for (step, kinds) in [(10, &["a"][..]), (20, &["a", "b"]), (30, &[]), (40, &["a"])] {
-            let row = serde_json::json!({ "step": step, "alerts": kinds, "eval/by": "x" });
-            history.add(row.as_object().unwrap());
+            history.add(&row(step, serde_json::json!({ "alerts": kinds, "eval/by": "x" })));
         }
         let raised = [(0, 10, "a"), (10, 20, "b"), (30, 40, "a")];
         let raised = raised.map(|(after, step, kind)| Raised { after, step, kind: kind.into() });
         assert_eq!(history.raised, raised);
         assert!(history.evaluation.is_empty());
-        let row = serde_json::json!({ "step": 50, "eval/frechet": 12.5, "eval/by": "x" });
-        history.add(row.as_object().unwrap());
+        history.add(&row(50, serde_json::json!({ "eval/frechet": 12.5, "eval/by": "x" })));
         assert_eq!(history.evaluation["frechet"], 12.5);
     }
 }
