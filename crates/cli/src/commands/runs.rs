@@ -13,6 +13,8 @@ use train::RunSummary;
 
 /// Longest name in a table, in characters; the number in front distinguishes runs.
 const MAX_NAME_CHARS: usize = 36;
+/// The folder of runs by default.
+pub const DEFAULT_RUNS_DIR: &str = "runs";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,7 +28,7 @@ pub struct Args {
 #[derive(clap::Args)]
 pub struct RunsDirArg {
     /// Folder of the numbered run directories.
-    #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Output")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS_DIR, help_heading = "Output")]
     pub runs_dir: PathBuf,
 }
 

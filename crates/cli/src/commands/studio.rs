@@ -2,6 +2,7 @@
 
 use super::ModelArgs;
 use super::checkpoint::load;
+use super::runs::DEFAULT_RUNS_DIR;
 use crate::error::CliError;
 use crate::{environment, interrupt, output, threads};
 use ::runs::RunDir;
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use studio::{Controls, Model, Source, Studio, StudioConfig};
 
-/// The folder of runs by default, as of `--runs-dir`.
-const RUNS: &str = "runs";
 /// The port by default; if it is taken, a free one.
 const PORT: u16 = 6543;
 
@@ -62,13 +61,13 @@ fn config(path: Option<&Path>, model: Option<&str>) -> Result<StudioConfig, CliE
         config.model = Some(Model { name: name.to_owned(), checkpoint, is_builtin: true });
     }
     let Some(path) = path else {
-        if model.is_none() && !Path::new(RUNS).is_dir() {
+        if model.is_none() && !Path::new(DEFAULT_RUNS_DIR).is_dir() {
             return Err(failure!(
-                "there is no folder {RUNS:?} here: begin with dcgan train, name a folder of runs, \
-                 or give --model fashion"
+                "there is no folder {DEFAULT_RUNS_DIR:?} here: begin with dcgan train, name a \
+                 folder of runs, or give --model fashion"
             ));
         }
-        config.source = Source::Folder(RUNS.into());
+        config.source = Source::Folder(DEFAULT_RUNS_DIR.into());
         return Ok(config);
     };
     if path.is_dir() {
