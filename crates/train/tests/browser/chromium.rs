@@ -134,7 +134,7 @@ impl Chromium {
         result["result"]["value"].clone()
     }
 
-    /// Presses a key, such as `n` or `ArrowRight`, or types a text.
+    /// Presses a key, such as `ArrowRight`; one of a single character, such as `n`, is also typed.
     pub fn press(&mut self, page: &Page, key: &str) {
         let text = if key.len() == 1 { key } else { "" };
         for kind in ["keyDown", "keyUp"] {
