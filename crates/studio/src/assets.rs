@@ -15,45 +15,53 @@ const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 
 struct Asset {
     name: &'static str,
-    kind: &'static str,
     bytes: &'static [u8],
 }
 
+impl Asset {
+    fn content_type(&self) -> &'static str {
+        match self.name.rsplit_once('.') {
+            Some((_, "html")) => "text/html; charset=utf-8",
+            Some((_, "css")) => "text/css; charset=utf-8",
+            _ => "text/javascript; charset=utf-8",
+        }
+    }
+}
+
 macro_rules! assets {
-    ($($name:literal: $kind:literal),+ $(,)?) => {
-        [$(Asset {
-            name: $name,
-            kind: $kind,
-            bytes: include_bytes!(concat!("../assets/", $name)),
-        }),+]
+    ($($name:literal),+ $(,)?) => {
+        &[
+            Asset { name: "theme.css", bytes: train::THEME_CSS.as_bytes() },
+            $(Asset { name: $name, bytes: include_bytes!(concat!("../assets/", $name)) }),+
+        ]
     };
 }
 
-static ASSETS: [Asset; 23] = assets! {
-    "index.html": "text/html; charset=utf-8",
-    "studio.css": "text/css; charset=utf-8",
-    "api.js": "text/javascript; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "axes.js": "text/javascript; charset=utf-8",
-    "chart.js": "text/javascript; charset=utf-8",
-    "columns.js": "text/javascript; charset=utf-8",
-    "compare.js": "text/javascript; charset=utf-8",
-    "configs.js": "text/javascript; charset=utf-8",
-    "controls.js": "text/javascript; charset=utf-8",
-    "elements.js": "text/javascript; charset=utf-8",
-    "feed.js": "text/javascript; charset=utf-8",
-    "folds.js": "text/javascript; charset=utf-8",
-    "gestures.js": "text/javascript; charset=utf-8",
-    "grids.js": "text/javascript; charset=utf-8",
-    "group.js": "text/javascript; charset=utf-8",
-    "lines.js": "text/javascript; charset=utf-8",
-    "marks.js": "text/javascript; charset=utf-8",
-    "metrics.js": "text/javascript; charset=utf-8",
-    "note.js": "text/javascript; charset=utf-8",
-    "run.js": "text/javascript; charset=utf-8",
-    "runs.js": "text/javascript; charset=utf-8",
-    "texts.js": "text/javascript; charset=utf-8",
-};
+static ASSETS: &[Asset] = assets![
+    "index.html",
+    "studio.css",
+    "api.js",
+    "app.js",
+    "axes.js",
+    "chart.js",
+    "columns.js",
+    "compare.js",
+    "configs.js",
+    "controls.js",
+    "elements.js",
+    "feed.js",
+    "folds.js",
+    "gestures.js",
+    "grids.js",
+    "group.js",
+    "lines.js",
+    "marks.js",
+    "metrics.js",
+    "note.js",
+    "run.js",
+    "runs.js",
+    "texts.js",
+];
 
 /// The tags of [`ASSETS`]: their contents' checksums.
 static TAGS: LazyLock<Vec<String>> =
@@ -77,7 +85,7 @@ pub fn response(name: &str, request: &HeaderMap) -> Option<Response<Body>> {
     let index = ASSETS.iter().position(|asset| asset.name == name)?;
     let (asset, tag) = (&ASSETS[index], &TAGS[index]);
     let response = Response::builder()
-        .header(CONTENT_TYPE, asset.kind)
+        .header(CONTENT_TYPE, asset.content_type())
         .header(CONTENT_SECURITY_POLICY, PAGE_POLICY)
         .header(CACHE_CONTROL, "no-cache")
         .header(ETAG, tag);

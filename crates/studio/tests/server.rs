@@ -19,7 +19,12 @@ use studio::{Controls, Model, Source, Studio, StudioConfig};
 fn the_page_is_served_with_a_tag() {
     let fixture = Fixture::new();
     let studio = fixture.start();
-    for (target, kind) in [("/", "text/html"), ("/assets/app.js", "text/javascript")] {
+    for (target, kind) in [
+        ("/", "text/html"),
+        ("/assets/app.js", "text/javascript"),
+        ("/assets/studio.css", "text/css"),
+        ("/assets/theme.css", "text/css"),
+    ] {
         let answer = get(&studio, target);
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").unwrap().starts_with(kind));

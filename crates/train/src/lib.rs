@@ -51,7 +51,7 @@ mod trainer;
 pub use error::TrainError;
 pub use evaluate::{CheckpointScore, EvalConfig, EvalFn, EvalResult};
 pub use event::Event;
-pub use html_page::{WeightPrecision, html_page};
+pub use html_page::{THEME_CSS, WeightPrecision, html_page};
 pub use import_export::{export, export_generator, export_onnx, import, import_newmu_svhn};
 pub use memory_estimate::estimate_memory;
 pub use run::{RunControls, RunOutcome, run, run_with_eval};

@@ -1,10 +1,10 @@
 //! A generator as one HTML file that draws with it: no server, no network, in any browser.
 //!
-//! The file has its parts in this order: the style (`page.css`), the markup (`page.html`), the
-//! network as JSON ([`PageNetwork`]), its weights, the recorded GPU work, and the scripts:
-//! `random.js` (latents as [`latents`](crate::latents) draws them), `engine.js` (one function for
-//! each operation of [`nn::InferenceLayer`]), `webgpu.js` (replay of the recorded work) and
-//! `page.js`. Weights are rounded to half precision unless asked otherwise, stored byte by byte
+//! The file has its parts in this order: the style (`theme.css`, `page.css`), the markup
+//! (`page.html`), the network as JSON ([`PageNetwork`]), its weights, the recorded GPU work, and the
+//! scripts: `random.js` (latents as [`latents`](crate::latents) draws them), `engine.js` (one
+//! function for each operation of [`nn::InferenceLayer`]), `webgpu.js` (replay of the recorded work)
+//! and `page.js`. Weights are rounded to half precision unless asked otherwise, stored byte by byte
 //! (all first bytes, then all second ones, …, which compresses better), compressed with gzip and
 //! written in base64.
 
@@ -23,6 +23,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use tensor::Device;
+
+/// The style sheet of colors, fonts and controls, which the studio's page has, too.
+pub const THEME_CSS: &str = include_str!("theme.css");
 
 /// How a page stores the weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -154,6 +157,7 @@ pub fn html_page(
     let bytes = weights.planes(precision);
     let parts = [
         ("{title}", title.as_str()),
+        ("{theme}", THEME_CSS),
         ("{style}", include_str!("page.css")),
         ("{network}", &network),
         ("{weights}", &BASE64_STANDARD.encode(gzip(&bytes))),
