@@ -9,9 +9,8 @@ use std::sync::LazyLock;
 pub const INDEX: &str = "index.html";
 
 /// What the page may load and do.
-const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
-                           img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; \
-                           form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 struct Asset {
     name: &'static str,
