@@ -6,7 +6,7 @@ import { configTable } from "./configs.js";
 import { chartControls } from "./controls.js";
 import { announce, element, setText, stateBadge } from "./elements.js";
 import { Feed } from "./feed.js";
-import { GridFrame, Scrubber, preloadGrid } from "./grids.js";
+import { GridFrame, Scrubber, nearestIndex, preloadGrid } from "./grids.js";
 import { ChartGroup } from "./group.js";
 import { chartsOf, metricTitle } from "./metrics.js";
 import { noteEditor } from "./note.js";
@@ -73,7 +73,7 @@ export function mountCompare(view, names, info) {
       group.setMarker(step);
       return Promise.all(
         runs.map((run) => {
-          const near = nearest(run.steps, step);
+          const near = run.steps[nearestIndex(run.steps, step)];
           if (near === undefined || !run.frame) return null;
           setText(run.shown, `step ${count(near)}`);
           run.shown.classList.toggle("away", near !== step);
@@ -83,17 +83,11 @@ export function mountCompare(view, names, info) {
     },
     onNear(step) {
       for (const run of runs) {
-        const near = nearest(run.steps, step);
+        const near = run.steps[nearestIndex(run.steps, step)];
         if (near !== undefined) preloadGrid(run.name, near);
       }
     },
   });
-  const nearest = (steps, step) =>
-    steps.reduce(
-      (best, other) =>
-        best === undefined || Math.abs(other - step) < Math.abs(best - step) ? other : best,
-      undefined,
-    );
 
   view.append(
     element(
@@ -198,12 +192,7 @@ export function mountCompare(view, names, info) {
           isNamed: true,
         })),
       });
-      if (old) {
-        old.node.replaceWith(chart.node);
-        group.charts.delete(old);
-      } else {
-        charts.append(chart.node);
-      }
+      group.place(chart, old, charts);
       built.set(name, chart);
     }
     group.draw();

@@ -11,7 +11,7 @@ const KEPT_IMAGES = 80;
 const decoded = new Map();
 
 /** The image of a URL when it can be shown without a delay. */
-export function preload(url) {
+function preload(url) {
   let entry = decoded.get(url);
   decoded.delete(url);
   if (!entry) {
@@ -34,8 +34,8 @@ export function forgetImages(name) {
   }
 }
 
-/** Index of the step of `steps` (ascending) that is nearest to `step`. */
-function nearestIndex(steps, step) {
+/** Index of the step of `steps` (ascending) that is nearest to `step`; 0 without steps. */
+export function nearestIndex(steps, step) {
   let best = 0;
   steps.forEach((other, i) => {
     if (Math.abs(other - step) < Math.abs(steps[best] - step)) best = i;

@@ -43,6 +43,18 @@ export class ChartGroup {
     this.views.observe(chart.plot);
   }
 
+  /** Puts a chart into the page: where the `old` one is, or at the end of `parent`. */
+  place(chart, old, parent) {
+    if (!old) {
+      parent.append(chart.node);
+      return;
+    }
+    old.node.replaceWith(chart.node);
+    this.charts.delete(old);
+    this.resizes.unobserve(old.plot);
+    this.views.unobserve(old.plot);
+  }
+
   /** Draws everything again. */
   draw() {
     this.extent = null;
