@@ -86,7 +86,6 @@ export const putNote = (name, text) =>
 export const control = (name, action) => request(`${runPath(name)}/${action}`, { method: "POST" });
 
 export const sampleUrl = (name, step) => `/runs/${encodeURIComponent(name)}/samples/${step}.png`;
-export const realUrl = (name) => `/runs/${encodeURIComponent(name)}/real.png`;
 export const exploreUrl = (name, step) =>
   `/runs/${encodeURIComponent(name)}/explore${step === undefined ? "" : `?step=${step}`}`;
 

@@ -1,12 +1,12 @@
 // One run: its progress, grids, charts, note, configuration and checkpoints; live while it trains.
 
-import { control, exploreUrl, realUrl, sampleUrl } from "./api.js";
+import { control, exploreUrl, sampleUrl } from "./api.js";
 import { Chart } from "./chart.js";
 import { chartControls } from "./controls.js";
 import { announce, element, setText, stateBadge } from "./elements.js";
 import { Feed } from "./feed.js";
 import { foldsOf } from "./folds.js";
-import { GridFrame, Scrubber, preload, preloadGrid } from "./grids.js";
+import { GridFrame, Scrubber, preloadGrid } from "./grids.js";
 import { ChartGroup } from "./group.js";
 import { chartsOf } from "./metrics.js";
 import { noteEditor } from "./note.js";
@@ -107,7 +107,6 @@ export function mountRun(view, [name], info) {
     text: "Open",
   });
   const gridSlot = element("div");
-  const real = element("figure", { class: "real", hidden: true });
   const noteSlot = element("div");
   const pictures = element(
     "section",
@@ -121,7 +120,6 @@ export function mountRun(view, [name], info) {
     gridSlot,
     scrubber.node,
     noteSlot,
-    real,
   );
   scrubber.node.addEventListener("keydown", (event) => {
     if (event.key === " " && event.target === scrubber.range) {
@@ -201,7 +199,6 @@ export function mountRun(view, [name], info) {
       body.hidden = false;
       main.querySelector(".status").hidden = false;
       about.textContent = description(summary);
-      showReal();
     }
     note.set(summary.note);
     if (shownState !== summary.state) {
@@ -248,20 +245,6 @@ export function mountRun(view, [name], info) {
     progress.setAttribute("aria-valuenow", String(done));
   }
 
-  async function showReal() {
-    try {
-      const image = await preload(realUrl(name));
-      image.alt = "Grid of real images";
-      image.className = "grid";
-      const box = element("div", { class: "frame" }, image);
-      box.style.setProperty("--aspect", `${image.naturalWidth} / ${image.naturalHeight}`);
-      real.replaceChildren(element("figcaption", {}, element("h2", { text: "Real images" })), box);
-      real.hidden = false;
-    } catch {
-      // The server has none for this run.
-    }
-  }
-
   // Rows may come faster than frames.
   let pending = 0;
   function scheduleRows() {
@@ -293,12 +276,7 @@ export function mountRun(view, [name], info) {
         })),
         alerts: () => feed.detail.alerts,
       });
-      if (old) {
-        old.node.replaceWith(chart.node);
-        group.charts.delete(old);
-      } else {
-        charts.append(chart.node);
-      }
+      group.place(chart, old, charts);
       built.set(title, chart);
     }
     group.draw();
