@@ -330,8 +330,8 @@ impl App {
         })
     }
 
-    /// Makes a page while no other one is made, so that files are still read meanwhile. A client that
-    /// leaves does not end the work, so the work holds the permit.
+    /// Makes a page while no other one is made, so that files are still read meanwhile. A client
+    /// that leaves does not end the work, so the work holds the permit.
     async fn make_page(
         &self,
         make: impl FnOnce(&Shared) -> Result<Bytes, ApiError> + Send + 'static,

@@ -1,12 +1,12 @@
 //! A generator as one HTML file that draws with it: no server, no network, in any browser.
 //!
 //! The file has its parts in this order: the style (`theme.css`, `page.css`), the markup
-//! (`page.html`), the network as JSON ([`PageNetwork`]), its weights, the recorded GPU work, and the
-//! scripts: `random.js` (latents as [`latents`](crate::latents) draws them), `engine.js` (one
-//! function for each operation of [`nn::InferenceLayer`]), `webgpu.js` (replay of the recorded work)
-//! and `page.js`. Weights are rounded to half precision unless asked otherwise, stored byte by byte
-//! (all first bytes, then all second ones, …, which compresses better), compressed with gzip and
-//! written in base64.
+//! (`page.html`), the network as JSON ([`PageNetwork`]), its weights, the recorded GPU work, and
+//! the scripts: `random.js` (latents as [`latents`](crate::latents) draws them), `engine.js` (one
+//! function for each operation of [`nn::InferenceLayer`]), `webgpu.js` (replay of the recorded
+//! work) and `page.js`. Weights are rounded to half precision unless asked otherwise, stored byte
+//! by byte (all first bytes, then all second ones, …, which compresses better), compressed with
+//! gzip and written in base64.
 
 mod recording;
 
